@@ -1,0 +1,157 @@
+/*
+ * Asking store to change something.  Every call answers through its callback once the change is durable (flags:
+ * logged), or with a status; a lost store answers STORE_UNAVAILABLE, and then the change may or may not have been made.
+ *
+ * Mailboxes and accounts are named by number; the numbers come from the view (view.h) and are never reused.
+ */
+#ifndef MAILSVC_STORE_CLIENT_H
+#define MAILSVC_STORE_CLIENT_H
+
+#include "lib/log.h"
+#include "lib/rpc.h"
+#include "site/address.h"
+
+enum store_status {
+	STORE_OK,
+	STORE_UNAVAILABLE,  /* no store, or it went away: temporary */
+	STORE_FULL,	    /* disk reserve reached: 452 4.3.1 */
+	STORE_OVER_QUOTA,   /* 452 4.2.2; IMAP [OVERQUOTA] */
+	STORE_NO_MAILBOX,   /* gone or never there: IMAP [TRYCREATE] where it fits */
+	STORE_EXISTS,	    /* create or rename onto an existing name: [ALREADYEXISTS] */
+	STORE_INVALID,	    /* name, limit or argument refused */
+	STORE_NO_ACCOUNT,
+	STORE_IO,	    /* the disk refused: temporary, administrator told */
+};
+
+#define STORE_INLINE_MAX (48 * 1024)	     /* larger bodies travel as a sealed memfd */
+#define STORE_BODY_MAX (1024ull * 1024 * 1024)
+#define STORE_RECIPIENTS_MAX 1000
+#define STORE_RANGES_MAX 4000 /* uid ranges in one request: callers slice */
+
+/* System flags, as bits of a row. Keywords are names, numbered per mailbox (view.h). */
+enum message_flag {
+	FLAG_SEEN = 1, FLAG_ANSWERED = 2, FLAG_FLAGGED = 4, FLAG_DELETED = 8, FLAG_DRAFT = 16, FLAG_RECENT = 32
+};
+#define FLAGS_SETTABLE 31
+#define KEYWORDS_MAX 64	    /* per mailbox */
+#define KEYWORD_NAME_MAX 64 /* bytes */
+#define MAILBOX_NAME_MAX 512 /* bytes, UTF-8, "/" separates levels */
+
+enum special_use { SPECIAL_NONE, SPECIAL_DRAFTS, SPECIAL_SENT, SPECIAL_TRASH, SPECIAL_JUNK, SPECIAL_ARCHIVE };
+
+struct uid_range { uint32_t first, last; }; /* inclusive */
+
+struct store_result {
+	enum store_status status;
+	uint32_t mailbox;	/* created, or destination */
+	uint32_t uid_validity;	/* of the destination */
+	uint64_t modseq;	/* of the mailbox after the change */
+	/* append: uid_count 1. copy, move: source and destination uids pairwise in order. expunge: source. flags: changed. */
+	const struct uid_range *source, *destination;
+	size_t source_count, destination_count;
+	uint64_t queue_id;	/* first queue entry made, for "queued as" */
+};
+typedef void (*store_fn)(void *arg, const struct store_result *);
+
+struct store_client;
+struct store_client *store_client_new(struct event_base *);
+void store_client_attach(struct store_client *, int fd);
+void store_cancel(struct store_client *, uint32_t id); /* forgets the callback; the change still happens */
+
+/* What travels with any new message.  body is copied (inline or into a memfd) before the call returns. */
+struct store_body {
+	struct view body;   /* the shared message, CRLF, without prefix */
+	struct view mime;   /* its record (mime.h) */
+};
+
+struct store_local {	    /* one delivery into an account */
+	const char *account;	/* normalised address */
+	const char *mailbox;	/* "" or NULL: INBOX; created if missing */
+	struct view prefix;	/* "Return-Path: ...\r\nDelivered-To: ...\r\n" */
+};
+struct store_remote {	    /* one queue entry: recipients of one destination domain */
+	const char *sender;	/* envelope sender, "" for <> */
+	const char *const *recipients;
+	size_t recipient_count; /* at most 100 */
+	const char *domain;	/* destination (A-labels) */
+	bool smtputf8, eight_bit; /* what the message needs of the next host */
+	bool bounce;		/* a DSN of ours: never bounced again */
+};
+struct store_delivery {
+	struct store_body body;
+	const struct store_local *local;
+	size_t local_count;
+	const struct store_remote *remote;
+	size_t remote_count;
+	int64_t internal_date;	/* seconds */
+};
+/* All of it or none of it, in one commit. */
+uint32_t store_deliver(struct store_client *, const struct store_delivery *, store_fn, void *arg);
+
+uint32_t store_append(struct store_client *, uint32_t mailbox, const struct store_body *, uint32_t flags,
+		      const char *const *keywords, size_t keyword_count, int64_t internal_date, store_fn, void *arg);
+
+enum flags_mode { FLAGS_SET, FLAGS_ADD, FLAGS_REMOVE };
+uint32_t store_flags(struct store_client *, uint32_t mailbox, enum flags_mode, uint32_t flags, const char *const *keywords,
+		     size_t keyword_count, const struct uid_range *, size_t range_count, store_fn, void *arg);
+uint32_t store_copy(struct store_client *, uint32_t from, uint32_t to, bool move, const struct uid_range *, size_t, store_fn, void *arg);
+uint32_t store_expunge(struct store_client *, uint32_t mailbox, bool only_deleted, const struct uid_range *, size_t, store_fn, void *arg);
+/* Clears FLAG_RECENT on everything below the mailbox's uid_next: the first session that selects read-write. */
+uint32_t store_claim_recent(struct store_client *, uint32_t mailbox, store_fn, void *arg);
+
+uint32_t store_create(struct store_client *, uint32_t account, const char *name, enum special_use, store_fn, void *arg); /* makes missing parents */
+uint32_t store_delete(struct store_client *, uint32_t mailbox, store_fn, void *arg);
+uint32_t store_rename(struct store_client *, uint32_t mailbox, const char *name, store_fn, void *arg); /* with its children; INBOX: moves its messages out (RFC 9051 6.3.6) */
+uint32_t store_subscribe(struct store_client *, uint32_t account, const char *name, bool on, store_fn, void *arg);
+/* The account with its default mailboxes (INBOX; Drafts Sent Junk Trash, subscribed, with their special use), if it has none yet. result.mailbox: INBOX. */
+uint32_t store_open_account(struct store_client *, const char *address, store_fn, void *arg);
+
+/* Pushed to every imap process after each commit: mailboxes that changed (any account). */
+typedef void (*store_changed_fn)(void *arg, const uint32_t *mailboxes, size_t count);
+void store_on_change(struct store_client *, store_changed_fn, void *arg);
+
+/* The queue, for send ------------------------------------------------------------------------------------- */
+struct queue_item {	    /* pushed by store when due, one at a time for each credit */
+	uint64_t id;
+	int64_t created, due;
+	uint32_t attempts;	/* made before this one */
+	const char *sender, *domain;
+	const char *const *recipients; /* still to be delivered */
+	size_t recipient_count;
+	bool smtputf8, eight_bit, bounce;
+	int message_fd;		/* sealed memfd of exactly the message to send; owned by the callee */
+};
+typedef void (*queue_item_fn)(void *arg, const struct queue_item *);
+void store_on_queue_item(struct store_client *, queue_item_fn, void *arg);
+/* "I can take n more." Credits end with the connection: what was handed out and not resulted is handed out again. */
+void store_queue_credit(struct store_client *, uint32_t n);
+
+enum queue_outcome { QUEUE_DELIVERED, QUEUE_RETRY, QUEUE_FAILED };
+struct queue_recipient_result {
+	const char *address;
+	enum queue_outcome outcome;
+	const char *reply; /* the remote's words, or ours; kept for `queue show` */
+};
+struct queue_result {
+	uint64_t id;
+	const struct queue_recipient_result *recipients;
+	size_t count;
+	int64_t next_due; /* for what is QUEUE_RETRY */
+	const struct store_delivery *bounce; /* a DSN to deliver or queue in the same commit, or NULL */
+};
+/* Durable before the callback: a delivered recipient is never tried again. */
+uint32_t store_queue_result(struct store_client *, const struct queue_result *, store_fn, void *arg);
+
+/*
+ * Administration (monitor hands the command line a channel to store): blocking, on that channel's descriptor.  The
+ * answers are JSON texts made by store (queue list, stat) so that the command line prints or passes them on.
+ */
+int store_admin_queue_list(int fd, struct buf *json, struct error *); /* [{"id","sender","domain","recipients":[{"address","state","reply"}],"created","due","attempts","size"}] */
+int store_admin_queue_show(int fd, uint64_t id, struct buf *json, struct buf *message, struct error *);
+int store_admin_queue_retry(int fd, uint64_t id, struct error *); /* 0: all; due at once; 1: no such entry */
+int store_admin_queue_drop(int fd, uint64_t id, struct error *);
+int store_admin_accounts(int fd, struct buf *json, struct error *); /* [{"address","id","messages","bytes","orphaned"}] */
+/* Ends the active segment, syncs, and lists the immutable segment files that hold everything committed so far. Kept until the channel closes. */
+int store_admin_snapshot(int fd, struct buf *json, struct error *); /* {"segments":["0000000001.log", ...],"position":N} */
+
+#endif
