@@ -1,6 +1,6 @@
 # mailadm: one non-recursive Makefile.  `make help` lists the targets.
 .DEFAULT_GOAL := all
-MAKEFLAGS += --no-print-directory
+MAKEFLAGS += --no-print-directory -j$(shell nproc)
 SHELL := /bin/bash
 
 VERSION := 0.1.0
@@ -11,11 +11,11 @@ SAN     ?=
 BUILD   ?= $(if $(SAN),build-san,build)
 
 BUILD_PACKAGES := build-essential pkg-config libevent-dev liblmdb-dev libunbound-dev libconfig-dev libldns-dev \
-	libnftnl-dev libmnl-dev libseccomp-dev libcap-ng-dev libssl-dev libidn2-dev libutf8proc-dev libsmartcols-dev \
+	libseccomp-dev libssl-dev libidn2-dev libutf8proc-dev libsmartcols-dev \
 	libjansson-dev libcrypt-dev
 RUN_PACKAGES   := restic curl ca-certificates
 CHECK_PACKAGES := libcmocka-dev clang libclang-rt-14-dev clang-format mandoc perl python3 swaks msmtp mutt isync \
-	fetchmail bind9 bind9-utils bind9-dnsutils nftables iproute2 procps netcat-openbsd openssl strace
+	fetchmail bind9 bind9-utils bind9-dnsutils nftables iproute2 procps netcat-openbsd openssl strace gdb bsdutils
 BENCH_PACKAGES := postfix dovecot-imapd dovecot-lmtpd
 export DEBIAN_FRONTEND := noninteractive
 
@@ -34,19 +34,16 @@ endef
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes \
 	-Wpointer-arith -Wvla -Wformat=2
 HARDEN := -fstack-protector-strong -fPIE -fstack-clash-protection -fcf-protection
-PKGS := libevent libevent_openssl libconfig libldns libnftnl libmnl libseccomp libcap-ng openssl libidn2 \
+PKGS := libevent libconfig ldns libseccomp openssl libidn2 \
 	libutf8proc smartcols jansson lmdb libunbound
-# Deferred, so that `make deps` works before the packages are there.
-PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
-PKG_CFLAGS := $(PKG_CFLAGS)
-PKG_LIBS   := $(if $(PKG_LIBS),$(PKG_LIBS),) -lcrypt -lpthread
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lcrypt -lpthread
 ifdef SAN
 OPT  := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 LDOPT := -fsanitize=address,undefined -pie
 else
 OPT  := -O2 -g -D_FORTIFY_SOURCE=2 $(HARDEN)
-LDOPT := -pie -Wl,-z,relro,-z,now
+LDOPT := -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 endif
 CFLAGS  ?=
 ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -I. -DMAILADM_VERSION='"$(VERSION)"' $(WARN) $(if $(WERROR),-Werror) $(OPT) $(PKG_CFLAGS) $(CFLAGS)
@@ -87,6 +84,78 @@ $(BUILD)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c $(ARCHIVE)
 	@mkdir -p $(@D); $(CC) $(ALL_CFLAGS) $(LDOPT) -o $@ $< tests/fuzz/replay.c $(ARCHIVE) $(PKG_LIBS)
 $(BUILD)/tests/bench/%: tests/bench/%.c $(ARCHIVE)
 	@mkdir -p $(@D); $(CC) $(ALL_CFLAGS) $(LDOPT) -o $@ $< $(ARCHIVE) $(PKG_LIBS)
+
+# Checks: `make check` is what CI runs.  T="tests/e2e/smtp.t ..." chooses end-to-end tests.
+E2E := $(sort $(wildcard tests/e2e/*.t))
+T   ?= $(E2E)
+PROVE := prove --exec '' --failures --timer
+check: ## install what tests need, build, and run every test
+	@$(MAKE) deps-check users
+	@$(MAKE) QUIET=1 all $(UNIT)
+	@$(MAKE) SAN=1 QUIET=1 check-fuzz-build
+	@$(MAKE) check-unit
+	@$(MAKE) check-fuzz
+	@$(MAKE) check-e2e
+check-unit: $(UNIT) ## the C unit tests
+	@$(PROVE) $(sort $(UNIT))
+check-fuzz-build: $(FUZZ) $(UNIT)
+check-fuzz: ## every fuzz corpus and the unit tests, under ASan and UBSan
+	@$(MAKE) SAN=1 QUIET=1 check-fuzz-build
+	@ASAN_OPTIONS=detect_leaks=0 tests/run-fuzz-corpus build-san
+	@ASAN_OPTIONS=detect_leaks=0 $(PROVE) $(sort $(UNIT:$(BUILD)/%=build-san/%))
+check-e2e: all ## the tests against the running daemon
+	@BUILD=$(BUILD) prove -j2 --exec '' --failures --timer $(T)
+golden-update: all ## rewrite the expected output of golden tests
+	@GOLDEN_UPDATE=1 BUILD=$(BUILD) tests/golden-update
+
+# Fuzzing with libFuzzer: SECONDS a target.
+FUZZ_SECONDS ?= 60
+fuzz: ## run each fuzz target for FUZZ_SECONDS (60) with libFuzzer
+	@$(MAKE) deps-check
+	@tests/run-fuzz $(FUZZ_SECONDS)
+
+bench: ## measure beside Postfix and Dovecot, as ratios
+	@$(MAKE) deps-bench
+	@$(MAKE) all $(BENCH)
+	@BUILD=$(BUILD) tests/bench/run
+
+# Runs the demo host: everything on loopback, ports + 20000, in ./demo.
+run: ## install what is missing, build, make a demo site and run it
+	@$(MAKE) deps users
+	@$(MAKE) QUIET=1 all
+	@exec share/demo $(BUILD)
+
+# The users of the roles; as root only.
+users:
+	@[ "$$(id -u)" != 0 ] || share/create-users
+.PHONY: users check-fuzz-build
+
+SBIN := $(DESTDIR)$(PREFIX)/sbin
+install: all ## install below DESTDIR (PREFIX=/usr)
+	install -d $(SBIN) $(DESTDIR)$(PREFIX)/share/mailadm $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man8 \
+		$(DESTDIR)$(PREFIX)/share/doc/mailadm $(DESTDIR)/lib/systemd/system $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib
+	install -m 755 $(BUILD)/mailadm $(BUILD)/mailsvc $(SBIN)/
+	ln -sf mailadm $(SBIN)/sendmail
+	ln -sf ../sbin/mailadm $(DESTDIR)$(PREFIX)/bin/mailq
+	ln -sf ../sbin/sendmail $(DESTDIR)$(PREFIX)/lib/sendmail
+	install -m 755 share/create-users $(DESTDIR)$(PREFIX)/share/mailadm/
+	cp -r share/cron share/certbot share/examples $(DESTDIR)$(PREFIX)/share/mailadm/
+	install -m 644 share/systemd/* $(DESTDIR)/lib/systemd/system/
+	for m in man/*.5; do gzip -9nc $$m > $(DESTDIR)$(PREFIX)/share/man/man5/$${m##*/}.gz; done
+	for m in man/*.8; do gzip -9nc $$m > $(DESTDIR)$(PREFIX)/share/man/man8/$${m##*/}.gz; done
+	install -m 644 README.md ARCHITECTURE.md CHANGELOG.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/mailadm/
+	[ -n "$(DESTDIR)" ] || share/create-users
+
+deb: ## build dist/mailadm_VERSION_ARCH.deb
+	@$(MAKE) deps
+	@$(MAKE) all
+	@share/make-deb $(VERSION) $(BUILD)
+
+format: ## clang-format every source file
+	clang-format -i $(wildcard lib/*.[ch] site/*.[ch] mailsvc/*.[ch] mailsvc/*/*.[ch] fwgen/*.[ch] dnsgen/*.[ch] backup/*.[ch] cli/*.[ch] tests/*/*.c)
+lint: ## clang-tidy, and the manual pages
+	@clang-tidy --quiet $(SRC) $(wildcard cli/*.c) -- -std=gnu17 -D_GNU_SOURCE -I. -DMAILADM_VERSION='"$(VERSION)"' $(PKG_CFLAGS) 2>/dev/null
+	@mandoc -Tlint -W warning man/*
 
 clean: ## remove what was built
 	rm -rf build build-san build-fuzz

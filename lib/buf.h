@@ -22,7 +22,7 @@ struct view {
 struct view view_of(const char *s); /* s may be NULL: an empty view */
 bool view_eq(struct view a, const char *s);
 bool view_caseeq(struct view a, const char *s); /* ASCII case only, whatever the locale */
-char *view_dup(struct view v);			/* malloc'd and NUL-terminated */
+char *view_dup(struct view v);                  /* malloc'd and NUL-terminated */
 /* Copies v and a NUL into dst; -1 when it does not fit or v holds a NUL (dst is then ""). */
 int view_copy(struct view v, char *dst, size_t size);
 /* An unsigned decimal that is all of v, at most max: 0, or -1. */
@@ -51,7 +51,7 @@ int buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf
 int buf_vprintf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 char *buf_reserve(struct buf *b, size_t len); /* room for len bytes at the end, or NULL; then add to b->len */
 void buf_drop(struct buf *b, size_t len);     /* removes len bytes from the front */
-const char *buf_str(struct buf *b);	      /* NUL-terminated, valid until the next change */
+const char *buf_str(struct buf *b);           /* NUL-terminated, valid until the next change */
 struct view buf_view(const struct buf *b);
 
 /* Packing for messages and records: little-endian integers; a blob is a u32 length and its bytes. */
@@ -77,8 +77,8 @@ uint8_t cursor_u8(struct cursor *c);
 uint16_t cursor_u16(struct cursor *c);
 uint32_t cursor_u32(struct cursor *c);
 uint64_t cursor_u64(struct cursor *c);
-struct view cursor_blob(struct cursor *c, size_t max);		 /* borrows; longer than max is bad */
-void cursor_str(struct cursor *c, char *dst, size_t size);	 /* a blob without NUL that fits size-1 */
+struct view cursor_blob(struct cursor *c, size_t max);     /* borrows; longer than max is bad */
+void cursor_str(struct cursor *c, char *dst, size_t size); /* a blob without NUL that fits size-1 */
 struct view cursor_bytes(struct cursor *c, size_t len);
 bool cursor_done(const struct cursor *c);
 

@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-int64_t clock_wall(void);	  /* seconds since 1970 */
-int64_t clock_wall_us(void);	  /* microseconds since 1970 */
-uint64_t clock_mono_ms(void);	  /* milliseconds since some start */
+int64_t clock_wall(void);     /* seconds since 1970 */
+int64_t clock_wall_us(void);  /* microseconds since 1970 */
+uint64_t clock_mono_ms(void); /* milliseconds since some start */
 
 #endif

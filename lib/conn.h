@@ -27,7 +27,8 @@ enum conn_end {
 struct conn_ops {
 	void (*readable)(struct conn *, void *arg); /* input holds bytes that were not there before */
 	void (*drained)(struct conn *, void *arg);  /* output fell to conn_low_water or below; may be NULL */
-	void (*secured)(struct conn *, void *arg);  /* a TLS handshake (or a client's connect) is complete; may be NULL */
+	/* A TLS handshake (or a client's connect) is complete; may be NULL. */
+	void (*secured)(struct conn *, void *arg);
 	void (*ended)(struct conn *, void *arg, enum conn_end); /* call conn_free, here or later */
 };
 
@@ -36,36 +37,50 @@ struct conn_ops {
  * Reading starts disabled: call conn_resume.
  */
 struct conn *conn_accept(struct event_base *, int fd, SSL_CTX *tls, const struct conn_ops *, void *arg);
-/* A client-side connection: connects fd's new socket to `to` from `from` (may be NULL); `secured` tells when it stands. */
+/*
+ * A client-side connection: a new socket connects to `to` from `from` (may be NULL); `secured` tells when it stands.
+ * Never NULL: what fails at once ends with CONN_ERROR from the loop.
+ */
 struct conn *conn_connect(struct event_base *, const struct sockaddr *to, socklen_t tolen, const struct sockaddr *from,
-			  socklen_t fromlen, const struct conn_ops *, void *arg);
+    socklen_t fromlen, const struct conn_ops *, void *arg);
 /*
  * Turns a plain connection into TLS once all output has been written.  Bytes that the peer pipelined behind its
  * STARTTLS are discarded (RFC 3207 4.2, command injection).  server: which side we are.  sni: a client's server
  * name, or NULL.  `secured` or `ended` follows.
  */
 void conn_start_tls(struct conn *, SSL_CTX *, bool server, const char *sni);
-void conn_free(struct conn *);	/* at once, output discarded; NULL is fine */
-void conn_close(struct conn *); /* after what is queued has been written (close_notify included) or 10 s; no more callbacks, the connection frees itself */
+void conn_free(struct conn *); /* at once, output discarded; NULL is fine */
+/*
+ * Closes after what is queued has been written (close_notify included) or 10 s; no more callbacks, the connection frees
+ * itself.  Then it reads and discards for at most 2 s, so that a reset does not eat the last reply.
+ */
+void conn_close(struct conn *);
 
 struct evbuffer *conn_input(struct conn *);
-struct evbuffer *conn_output(struct conn *);
+struct evbuffer *conn_output(struct conn *); /* add only; evbuffer_add_file only when plain */
 void conn_write(struct conn *, const void *, size_t);
 void conn_writev(struct conn *, struct view);
 void conn_printf(struct conn *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 size_t conn_output_len(struct conn *);
 void conn_set_low_water(struct conn *, size_t); /* default 0 */
-void conn_pause(struct conn *);	 /* stop reading: back-pressure */
-void conn_resume(struct conn *); /* `readable` comes again even if bytes are already waiting */
+void conn_pause(struct conn *);                 /* stop reading: back-pressure */
+void conn_resume(struct conn *); /* after conn_pause `readable` comes again even if bytes are already waiting */
 void conn_set_max_input(struct conn *, size_t); /* reading stops above it; default 64 KiB */
-/* `ended(CONN_TIMEOUT)` when nothing was read for read_s seconds, or queued output made no progress for write_s; 0: never. */
+/*
+ * `ended(CONN_TIMEOUT)` when nothing was read for read_s seconds while reading was on, or queued output made no
+ * progress for write_s; 0: never.  Connecting and a TLS handshake have read_s each, all in all.
+ */
 void conn_set_timeout(struct conn *, unsigned read_s, unsigned write_s);
 
 bool conn_is_tls(const struct conn *);
-SSL *conn_ssl(struct conn *); /* NULL when plain */
+SSL *conn_ssl(struct conn *); /* NULL when plain; there from conn_start_tls on, so that a session can be set */
+/* Why it ended: CONN_TLS in OpenSSL's words, CONN_ERROR in errno's, else "". */
 const char *conn_tls_error(const struct conn *);
 int conn_fd(const struct conn *);
-/* Gives the plain fd away with all still unread input (appended to rest) and frees the connection; -1 for TLS. */
+/*
+ * Gives the plain fd away with all still unread input (appended to rest, less the line last returned) and frees the
+ * connection.  -1, and nothing happens, for TLS, while output is still waiting (see drained), or when rest is full.
+ */
 int conn_detach(struct conn *, struct buf *rest);
 
 enum line_status {
@@ -79,11 +94,26 @@ enum line_status {
  * removed from the input by conn_line_done (or the next conn_line).
  */
 enum line_status conn_line(struct conn *, size_t max, struct view *line);
+void conn_line_done(struct conn *);
+/*
+ * conn_line's scanner: *scanned (0 at first) remembers between calls how far the front of `in` was seen to be clean.
+ * *len is the line's length without CRLF when LINE_OK.
+ */
+enum line_status line_scan(struct evbuffer *in, size_t max, size_t *scanned, size_t *len);
 
-/* Server contexts: TLS 1.2 and later, no compression or renegotiation, tickets on, SSL_MODE_RELEASE_BUFFERS, ALPN refused unless alpn matches (a wire-format list, NULL for none). */
+/*
+ * Server contexts: TLS 1.2 and later, no compression or renegotiation, tickets on, SSL_MODE_RELEASE_BUFFERS.  alpn is
+ * a wire-format list: a client that offers ALPN and nothing of it is refused; empty: what is offered is ignored.
+ */
 struct error;
 SSL_CTX *tls_server_ctx(struct view cert_pem, struct view key_pem, struct view alpn, struct error *);
-/* Client contexts: opportunistic (verify false: any certificate) or verifying against the system trust store (loaded now, before a sandbox). */
+/* The key of session tickets, shared by processes that serve one port and across reloads; rotate daily. */
+#define TLS_TICKET_KEY_BYTES 80
+int tls_server_set_ticket_key(SSL_CTX *, const unsigned char key[TLS_TICKET_KEY_BYTES]);
+/*
+ * Client contexts: opportunistic (verify false: any certificate) or verifying against the system trust store, which is
+ * loaded now, before a sandbox, from SSL_CERT_FILE or /etc/ssl/certs/ca-certificates.crt.
+ */
 SSL_CTX *tls_client_ctx(bool verify, struct error *);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-uint32_t crc32c(uint32_t crc, const void *data, size_t len); /* start with 0; chains */
+uint32_t crc32c(uint32_t crc, const void *data, size_t len);          /* start with 0; chains */
+uint32_t crc32c_portable(uint32_t crc, const void *data, size_t len); /* the same without the instruction */
 
 #endif

@@ -14,9 +14,9 @@
 
 struct imsg {
 	uint32_t type;
-	uint32_t id;	  /* chosen by the caller of a request, repeated in its reply; 0 when unused */
+	uint32_t id;      /* chosen by the caller of a request, repeated in its reply; 0 when unused */
 	struct view data; /* valid during the callback */
-	int fd;		  /* -1, or owned by the receiver once it sets imsg.fd = -1; else closed after the callback */
+	int fd;           /* -1, or owned by the receiver once it sets imsg.fd = -1; else closed after the callback */
 };
 
 struct chan;
@@ -38,16 +38,20 @@ void chan_free(struct chan *);
 int chan_send(struct chan *, uint32_t type, uint32_t id, struct view data, int fd);
 size_t chan_queued(const struct chan *); /* payload bytes not yet handed to the kernel */
 
-/* Blocking forms for the command line; timeout in milliseconds, -1 for none.  recv fills buf (IMSG_MAX big). */
+/*
+ * Blocking forms for the command line; timeout in milliseconds, -1 for none (errno is then ETIMEDOUT).  passfd
+ * stays the caller's.  recv fills storage (its max at least IMSG_MAX), and out->fd is the caller's to close.
+ */
 int imsg_send(int fd, uint32_t type, uint32_t id, struct view data, int passfd);
 int imsg_recv(int fd, int timeout_ms, struct imsg *out, struct buf *storage); /* 1, 0 end, -1 error */
 
 int imsg_pair(int fds[2]); /* SOCK_SEQPACKET, close-on-exec */
 
 /*
- * A data file in memory: written, then sealed against every change.  memfd_sealed copies v; memfd_open_sealed
+ * A data file in memory: written, then sealed against every change.  memfd_sealed copies v; memfd_map_sealed
  * maps a received fd read-only after checking that it is sealed (F_SEAL_WRITE|SHRINK|GROW) and not larger
- * than max; unmap with munmap.  -1 on failure.
+ * than max; unmap with munmap (an empty file is an empty view and no mapping); fd stays the caller's.
+ * -1 on failure.
  */
 int memfd_sealed(const char *name, struct view v);
 int memfd_seal(int fd);

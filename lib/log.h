@@ -1,7 +1,8 @@
 /*
  * Logging and the errors that go with it.  Lines go to fd 2: `LEVEL role[pid]: key=value ...` when it is a
  * terminal or a file (with an RFC 3339 time first), `<N>role: ...` with a syslog priority for the journal
- * (JOURNAL_STREAM is set).  Values from a peer go through text_escape; no credential is ever logged.
+ * (JOURNAL_STREAM names fd 2, which log_init looks at: call it again after replacing fd 2).  Values from a peer go
+ * through text_escape; no credential is ever logged.
  */
 #ifndef LIB_LOG_H
 #define LIB_LOG_H
@@ -13,6 +14,7 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
 
 void log_init(const char *ident, enum log_level level);
 void log_set_level(enum log_level level);
+const char *log_ident(void);
 
 /* The x forms leave errno out. */
 void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -10,10 +10,14 @@
 
 /*
  * Forks and execs /proc/self/exe with argv; fd channel becomes PROC_CHANNEL_FD, log_fd becomes 2, 0 and 1 are
- * /dev/null, everything else is closed.  The child dies with its parent (PR_SET_PDEATHSIG).
+ * /dev/null, everything else is closed.  The child dies with its parent (PR_SET_PDEATHSIG).  Both descriptors stay
+ * the caller's to close.  -1 on failure.
  */
 pid_t proc_spawn_self(char *const argv[], int channel, int log_fd, struct error *);
-/* Runs a program found in PATH to its end without a shell: input to its stdin (may be empty), output appended. Exit status, or -1. */
+/*
+ * Runs a program found in PATH to its end without a shell: input to its stdin (may be empty), output appended (NULL
+ * discards it; what passes err->max is dropped, more than out->max is an error).  Exit status, or -1.
+ */
 struct buf;
 struct view;
 int proc_run(char *const argv[], struct view input, struct buf *out, struct buf *err, struct error *);

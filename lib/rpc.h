@@ -16,7 +16,7 @@ struct rpc;
 
 /* unsolicited receives messages whose id is 0 (may be NULL: such a message is then a protocol error). */
 struct rpc *rpc_new(struct event_base *, void (*unsolicited)(struct imsg *, void *arg), void *arg);
-void rpc_free(struct rpc *);
+void rpc_free(struct rpc *);           /* callbacks that are due do not come; may be called from inside one */
 void rpc_attach(struct rpc *, int fd); /* replaces the channel: what was pending is answered RPC_LOST */
 bool rpc_attached(const struct rpc *);
 /*

@@ -15,7 +15,7 @@ void text_escape(struct buf *out, struct view v, size_t limit);
 int text_parse_size(const char *s, uint64_t *out);
 /* "90s", "10m", "4h", "5d", "2w", "30" (seconds) -> seconds; -1 if it is none. */
 int text_parse_duration(const char *s, uint64_t *out);
-void text_format_size(uint64_t bytes, char out[16]);	    /* "9.8 MiB" */
+void text_format_size(uint64_t bytes, char out[16]);       /* "9.8 MiB" */
 void text_format_duration(uint64_t seconds, char out[24]); /* "4h" when exact, else seconds: parses back */
 
 /* RFC 4648 base64.  Decode is strict (padding, no spaces): -1 when v is not base64 or passes out->max. */

@@ -2,8 +2,10 @@
  * What every role process of mailsvc shares.  A role is a row here and a module that fills `struct role`.  Its life:
  *   1. started by monitor as a re-exec with a channel on fd 3;
  *   2. receives its view of the site, its descriptors, its peers and listeners, then START;
- *   3. `init` opens what libraries would open late; the sandbox closes; `start` begins work; it reports READY;
- *   4. later messages replace the site (reload), certificates, the log, and the channel of a peer that died.
+ *   3. `init` allocates state and opens what libraries would open late; then `peer` and `listener` for each one that
+ *      arrived; the sandbox closes; `start` begins work; it reports READY;
+ *   4. later messages replace the site (reload), certificates, the log, and the channel of a peer that died: then `peer` comes
+ *      again, for a peer that starts later than we do for the first time.
  * Only monitor speaks on fd 3, with fixed-size or sealed-memfd payloads (role_proto.h).
  */
 #ifndef MAILSVC_ROLE_H
@@ -29,10 +31,14 @@ enum role_id {
 	ROLE_COUNT
 };
 #define ROLE_INSTANCES_MAX 16
+#define ROLE_STATUS_MAX 2048
+#define ROLE_TICKET_KEY_LEN 80 /* TLS_TICKET_KEY_BYTES of lib/conn.h */
+#define ROLE_ALERT_KEY_MAX 64 /* bytes with NUL */
+#define ROLE_ALERT_TEXT_MAX 1024
 
 enum role_fd { /* descriptors that monitor opens for a role before it drops its rights */
 	ROLE_FD_CREDENTIALS, /* auth: the credentials file, read-only; sent anew on reload */
-	ROLE_FD_SECRETS,     /* send: the secrets file; sent anew on reload */
+	ROLE_FD_SECRETS,     /* send: the secrets file STATE/secrets (none: -1); sent anew on reload */
 	ROLE_FD_DKIM_KEYS,   /* keys: sealed memfd {blob domain, blob selector, blob PEM}*; sent anew on reload */
 	ROLE_FD_TLS,	     /* login, smtp: sealed memfd {blob certificate PEM, blob key PEM}; sent anew on reload */
 	ROLE_FD_STORE_DIR,   /* store, imap: STATE/store, O_PATH-free directory descriptor */
@@ -46,7 +52,9 @@ struct role_ctx {
 	unsigned instances;    /* of this role */
 	unsigned peers[ROLE_COUNT]; /* how many instances each peer role has */
 	struct site *site;     /* current; replaced before `reload` is called */
-	int fds[ROLE_FD_COUNT]; /* -1 where not given; the role owns them */
+	int fds[ROLE_FD_COUNT]; /* -1 where not given; a role that closes or takes one sets it to -1. Replaced before `reload` (the old one is closed). */
+	/* login, smtp: for tls_server_set_ticket_key; the same in all instances of a role, new every 12 h (then `reload` is called). */
+	unsigned char ticket_key[ROLE_TICKET_KEY_LEN];
 	void *state;	       /* the role's own */
 };
 
@@ -60,20 +68,27 @@ struct role {
 	enum role_id id;
 	const char *name; /* "smtp" */
 	const char *user; /* "mailadm-smtp" */
-	/* Before the sandbox: allocate state, open what must be open.  All fds, listeners and peers have arrived. */
+	/* First of all callbacks, before the sandbox: allocate state, open what must be open.  site and fds are there. */
 	int (*init)(struct role_ctx *, struct error *);
 	void (*sandbox)(struct role_ctx *, struct sandbox *); /* adds to the defaults (user, no rights) */
 	void (*start)(struct role_ctx *);		      /* after the sandbox */
 	void (*reload)(struct role_ctx *);		      /* ctx->site or ctx->fds changed; sessions keep what they had referenced */
-	void (*peer)(struct role_ctx *, enum role_id, unsigned instance, int fd); /* a channel (first or again); before init's call too */
-	void (*listener)(struct role_ctx *, const struct listener *);	     /* during setup */
+	/*
+	 * A channel (first or again); the callee owns fd.  Store also gets ROLE_MONITOR here: each is one command line's
+	 * administration channel (store_admin_*), many may live at once.
+	 */
+	void (*peer)(struct role_ctx *, enum role_id, unsigned instance, int fd);
+	void (*listener)(struct role_ctx *, const struct listener *); /* during setup, and when a reload opens one; the callee owns fd */
+	/* A reload changed this service: close all its listeners (not `local` ones). Those that stay come again by `listener`. NULL: the role is restarted. */
+	void (*unlisten)(struct role_ctx *, enum service);
 	void (*drain)(struct role_ctx *); /* SIGTERM: stop accepting, finish what is acknowledged, then role_exit; NULL: exit at once */
-	void (*status)(struct role_ctx *, struct buf *json_members); /* adds `"sessions": 3, ...` for `mailadm status`; may be NULL */
+	void (*status)(struct role_ctx *, struct buf *json_members); /* adds `"sessions": 3, "queued": 1` (no comma at either end, at most ROLE_STATUS_MAX) for `mailadm status`; may be NULL */
+	void (*alert)(struct role_ctx *, const char *key, const char *text); /* smtp 0: mail this to site->admin; else NULL */
 };
 
 extern const struct role role_auth, role_hash, role_store, role_login, role_imap, role_smtp, role_resolver, role_keys,
 	role_send;
-const struct role *role_by_id(enum role_id);
+const struct role *role_by_id(enum role_id); /* NULL for monitor */
 const char *role_name(enum role_id);
 /* The peer matrix: who may talk to whom.  Symmetric; ARCHITECTURE.md prints it from here. */
 bool role_may_talk(enum role_id, enum role_id);

@@ -25,6 +25,7 @@ struct route {
 	enum route_status status;
 	struct route_target *targets; /* each account and remote address once, at most ROUTE_MAX */
 	size_t count;
+	bool truncated; /* more targets than ROUTE_MAX, or too deep: load refuses such sites */
 };
 #define ROUTE_MAX 1000	   /* targets of one recipient */
 #define ROUTE_DEPTH_MAX 10 /* alias in alias */

@@ -90,7 +90,8 @@ struct site_port { /* firewall.extra */
 struct site {
 	unsigned references;
 	char *path; /* the file that was read */
-	char *dir;  /* its folder: relative paths in the site are relative to it */
+	char *dir;  /* its folder, absolute: relative paths in the site are relative to it */
+	struct strings files; /* every file that was read: the site, its includes, its drop-ins */
 
 	struct {
 		char *name; /* mail.example.org */
@@ -163,10 +164,12 @@ struct site {
 	struct site_origin *origins; /* by schema row, for `site print --origin` and messages */
 };
 
-/* One finding: "FILE:LINE: what is wrong; what to do". Errors forbid serving; warnings do not. */
+/* One finding: "FILE:LINE: what is wrong; what to do", with "warning: " before what is wrong. Errors forbid serving; warnings do not. */
 struct finding {
 	char *text;
 	bool warning;
+	char *file; /* where, as in text; "" when nowhere */
+	unsigned line;
 };
 struct findings {
 	struct finding *at;
@@ -178,9 +181,11 @@ void findings_free(struct findings *);
 
 /*
  * Reads, sets defaults, normalises and cross-checks.  All errors are collected, in file order.  NULL when there
- * is one.  site_load_memory reads what site_flatten wrote (a role's view; path is for messages).
+ * is one (never NULL without one).  site_load_memory reads what site_flatten wrote (a role's view; path is for messages).
  */
 struct site *site_load(const char *path, struct findings *);
+/* The same as if the drop-in (a path as in struct strings files) held this text: whether an edit would be right. */
+struct site *site_load_with(const char *path, const char *drop_in, struct view text, struct findings *);
 struct site *site_load_memory(struct view text, const char *path, struct findings *);
 struct site *site_ref(struct site *);
 void site_unref(struct site *); /* NULL is fine */
@@ -191,10 +196,12 @@ int site_print(const struct site *, bool origin, struct buf *out);  /* for peopl
 int site_print_json(const struct site *, struct buf *out);
 int site_schema_text(struct buf *out);	/* `mailadm site schema`: key, type, default, what it means */
 int site_schema_json(struct buf *out);
+int site_schema_mdoc(struct buf *out); /* the option list of mailadm-site(5) */
 
 /* Paths below state_dir; malloc'd. site_path resolves one of the site's own relative paths. */
 char *site_state(const struct site *, const char *name);
 char *site_path(const struct site *, const char *name);
+char *site_drop_in_dir(const char *path); /* the folder of a site file's drop-ins: DIR/site.d for DIR/site.conf; malloc'd */
 uint16_t site_port(const struct site *, enum service); /* with port_offset */
 
 #endif

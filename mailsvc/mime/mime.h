@@ -62,6 +62,9 @@ struct view mime_header_find(struct view block, const char *name); /* first valu
 void mime_unfold(struct view raw, struct buf *out);	     /* unfolds and trims */
 void mime_decode_header(struct view raw, struct buf *out);   /* unfolded, RFC 2047 words decoded, UTF-8 (RFC 6532 taken as it is) */
 
+/* A parameter of a structured value (the whole value of Content-Type or Content-Disposition), RFC 2231 undone, UTF-8, appended. */
+bool mime_parameter(struct view raw, const char *name, struct buf *out);
+
 /* Address lists, tolerant: as many mailboxes as can be made out. */
 struct mime_mailbox {
 	struct view name;   /* raw display name, quotes removed, not decoded */
@@ -79,9 +82,15 @@ int mime_parse_date(struct view raw, int64_t *when, int16_t *zone);
 void mime_charsets_preload(void);
 /* Converts to UTF-8; an unknown charset or a broken byte becomes U+FFFD, never an error. false when the charset is unknown. */
 bool mime_to_utf8(const char *charset, struct view in, struct buf *out);
+bool mime_charset_known(const char *charset);
 /* Case-folded and NFKC-ish form in which substrings are compared (utf8proc). */
 void mime_fold(struct view utf8, struct buf *out);
 /* The text of part (text/..., any encoding and charset) as folded UTF-8, appended. Other types add nothing. */
 void mime_part_text(const struct mime_record *, struct view message, uint32_t part, struct buf *folded);
+/* The same from a leaf's header and body alone, for readers that do not hold the whole message. */
+bool mime_is_text(struct view part_header); /* will mime_leaf_text add anything? */
+void mime_leaf_text(struct view part_header, struct view body, struct buf *folded);
+#define MIME_TEXT_MAX (16u << 20)		   /* decoded bytes of a part that are looked at */
+#define MIME_TEXT_RAW_MAX (MIME_TEXT_MAX / 3 * 5) /* bytes of its body that can matter */
 
 #endif

@@ -1,0 +1,210 @@
+/* mailadm dns: the zones of the site, and the DKIM keys they publish. */
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "dnsgen/dnsgen.h"
+#include "lib/clock.h"
+#include "lib/proc.h"
+#include "mailsvc/monitor/dkimkeys.h"
+
+#define ZONE_TEXT_MAX (256u << 20)
+
+static void print_findings(const struct findings *f)
+{
+	for (size_t i = 0; i < f->count; i++)
+		fprintf(stderr, "%s\n", f->at[i].text);
+}
+
+/* Builds all zones, with the time as their serial. What is wrong is printed. */
+static int build(struct cli *cli, struct zones *zones)
+{
+	struct findings f = { 0 };
+	int result = dnsgen_zones(cli->site, (uint32_t)clock_wall(), zones, &f);
+	print_findings(&f);
+	findings_free(&f);
+	return result;
+}
+
+static int print_text(struct zones *zones)
+{
+	struct buf text = BUF_INIT(ZONE_TEXT_MAX);
+	for (size_t i = 0; i < zones->count; i++) {
+		buf_reset(&text);
+		if (zone_text(&zones->at[i], &text) == -1)
+			return cli_error("zone %s is larger than %u bytes", zones->at[i].name, ZONE_TEXT_MAX);
+		printf("%s$ORIGIN %s.\n", i ? "\n" : "", zones->at[i].name);
+		fwrite(text.data, 1, text.len, stdout);
+	}
+	buf_free(&text);
+	return EXIT_YES;
+}
+
+static int print_json(struct zones *zones)
+{
+	json_t *all = json_array();
+	for (size_t i = 0; i < zones->count; i++) {
+		struct buf text = BUF_INIT(ZONE_TEXT_MAX);
+		if (zone_text(&zones->at[i], &text) == 0)
+			json_array_append_new(all, json_pack("{s:s, s:s}", "zone", zones->at[i].name, "text", buf_str(&text)));
+		buf_free(&text);
+	}
+	cli_json_print(all);
+	return EXIT_YES;
+}
+
+/* A zone is written again only when it changed, and then with a higher serial. */
+static int write_zone(struct zone *zone, const char *dir, struct error *e)
+{
+	struct buf old = BUF_INIT(ZONE_TEXT_MAX), text = BUF_INIT(ZONE_TEXT_MAX);
+	struct error none;
+	char *path = xasprintf("%s/%s.zone", dir, zone->name);
+	bool there = file_read(path, ZONE_TEXT_MAX, &old, &none) == 0;
+	int result = zone_text_keep_serial(zone, buf_view(&old), &text);
+	if (result == -1)
+		error_set(e, "zone %s is larger than %u bytes", zone->name, ZONE_TEXT_MAX);
+	else if (!there || text.len != old.len || memcmp(text.data, old.data, text.len) != 0)
+		result = file_write_atomic(path, buf_view(&text), 0644, e);
+	free(path);
+	buf_free(&old);
+	buf_free(&text);
+	return result;
+}
+
+static int write_all(struct cli *cli, struct zones *zones, const char *dir, struct error *e)
+{
+	if (file_mkdirs(dir, 0755, e) == -1)
+		return -1;
+	char *full = realpath(dir, NULL);
+	struct buf conf = BUF_INIT(16u << 20);
+	char *path = xasprintf("%s/named.conf.mailadm", dir);
+	int result = 0;
+	for (size_t i = 0; result == 0 && i < zones->count; i++)
+		result = write_zone(&zones->at[i], dir, e);
+	if (result == 0 && zones_named_conf(cli->site, zones, full ? full : dir, &conf) == -1)
+		result = error_set(e, "the named.conf fragment is too large");
+	if (result == 0)
+		result = file_write_atomic(path, buf_view(&conf), 0644, e);
+	free(path);
+	free(full);
+	buf_free(&conf);
+	return result;
+}
+
+static int cmd_render(struct cli *cli, const char *dir)
+{
+	struct zones zones;
+	struct error e;
+	int status;
+	if (build(cli, &zones) == -1)
+		status = EXIT_NO;
+	else if (dir == NULL)
+		status = cli->json ? print_json(&zones) : print_text(&zones);
+	else if (write_all(cli, &zones, dir, &e) == -1)
+		status = cli_error("%s", e.text);
+	else
+		status = EXIT_YES;
+	zones_free(&zones);
+	return status;
+}
+
+/* For init: what to enter where the zones are hosted elsewhere. */
+int dns_print_records(struct cli *cli)
+{
+	struct zones zones;
+	int status = build(cli, &zones) == -1 ? EXIT_NO : print_text(&zones);
+	zones_free(&zones);
+	return status;
+}
+
+static void check_zone(struct cli *cli, const struct zone *zone, const char *dir, struct findings *f)
+{
+	const struct site_origin whole = { cli->site->path, 0 };
+	struct buf out = BUF_INIT(65536), err = BUF_INIT(65536);
+	struct error e;
+	char *path = xasprintf("%s/%s.zone", dir, zone->name);
+	/* Addresses of names outside the zone are not ours to resolve from here. */
+	char *argv[] = { "named-checkzone", "-q", "-i", "local", zone->name, path, NULL };
+	char *loud[] = { "named-checkzone", "-i", "local", zone->name, path, NULL };
+	int status = proc_run(argv, VIEW_NONE, &out, &err, &e);
+	if (status == -1 || status == 127)
+		findings_add(f, false, &whole, "named-checkzone was not found; install bind9-utils");
+	else if (status != 0 && proc_run(loud, VIEW_NONE, &out, &err, &e) != 0)
+		findings_add(f, false, &whole, "named-checkzone refuses %s: %s", zone->name, buf_str(&out));
+	free(path);
+	buf_free(&out);
+	buf_free(&err);
+}
+
+int dns_check_with_tools(struct cli *cli, struct findings *f)
+{
+	char dir[] = "/tmp/mailadm-zones-XXXXXX";
+	struct zones zones;
+	struct error e;
+	const struct site_origin whole = { cli->site->path, 0 };
+	size_t errors = f->errors;
+	if (mkdtemp(dir) == NULL) {
+		findings_add(f, false, &whole, "cannot make a temporary folder in /tmp");
+		return -1;
+	}
+	if (dnsgen_zones(cli->site, 1, &zones, f) == 0) {
+		if (write_all(cli, &zones, dir, &e) == -1)
+			findings_add(f, false, &whole, "%s", e.text);
+		for (size_t i = 0; i < zones.count && f->errors == errors; i++)
+			check_zone(cli, &zones.at[i], dir, f);
+	}
+	for (size_t i = 0; i < zones.count; i++) {
+		char *path = xasprintf("%s/%s.zone", dir, zones.at[i].name);
+		unlink(path);
+		free(path);
+	}
+	char *conf = xasprintf("%s/named.conf.mailadm", dir);
+	unlink(conf);
+	free(conf);
+	rmdir(dir);
+	zones_free(&zones);
+	return f->errors == errors ? 0 : -1;
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+	static const struct option options[] = { { "out", required_argument, NULL, 'o' }, { 0 } };
+	const char *dir = NULL;
+	int opt;
+	struct error e;
+	if (cli_wants_help(cli, &cmd_dns, argc, argv))
+		return EXIT_YES;
+	optind = 0;
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (opt != 'o')
+			return cli_usage(&cmd_dns);
+		dir = optarg;
+	}
+	if (argc - optind != 1)
+		return cli_usage(&cmd_dns);
+	const char *verb = argv[optind];
+	bool keygen = strcmp(verb, "keygen") == 0;
+	if (!keygen && strcmp(verb, "render") != 0)
+		return cli_usage(&cmd_dns);
+	if (cli_site(cli) == NULL)
+		return EXIT_USAGE;
+	if (!keygen)
+		return cmd_render(cli, dir);
+	if (dkim_keys_ensure(cli->site, false, &e) == -1)
+		return cli_error("%s", e.text);
+	return EXIT_YES;
+}
+
+const struct command cmd_dns = {
+	.name = "dns",
+	.synopsis = "render [--out DIR] | keygen",
+	.summary = "the zones of the site, for bind9",
+	.help = "render prints every zone; with --out it writes DIR/ZONE.zone and DIR/named.conf.mailadm, each only when its content\n"
+		"changed, and then with a higher serial. keygen makes the DKIM keys that are missing.\n\n"
+		"example:\n"
+		"  mailadm dns render --out /etc/bind/mailadm && rndc reload\n",
+	.run = run,
+};

@@ -1,0 +1,13 @@
+/* Building one zone: between dnsgen.c, which knows what a mail host publishes, and ldns. */
+#ifndef DNSGEN_ZONE_H
+#define DNSGEN_ZONE_H
+
+#include "dnsgen.h"
+
+int zone_init(struct zone *, const char *name);
+/* One record in presentation form, relative to the zone: "mail A 192.0.2.1", "@ MX 10 mail.example.org.". */
+int zone_add(struct zone *, uint32_t ttl, struct error *, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* Sorts, drops repeated records, and checks what ldns does not. */
+int zone_finish(struct zone *, struct error *);
+
+#endif

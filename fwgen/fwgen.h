@@ -1,0 +1,39 @@
+/*
+ * The firewall of a site: site -> a typed rule model -> nft text.  Pure functions; loading is nft's.
+ */
+#ifndef FWGEN_FWGEN_H
+#define FWGEN_FWGEN_H
+
+#include "lib/buf.h"
+#include "site/site.h"
+
+#define FW_TABLE "mailadm" /* table inet mailadm: the only one mailadm touches */
+
+enum fw_family { FW_ANY, FW_IPV4, FW_IPV6 };
+enum fw_verdict { FW_ACCEPT, FW_DROP };
+
+/* One rule; what is zero or empty does not match on it. */
+struct fw_rule {
+	const char *comment;
+	enum fw_family family;	 /* of from */
+	bool loopback;		 /* arrives on lo */
+	const char *ct_state;	 /* "established,related" */
+	const char *icmp_types;	 /* ICMP of family: a set of type names */
+	const char *protocol;	 /* tcp or udp, with ports */
+	uint16_t ports[32];
+	size_t port_count;
+	struct strings from;	 /* source prefixes, all of one family */
+	enum fw_verdict verdict;
+};
+
+struct fw_model {
+	struct fw_rule *input; /* in order; the policy is drop */
+	size_t count;
+};
+
+void fw_model_of(const struct site *, struct fw_model *);
+void fw_model_free(struct fw_model *);
+/* Text for `nft -f`: replaces the table's rules in one transaction, whether or not it is there. */
+int fw_model_text(const struct fw_model *, struct buf *out);
+
+#endif

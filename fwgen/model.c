@@ -1,0 +1,106 @@
+/*
+ * The rule model of a site's input filter: established first, default drop, ICMP as RFC 4890 wants, ssh from
+ * admin_from, the daemon's own listeners, DNS when the host serves its zones itself, and the site's extra ports.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "fwgen/fwgen.h"
+
+/* RFC 4890 4.4: what must not be dropped. Neighbour discovery is link-local by its hop limit of 255, which the kernel checks. */
+#define ICMPV4_TYPES "echo-request, destination-unreachable, time-exceeded, parameter-problem"
+#define ICMPV6_TYPES                                                                                                             \
+	"echo-request, echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem, "                 \
+	"nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query, "                   \
+	"mld-listener-report, mld2-listener-report"
+
+static struct fw_rule *add(struct fw_model *m, const char *comment, enum fw_verdict verdict)
+{
+	m->input = xreallocarray(m->input, m->count + 1, sizeof(*m->input));
+	struct fw_rule *r = &m->input[m->count++];
+	memset(r, 0, sizeof(*r));
+	r->comment = comment;
+	r->verdict = verdict;
+	return r;
+}
+
+static void add_icmp(struct fw_model *m, enum fw_family family, const char *types)
+{
+	struct fw_rule *r = add(m, family == FW_IPV4 ? "ICMP" : "ICMPv6, RFC 4890", FW_ACCEPT);
+	r->family = family;
+	r->icmp_types = types;
+}
+
+static struct strings of_family(const struct strings *all, bool ipv6)
+{
+	struct strings some = { xcalloc(all->count ? all->count : 1, sizeof(char *)), 0 };
+	for (size_t i = 0; i < all->count; i++)
+		if ((strchr(all->at[i], ':') != NULL) == ipv6)
+			some.at[some.count++] = xstrdup(all->at[i]);
+	return some;
+}
+
+/* One rule without sources, else one for each family that has some. */
+static void add_port(struct fw_model *m, const char *comment, const char *protocol, uint16_t port, const struct strings *from)
+{
+	for (int v6 = 0; v6 < 2; v6++) {
+		struct strings some = of_family(from, v6);
+		if (some.count == 0 && (from->count > 0 || v6)) {
+			free(some.at);
+			continue;
+		}
+		struct fw_rule *r = add(m, comment, FW_ACCEPT);
+		r->family = from->count == 0 ? FW_ANY : v6 ? FW_IPV6 : FW_IPV4;
+		r->protocol = protocol;
+		r->ports[r->port_count++] = port;
+		r->from = some;
+	}
+}
+
+/* The host serves its zones itself unless the site names other name servers for all of them. */
+static bool serves_dns(const struct site *s)
+{
+	for (size_t i = 0; i < s->domain_count; i++)
+		if (s->domains[i].dns && s->dns.nameservers.count == 0)
+			return true;
+	return false;
+}
+
+void fw_model_of(const struct site *s, struct fw_model *m)
+{
+	static const struct strings anyone;
+	memset(m, 0, sizeof(*m));
+	add(m, "what we answered or asked for", FW_ACCEPT)->ct_state = "established,related";
+	add(m, "no part of any connection", FW_DROP)->ct_state = "invalid";
+	add(m, "loopback", FW_ACCEPT)->loopback = true;
+	add_icmp(m, FW_IPV4, ICMPV4_TYPES);
+	add_icmp(m, FW_IPV6, ICMPV6_TYPES);
+	add_port(m, "ssh, firewall.admin_from", "tcp", s->firewall.ssh_port, &s->firewall.admin_from);
+
+	struct fw_rule *mail = add(m, "mail", FW_ACCEPT);
+	mail->protocol = "tcp";
+	for (int i = 0; i < SERVICE_COUNT; i++)
+		if (s->listen.on[i])
+			mail->ports[mail->port_count++] = site_port(s, (enum service)i);
+	if (mail->port_count == 0)
+		m->count--;
+	if (serves_dns(s)) {
+		add_port(m, "the zones of this host", "udp", 53, &anyone);
+		add_port(m, "the zones of this host", "tcp", 53, &anyone);
+	}
+	for (size_t i = 0; i < s->firewall.extra_count; i++) {
+		const struct site_port *p = &s->firewall.extra[i];
+		add_port(m, p->name, p->protocol, p->port, &p->from);
+	}
+}
+
+void fw_model_free(struct fw_model *m)
+{
+	for (size_t i = 0; i < m->count; i++) {
+		for (size_t j = 0; j < m->input[i].from.count; j++)
+			free(m->input[i].from.at[j]);
+		free(m->input[i].from.at);
+	}
+	free(m->input);
+	memset(m, 0, sizeof(*m));
+}

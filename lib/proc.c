@@ -1,0 +1,235 @@
+/*
+ * proc.h: starting processes.  proc_spawn_self forks a single-threaded parent; the child touches nothing of it and
+ * execs at once.  proc_run is posix_spawnp and poll: no shell, no descriptor beyond 2 inherited.
+ */
+#include "proc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "buf.h"
+
+#define ENV_MAX 16
+#define CHUNK 65536
+#define HIGH_FD 10 /* out of the way of 0 to PROC_CHANNEL_FD */
+
+/* What a role may know of its parent's environment. */
+static void minimal_environment(char *env[ENV_MAX])
+{
+	static const char *const kept[] = { "TZ", "LANG", "JOURNAL_STREAM", "ASAN_OPTIONS", "UBSAN_OPTIONS",
+		"LSAN_OPTIONS" };
+	size_t n = 0;
+
+	env[n++] = xstrdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		const char *value = getenv(kept[i]);
+		if (value != NULL)
+			env[n++] = xasprintf("%s=%s", kept[i], value);
+	}
+	env[n] = NULL;
+}
+
+static void default_signals(void)
+{
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	sigset_t none;
+
+	for (int s = 1; s < NSIG; s++)
+		sigaction(s, &dfl, NULL); /* fails for SIGKILL, SIGSTOP and libc's own: as it should */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+_Noreturn static void become(char *const argv[], char *env[], int channel, int log_fd, pid_t parent)
+{
+	int ch, lg, null;
+
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1 || getppid() != parent)
+		_exit(1);
+	default_signals();
+	ch = fcntl(channel, F_DUPFD, HIGH_FD);
+	lg = fcntl(log_fd, F_DUPFD, HIGH_FD);
+	null = open("/dev/null", O_RDWR);
+	if (ch == -1 || lg == -1 || null == -1)
+		fatal("%s: descriptors", argv[0]);
+	if (dup2(null, 0) == -1 || dup2(null, 1) == -1 || dup2(lg, 2) == -1 || dup2(ch, PROC_CHANNEL_FD) == -1)
+		fatal("%s: dup2", argv[0]);
+	if (close_range(PROC_CHANNEL_FD + 1, ~0U, 0) == -1)
+		fatal("%s: close_range", argv[0]);
+	execve("/proc/self/exe", argv, env);
+	fatal("%s: exec /proc/self/exe", argv[0]);
+}
+
+pid_t proc_spawn_self(char *const argv[], int channel, int log_fd, struct error *e)
+{
+	char *env[ENV_MAX];
+	sigset_t all, old;
+	pid_t parent = getpid();
+
+	minimal_environment(env);
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &old); /* the parent's handlers must not run in the child */
+	pid_t pid = fork();
+	if (pid == 0)
+		become(argv, env, channel, log_fd, parent);
+	int err = errno;
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	for (size_t i = 0; env[i] != NULL; i++)
+		free(env[i]);
+	errno = err;
+	return pid == -1 ? error_errno(e, "%s: fork", argv[0]) : pid;
+}
+
+struct run {
+	struct view input;
+	struct buf *out[2]; /* what comes from its 1 and 2; NULL is discarded */
+	int fd[3];          /* our ends; -1 when closed */
+};
+
+static void close_end(int *fd)
+{
+	if (*fd != -1)
+		close(*fd);
+	*fd = -1;
+}
+
+static int spawn(char *const argv[], struct run *run, pid_t *pid, struct error *e)
+{
+	int theirs[3] = { -1, -1, -1 };
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	sigset_t none, all;
+	int r = 0;
+
+	posix_spawn_file_actions_init(&actions);
+	posix_spawnattr_init(&attr);
+	sigemptyset(&none);
+	sigfillset(&all);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setsigdefault(&attr, &all);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	for (int i = 0; i < 3 && r == 0; i++) {
+		int p[2];
+		if (pipe2(p, O_CLOEXEC) == -1) {
+			r = errno;
+			break;
+		}
+		run->fd[i] = p[i == 0];
+		theirs[i] = fcntl(p[i != 0], F_DUPFD_CLOEXEC, HIGH_FD);
+		r = theirs[i] == -1 ? errno : posix_spawn_file_actions_adddup2(&actions, theirs[i], i);
+		close(p[i != 0]);
+	}
+	if (r == 0)
+		r = posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+	if (r == 0)
+		r = posix_spawnp(pid, argv[0], &actions, &attr, argv, environ);
+	for (int i = 0; i < 3; i++)
+		close_end(&theirs[i]);
+	posix_spawn_file_actions_destroy(&actions);
+	posix_spawnattr_destroy(&attr);
+	return r == 0 ? 0 : error_set(e, "cannot run %s: %s", argv[0], strerror(r));
+}
+
+static void feed(struct run *run)
+{
+	ssize_t n = write(run->fd[0], run->input.ptr, run->input.len < CHUNK ? run->input.len : CHUNK);
+
+	if (n == -1 && (errno == EINTR || errno == EAGAIN))
+		return;
+	if (n <= 0) { /* it does not want the rest */
+		close_end(&run->fd[0]);
+		return;
+	}
+	run->input.ptr += n;
+	run->input.len -= (size_t)n;
+	if (run->input.len == 0)
+		close_end(&run->fd[0]);
+}
+
+static void drain(int *fd, struct buf *to)
+{
+	char chunk[CHUNK];
+	ssize_t n = read(*fd, chunk, sizeof(chunk));
+
+	if (n == -1 && errno == EINTR)
+		return;
+	if (n <= 0)
+		close_end(fd);
+	else if (to != NULL)
+		buf_add(to, chunk, (size_t)n);
+}
+
+static void talk(struct run *run)
+{
+	if (run->input.len == 0)
+		close_end(&run->fd[0]);
+	else
+		fcntl(run->fd[0], F_SETFL, O_NONBLOCK);
+	while (run->fd[1] != -1 || run->fd[2] != -1) {
+		struct pollfd p[3];
+		for (int i = 0; i < 3; i++)
+			p[i] = (struct pollfd){ .fd = run->fd[i], .events = i == 0 ? POLLOUT : POLLIN };
+		if (poll(p, 3, -1) == -1)
+			continue; /* EINTR */
+		if (p[0].revents != 0)
+			feed(run);
+		for (int i = 1; i < 3; i++) {
+			if (p[i].revents != 0)
+				drain(&run->fd[i], run->out[i - 1]);
+		}
+	}
+	close_end(&run->fd[0]);
+}
+
+/* A program that stops reading must not end us; a SIGPIPE that it caused is taken back. */
+static void talk_without_sigpipe(struct run *run)
+{
+	static const struct timespec now = { 0, 0 };
+	sigset_t pipe_only, old, pending;
+
+	sigemptyset(&pipe_only);
+	sigaddset(&pipe_only, SIGPIPE);
+	sigpending(&pending);
+	pthread_sigmask(SIG_BLOCK, &pipe_only, &old);
+	talk(run);
+	if (!sigismember(&pending, SIGPIPE)) {
+		while (sigtimedwait(&pipe_only, NULL, &now) == -1 && errno == EINTR)
+			continue;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+int proc_run(char *const argv[], struct view input, struct buf *out, struct buf *err, struct error *e)
+{
+	struct run run = { .input = input, .out = { out, err }, .fd = { -1, -1, -1 } };
+	int status = 0;
+	pid_t pid;
+
+	if (spawn(argv, &run, &pid, e) == -1) {
+		for (int i = 0; i < 3; i++)
+			close_end(&run.fd[i]);
+		return -1;
+	}
+	talk_without_sigpipe(&run);
+	while (waitpid(pid, &status, 0) == -1) {
+		if (errno != EINTR)
+			return error_errno(e, "%s: waitpid", argv[0]);
+	}
+	if (WIFSIGNALED(status))
+		return error_set(
+		    e, "%s was ended by signal %d (%s)", argv[0], WTERMSIG(status), strsignal(WTERMSIG(status)));
+	if (out != NULL && out->full)
+		return error_set(e, "%s wrote more than %zu bytes", argv[0], out->max);
+	return WEXITSTATUS(status);
+}

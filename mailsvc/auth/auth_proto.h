@@ -1,0 +1,24 @@
+/*
+ * The messages of auth.  A peer that sends anything else, or asks what its role may not, loses its channel: login and smtp
+ * may CHECK (for their own protocols), imap may REDEEM, and auth alone speaks to hash.
+ */
+#ifndef MAILSVC_AUTH_AUTH_PROTO_H
+#define MAILSVC_AUTH_AUTH_PROTO_H
+
+#include "mailsvc/auth/client.h"
+#include "mailsvc/auth/credentials.h"
+#include "mailsvc/auth/source.h"
+
+enum auth_message {
+	AUTH_MSG_CHECK = 1, /* u8 protocol, blob user, blob password, source (source_put) */
+	AUTH_MSG_REDEEM,    /* 16 bytes */
+	AUTH_MSG_ANSWER,    /* u8 status, str address, 16 bytes ticket, u32 protocols */
+};
+enum hash_message {
+	HASH_MSG_VERIFY = 1, /* blob password, str hash */
+	HASH_MSG_RESULT,     /* u8: 1 right, 0 wrong */
+};
+
+#define AUTH_USER_MAX (ADDRESS_MAX - 1) /* bytes; a longer one is nobody's */
+
+#endif

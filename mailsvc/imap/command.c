@@ -1,0 +1,202 @@
+/* The table of commands, finding the one that is named, and checking that it may run now. */
+#include <strings.h>
+
+#include "imap.h"
+#include "process.h"
+
+static int run_capability(struct imap_session *s, struct imap_parser *p)
+{
+	if (!imap_parse_end(p))
+		return IMAP_BAD;
+	conn_printf(s->conn, "* CAPABILITY " IMAP_CAPABILITY "\r\n");
+	return IMAP_DONE;
+}
+
+/* NOOP, CHECK: the reply brings what changed. */
+static int run_noop(struct imap_session *s, struct imap_parser *p)
+{
+	(void)s;
+	return imap_parse_end(p) ? IMAP_DONE : IMAP_BAD;
+}
+
+static int run_logout(struct imap_session *s, struct imap_parser *p)
+{
+	if (!imap_parse_end(p))
+		return IMAP_BAD;
+	conn_printf(s->conn, "* BYE Logging out.\r\n%s OK LOGOUT completed.\r\n", s->tag);
+	imap_close(s, NULL, "logout");
+	return IMAP_DONE;
+}
+
+static int run_refused(struct imap_session *s, struct imap_parser *p)
+{
+	(void)s;
+	return imap_bad(p, "Already authenticated.");
+}
+
+static int run_namespace(struct imap_session *s, struct imap_parser *p)
+{
+	if (!imap_parse_end(p))
+		return IMAP_BAD;
+	conn_printf(s->conn, "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+	return IMAP_DONE;
+}
+
+static int run_id(struct imap_session *s, struct imap_parser *p)
+{
+	if (!imap_parse_sp(p) || !imap_parse_id(p) || !imap_parse_end(p))
+		return IMAP_BAD;
+	conn_printf(s->conn, "* ID (\"name\" \"mailadm\" \"version\" \"" MAILADM_VERSION "\")\r\n");
+	return IMAP_DONE;
+}
+
+/* No extension needs to be enabled: what is asked for is ignored, as RFC 5161 says of unknown ones. */
+static int run_enable(struct imap_session *s, struct imap_parser *p)
+{
+	struct view name;
+
+	do {
+		if (!imap_parse_sp(p) || !imap_parse_atom(p, &name))
+			return IMAP_BAD;
+	} while (imap_peek(p) != -1);
+	conn_printf(s->conn, "* ENABLED\r\n");
+	return IMAP_DONE;
+}
+
+static int run_select(struct imap_session *s, struct imap_parser *p)
+{
+	return cmd_select(s, p, false);
+}
+
+static int run_examine(struct imap_session *s, struct imap_parser *p)
+{
+	return cmd_select(s, p, true);
+}
+
+static int run_close(struct imap_session *s, struct imap_parser *p)
+{
+	return cmd_close(s, p, true);
+}
+
+static int run_unselect(struct imap_session *s, struct imap_parser *p)
+{
+	return cmd_close(s, p, false);
+}
+
+static int run_list(struct imap_session *s, struct imap_parser *p)
+{
+	return cmd_list(s, p, false);
+}
+
+static int run_lsub(struct imap_session *s, struct imap_parser *p)
+{
+	return cmd_list(s, p, true);
+}
+
+static int run_subscribe(struct imap_session *s, struct imap_parser *p)
+{
+	return cmd_subscribe(s, p, true);
+}
+
+static int run_unsubscribe(struct imap_session *s, struct imap_parser *p)
+{
+	return cmd_subscribe(s, p, false);
+}
+
+#define PAIR(name, call, uid_call)                                                  \
+	static int run_##name(struct imap_session *s, struct imap_parser *p)        \
+	{                                                                           \
+		return call;                                                        \
+	}                                                                           \
+	static int run_uid_##name(struct imap_session *s, struct imap_parser *p)    \
+	{                                                                           \
+		return uid_call;                                                    \
+	}
+PAIR(fetch, cmd_fetch(s, p, false), cmd_fetch(s, p, true))
+PAIR(search, cmd_search(s, p, false), cmd_search(s, p, true))
+PAIR(store, cmd_store(s, p, false), cmd_store(s, p, true))
+PAIR(copy, cmd_copy(s, p, false, false), cmd_copy(s, p, true, false))
+PAIR(move, cmd_copy(s, p, false, true), cmd_copy(s, p, true, true))
+PAIR(expunge, cmd_expunge(s, p, false), cmd_expunge(s, p, true))
+#undef PAIR
+
+#define MAILBOX IMAP_NEEDS_MAILBOX
+#define WRITE (IMAP_NEEDS_MAILBOX | IMAP_NEEDS_WRITE)
+
+const struct imap_command imap_commands[] = {
+	{ "NOOP", 0, run_noop },
+	{ "FETCH", MAILBOX | IMAP_NO_EXPUNGE, run_fetch },
+	{ "UID FETCH", MAILBOX, run_uid_fetch },
+	{ "STORE", WRITE | IMAP_NO_EXPUNGE, run_store },
+	{ "UID STORE", WRITE, run_uid_store },
+	{ "SEARCH", MAILBOX | IMAP_NO_EXPUNGE, run_search },
+	{ "UID SEARCH", MAILBOX, run_uid_search },
+	{ "IDLE", 0, cmd_idle },
+	{ "STATUS", 0, cmd_status },
+	{ "SELECT", 0, run_select },
+	{ "EXAMINE", 0, run_examine },
+	{ "APPEND", 0, cmd_append },
+	{ "COPY", MAILBOX, run_copy },
+	{ "UID COPY", MAILBOX, run_uid_copy },
+	{ "MOVE", WRITE, run_move },
+	{ "UID MOVE", WRITE, run_uid_move },
+	{ "EXPUNGE", WRITE, run_expunge },
+	{ "UID EXPUNGE", WRITE, run_uid_expunge },
+	{ "CLOSE", MAILBOX, run_close },
+	{ "UNSELECT", MAILBOX, run_unselect },
+	{ "CHECK", MAILBOX, run_noop },
+	{ "LIST", 0, run_list },
+	{ "LSUB", 0, run_lsub },
+	{ "CREATE", 0, cmd_create },
+	{ "DELETE", 0, cmd_delete },
+	{ "RENAME", 0, cmd_rename },
+	{ "SUBSCRIBE", 0, run_subscribe },
+	{ "UNSUBSCRIBE", 0, run_unsubscribe },
+	{ "CAPABILITY", 0, run_capability },
+	{ "NAMESPACE", 0, run_namespace },
+	{ "ID", 0, run_id },
+	{ "ENABLE", 0, run_enable },
+	{ "LOGOUT", IMAP_NO_SYNC, run_logout },
+	{ "LOGIN", 0, run_refused },
+	{ "AUTHENTICATE", 0, run_refused },
+	{ "STARTTLS", 0, run_refused },
+	{ NULL, 0, NULL },
+};
+
+/* The name as the table has it, "UID" and its second word joined; NULL: there is no such command. */
+static const struct imap_command *find(struct imap_parser *p)
+{
+	struct view word;
+	const char *start = p->p;
+
+	if (!imap_parse_atom(p, &word))
+		return NULL;
+	if (view_caseeq(word, "UID")) {
+		if (!imap_parse_sp(p) || !imap_parse_atom(p, &word))
+			return NULL;
+		word = (struct view) { start, (size_t)(word.ptr + word.len - start) };
+	}
+	for (const struct imap_command *c = imap_commands; c->name != NULL; c++)
+		if (view_caseeq(word, c->name))
+			return c;
+	return NULL;
+}
+
+int imap_command_run(struct imap_session *s, struct imap_parser *p)
+{
+	const struct imap_command *c;
+
+	if (!imap_parse_sp(p))
+		return IMAP_BAD;
+	c = find(p);
+	if (c == NULL)
+		return imap_bad(p, "Unknown command.");
+	s->command = c;
+	if ((c->flags & IMAP_NEEDS_MAILBOX) && s->mailbox == NULL)
+		return imap_bad(p, "No mailbox is selected.");
+	if ((c->flags & IMAP_NEEDS_WRITE) && s->mailbox->read_only) {
+		imap_finish(s, "NO [READ-ONLY] The mailbox is open read-only.");
+		return IMAP_DONE;
+	}
+	return c->run(s, p);
+}

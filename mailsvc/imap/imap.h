@@ -1,0 +1,178 @@
+/*
+ * IMAP4rev1 after authentication (RFC 3501): the session, its selected mailbox, and what commands build on.
+ *
+ * A command is a row of imap_commands (command.c).  Its function reads its arguments, acts, and returns
+ *   IMAP_DONE  imap_finish was called; without it "OK <NAME> completed." is sent;
+ *   IMAP_WAIT  imap_finish will be called later, from a reply of store or by a job; input stays queued until then;
+ *   IMAP_BAD   the arguments are wrong: parser->error is the text; nothing has been sent.
+ * Nothing else may be kept in static state: a process serves thousands of sessions from one event loop.
+ *
+ * A snapshot (imap_snapshot .. view_end) never spans a return to the event loop, and none may be open in imap_finish.
+ */
+#ifndef MAILSVC_IMAP_IMAP_H
+#define MAILSVC_IMAP_IMAP_H
+
+#include "lib/conn.h"
+#include "mailsvc/imap/parse.h"
+#include "mailsvc/imap/reader.h"
+#include "mailsvc/imap/uidmap.h"
+#include "mailsvc/store/client.h"
+#include "mailsvc/store/view.h"
+
+#define IMAP_OUTPUT_SLICE (256 * 1024)	/* a job returns to the loop when it has added about this much */
+#define IMAP_OUTPUT_MAX (1024 * 1024)	/* above it neither input is read nor jobs run */
+
+enum imap_status { IMAP_DONE, IMAP_WAIT, IMAP_BAD };
+
+struct imap_session;
+struct process; /* what the sessions of a process share: process.h */
+struct opened;
+
+/*
+ * Long work in slices.  run is called from the event loop while output is below the mark; it adds at most about a
+ * slice and returns false to be called again, or calls imap_finish and returns true.  It may also stop to wait for store:
+ * set session->pending, return false, and call imap_resume_job from the reply.  free is called exactly once, after
+ * run returned true or when the session dies.
+ */
+struct imap_job {
+	bool (*run)(struct imap_session *, void *state);
+	void (*free)(void *state);
+	void *state;
+};
+
+struct imap_mailbox {
+	uint32_t id;
+	uint32_t uid_validity;
+	bool read_only;	      /* EXAMINE */
+	bool gone;	      /* deleted by another session */
+	uint64_t modseq;      /* messages and flags are reported up to here */
+	uint64_t expunge_modseq; /* expunges are reported up to here: <= modseq */
+	struct uidmap map;    /* what the client knows: sequence numbers come from here and nowhere else */
+	struct uidmap recent; /* \Recent in this session */
+	char *keywords[KEYWORDS_MAX]; /* names by number, NULL: unused */
+	unsigned keyword_count;	      /* slots to look at */
+	/* A change that its command has reported itself, or keeps silent: the next synchronisation skips it. */
+	struct {
+		uint64_t modseq;
+		struct uid_range *at;
+		size_t count;
+	} own;
+	struct imap_session *hash_next; /* sessions by mailbox id, for pushes */
+};
+
+enum imap_phase {
+	IMAP_PHASE_READY,   /* reading a command */
+	IMAP_PHASE_APPEND,  /* taking or draining the bytes of a message (cmd_append.c) */
+	IMAP_PHASE_RUNNING, /* a command waits */
+	IMAP_PHASE_IDLE,    /* IDLE: waiting for DONE */
+	IMAP_PHASE_CLOSED,  /* output is being written, input no longer read */
+};
+
+struct imap_session {
+	struct process *process;
+	struct conn *conn;
+	uint32_t account; /* id in the view */
+	enum imap_phase phase;
+	unsigned errors;
+	uint32_t pending; /* a request to store whose callback has this session: cancelled when the session dies */
+	struct imap_mailbox *mailbox; /* selected, or NULL */
+	struct imap_reader reader;
+	const struct imap_command *command; /* that runs */
+	char tag[65];
+	bool waiting_drain; /* a job stopped because output is above the mark */
+	bool runnable;	   /* in the process's run queue */
+	bool in_command;   /* inside a command's or job's function */
+	bool finished;	   /* imap_finish was called: the reader still holds the command */
+	struct imap_job job; /* run NULL: nothing to run */
+	void *append;	     /* cmd_append.c, while a message is on its way */
+	struct opened *opened; /* who this is: process.h */
+	uint64_t bytes_in, bytes_out;
+	const char *reason; /* why it is being closed, for the log */
+	struct evbuffer_cb_entry *counter; /* of bytes_out */
+	struct imap_session *next, **prev_next, *run_next;
+};
+
+enum imap_command_flags {
+	IMAP_NEEDS_MAILBOX = 1,	 /* selected state only */
+	IMAP_NEEDS_WRITE = 2,	 /* not after EXAMINE */
+	IMAP_NO_EXPUNGE = 4,	 /* sequence numbers must stand still: FETCH, STORE, SEARCH (RFC 3501 5.5) */
+	IMAP_NO_SYNC = 8,	 /* nothing untagged before the reply (LOGOUT, SELECT) */
+};
+struct imap_command {
+	const char *name; /* "FETCH", "UID FETCH" */
+	unsigned flags;
+	int (*run)(struct imap_session *, struct imap_parser *);
+};
+extern const struct imap_command imap_commands[]; /* name NULL ends it */
+
+#define IMAP_CAPABILITY /* after authentication; only what fully works */ \
+	"IMAP4rev1 LITERAL+ ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT MOVE CHILDREN SPECIAL-USE"
+
+/* The process ------------------------------------------------------------------------------------------- */
+struct store_client *imap_store(const struct imap_session *);
+struct store_view *imap_view(const struct imap_session *);
+const char *imap_address(const struct imap_session *); /* of the account */
+uint64_t imap_message_size_max(const struct imap_session *);
+
+/* Replies ----------------------------------------------------------------------------------------------- */
+/*
+ * Ends the command: reports what changed in the mailbox (as far as the command's flags allow), then sends
+ * "TAG text".  Text starts with OK, NO or BAD.
+ */
+void imap_finish(struct imap_session *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* "NO [CODE] ..." for a status of store that is not STORE_OK. */
+void imap_finish_store(struct imap_session *, enum store_status);
+/* Starts a job, in place of an earlier one; the command returns IMAP_WAIT. */
+void imap_start_job(struct imap_session *, const struct imap_job *);
+void imap_resume_job(struct imap_session *); /* after a job waited for store */
+bool imap_output_full(const struct imap_session *); /* a slice has been written: come back later */
+int imap_bad(struct imap_parser *, const char *error); /* returns IMAP_BAD */
+
+/* "(\Seen $Forwarded)" with \Recent as this session has it. */
+void imap_put_flags(const struct imap_session *, const struct message_row *, struct buf *out);
+/* "* SEQ FETCH (FLAGS (...))" or with " UID n" inside; nothing when the row is not in the map. */
+void imap_send_flags(struct imap_session *, const struct message_row *, bool uid);
+/* A string as quoted or literal; NULL view: NIL. */
+void imap_put_string(struct buf *out, struct view);
+
+/* A mailbox's name as the wire has it: modified UTF-7, quoted or a literal. (cmd_status.c) */
+void imap_put_mailbox(struct buf *out, const char *name);
+
+/* The selected mailbox ----------------------------------------------------------------------------------- */
+/*
+ * Begins a snapshot for the selected mailbox, after telling the client of keywords that are new in it.  0: go on, and
+ * call view_end(imap_view(s)).  -1: no snapshot is open, and imap_finish has been called with a NO (the store
+ * is away, or the mailbox has been deleted).
+ */
+int imap_snapshot(struct imap_session *);
+/*
+ * What a set means in this mailbox: UID ranges, sorted, disjoint, merged, each with at least one message of the map at
+ * its first and last UID (gaps inside hold no message); malloc'd, NULL when nothing is named.  false: a sequence
+ * number that does not exist (error is set).  UIDs that do not exist are left out.
+ */
+bool imap_resolve_set(const struct imap_session *, struct imap_parser *, const struct imap_set *, bool uid,
+		      struct uid_range **out, size_t *count);
+/* Parses a set and resolves it. */
+bool imap_parse_uids(const struct imap_session *, struct imap_parser *, bool uid, struct uid_range **out, size_t *count);
+/* The command reports a change itself (or must not): copies the ranges; replaces an earlier note. */
+void imap_note_own(struct imap_session *, uint64_t modseq, const struct uid_range *, size_t count);
+bool imap_is_recent(const struct imap_session *, uint32_t uid);
+
+/* Commands in files of their own -------------------------------------------------------------------------- */
+int cmd_fetch(struct imap_session *, struct imap_parser *, bool uid);
+int cmd_search(struct imap_session *, struct imap_parser *, bool uid);
+int cmd_store(struct imap_session *, struct imap_parser *, bool uid);
+int cmd_copy(struct imap_session *, struct imap_parser *, bool uid, bool move);
+int cmd_expunge(struct imap_session *, struct imap_parser *, bool uid);
+int cmd_select(struct imap_session *, struct imap_parser *, bool read_only);
+int cmd_close(struct imap_session *, struct imap_parser *, bool expunge);
+int cmd_list(struct imap_session *, struct imap_parser *, bool subscribed);
+int cmd_status(struct imap_session *, struct imap_parser *);
+int cmd_append(struct imap_session *, struct imap_parser *);
+int cmd_create(struct imap_session *, struct imap_parser *);
+int cmd_delete(struct imap_session *, struct imap_parser *);
+int cmd_rename(struct imap_session *, struct imap_parser *);
+int cmd_subscribe(struct imap_session *, struct imap_parser *, bool on);
+int cmd_idle(struct imap_session *, struct imap_parser *);
+
+#endif

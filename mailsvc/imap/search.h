@@ -1,0 +1,85 @@
+/*
+ * SEARCH (RFC 3501 6.4.4): a program of keys, and whether a message satisfies it.
+ *
+ * Text is compared as substrings of its folded form (mime_fold).  Keys are put in the order of their cost, so that a
+ * message is read only when its row cannot decide.  Nothing here but cmd_search needs a store.
+ */
+#ifndef MAILSVC_IMAP_SEARCH_H
+#define MAILSVC_IMAP_SEARCH_H
+
+#include "mailsvc/imap/fetch.h"
+#include "mailsvc/imap/imap.h"
+
+#define SEARCH_DEPTH_MAX 50
+#define SEARCH_KEYS_MAX 1000
+
+enum search_type {
+	/* decided by the row */
+	SEARCH_ALL,
+	SEARCH_FLAGS,	/* number: flags that must be set */
+	SEARCH_RECENT,
+	SEARCH_KEYWORD, /* text: its name as given */
+	SEARCH_UIDS,	/* ranges */
+	SEARCH_BEFORE,	/* number: a day; of the internal date, in UTC */
+	SEARCH_ON,
+	SEARCH_SINCE,
+	SEARCH_LARGER,
+	SEARCH_SMALLER,
+	/* by the record */
+	SEARCH_SENTBEFORE, /* of Date:, as written there */
+	SEARCH_SENTON,
+	SEARCH_SENTSINCE,
+	SEARCH_SUBJECT,
+	/* by the header */
+	SEARCH_HEADER, /* name, text */
+	/* by everything */
+	SEARCH_BODY,
+	SEARCH_TEXT,
+	/* of other keys */
+	SEARCH_AND,
+	SEARCH_OR,
+	SEARCH_NOT,
+};
+
+struct search_key {
+	enum search_type type;
+	unsigned cost; /* 0 row, 1 record, 2 header, 3 body */
+	uint32_t first, next; /* children (AND, OR, NOT) and siblings, as indexes; SEARCH_NONE ends */
+	int64_t number;
+	char *name;	   /* of a header field */
+	struct buf text;   /* folded, but for KEYWORD */
+	struct uid_range *ranges; /* sorted */
+	size_t range_count;
+	uint64_t keyword_bits;	  /* of KEYWORD, by search_bind */
+};
+#define SEARCH_NONE UINT32_MAX
+
+struct search_program {
+	struct search_key *keys;
+	uint32_t count, root;
+	bool bad_charset; /* why search_parse failed: answer NO [BADCHARSET ...] */
+};
+
+/* From after "SEARCH" or "UID SEARCH" to the end of the command. Free with search_free, also after failure. */
+bool search_parse(const struct imap_session *, struct imap_parser *, struct search_program *);
+void search_free(struct search_program *);
+/* Looks the keywords up by name: call again when they may have changed. */
+void search_bind(struct search_program *, const struct imap_mailbox *);
+
+struct search_message {
+	const struct message_row *row;
+	bool recent;
+	/* Opens source when it is first wanted: 0, or -1 when the message cannot be read (then no content key matches). */
+	int (*open)(struct search_message *);
+	void *arg;
+	struct fetch_source source;
+	/* The evaluator's own; kept from message to message for their memory, search_message_reset between them. */
+	bool opened, unreadable, have_header, have_header_text, have_body_text;
+	struct buf header, header_text, body_text, value;
+};
+void search_message_init(struct search_message *, int (*open)(struct search_message *), void *arg);
+void search_message_reset(struct search_message *, const struct message_row *, bool recent);
+void search_message_free(struct search_message *);
+bool search_match(const struct search_program *, struct search_message *);
+
+#endif

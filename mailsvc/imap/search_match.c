@@ -1,0 +1,274 @@
+/*
+ * Does a message satisfy a search program?  What is read of it is read once: record, header, text.
+ *
+ * BODY looks in the text of every text part (decoded, mime_leaf_text) and in the headers of messages inside; TEXT in the
+ * header too.  Limits: FETCH_HEADER_MAX bytes of a header, MIME_TEXT_MAX of a part.  What cannot be read matches no
+ * key that needs it.
+ */
+#include <string.h>
+#include <strings.h>
+
+#include "mailsvc/imap/search.h"
+
+#define TEXT_MAX (256u << 20) /* folded text of one message */
+
+void search_message_init(struct search_message *m, int (*open)(struct search_message *), void *arg)
+{
+	memset(m, 0, sizeof(*m));
+	m->open = open;
+	m->arg = arg;
+	m->header.max = 2 * FETCH_HEADER_MAX;
+	m->header_text.max = m->body_text.max = m->value.max = TEXT_MAX;
+}
+
+void search_message_reset(struct search_message *m, const struct message_row *row, bool recent)
+{
+	if (m->opened)
+		fetch_source_free(&m->source);
+	m->row = row;
+	m->recent = recent;
+	m->opened = m->unreadable = m->have_header = m->have_header_text = m->have_body_text = false;
+}
+
+void search_message_free(struct search_message *m)
+{
+	if (m->opened)
+		fetch_source_free(&m->source);
+	buf_free(&m->header);
+	buf_free(&m->header_text);
+	buf_free(&m->body_text);
+	buf_free(&m->value);
+}
+
+/* Each makes sure that what it names is there; false: it cannot be read. */
+static bool need_record(struct search_message *m)
+{
+	if (m->opened || m->unreadable)
+		return m->opened;
+	memset(&m->source, 0, sizeof(m->source));
+	if (m->open(m) == 0 && fetch_source_record(&m->source) == 0) {
+		m->opened = true;
+	} else {
+		fetch_source_free(&m->source);
+		m->unreadable = true;
+	}
+	return m->opened;
+}
+
+static bool need_header(struct search_message *m)
+{
+	struct mime_part root;
+	uint64_t len;
+
+	if (m->have_header)
+		return true;
+	if (!need_record(m))
+		return false;
+	mime_record_part(&m->source.record, 0, &root);
+	len = root.body < FETCH_HEADER_MAX ? root.body : FETCH_HEADER_MAX;
+	buf_reset(&m->header);
+	buf_addv(&m->header, m->source.prefix);
+	if (fetch_source_read(&m->source, 0, len, &m->header) != 0)
+		m->unreadable = true;
+	else
+		m->have_header = true;
+	return m->have_header;
+}
+
+/* "Name: value" of every field, decoded and folded. */
+static void fold_header(struct search_message *m, struct view block, struct buf *out)
+{
+	struct mime_header h;
+	size_t pos = 0;
+
+	while (mime_header_next(block, &pos, &h)) {
+		buf_reset(&m->value);
+		buf_addv(&m->value, h.name);
+		buf_puts(&m->value, ": ");
+		mime_decode_header(h.value, &m->value);
+		mime_fold(buf_view(&m->value), out);
+		buf_addc(out, '\n');
+	}
+}
+
+static bool need_header_text(struct search_message *m)
+{
+	if (!m->have_header_text && need_header(m)) {
+		buf_reset(&m->header_text);
+		fold_header(m, buf_view(&m->header), &m->header_text);
+		m->have_header_text = true;
+	}
+	return m->have_header_text;
+}
+
+/* The text of a leaf, and the header of a message inside another. */
+static bool add_part_text(struct search_message *m, uint32_t index)
+{
+	struct buf raw = BUF_INIT(MIME_TEXT_RAW_MAX + FETCH_HEADER_MAX);
+	struct mime_part p, up;
+	uint64_t header_len, body_len;
+	bool inner, fine;
+
+	mime_record_part(&m->source.record, index, &p);
+	inner = p.parent != UINT32_MAX;
+	if (inner) {
+		mime_record_part(&m->source.record, p.parent, &up);
+		inner = up.rfc822;
+	}
+	if ((p.multipart || p.rfc822) && !inner)
+		return true;
+	header_len = p.body - p.header < FETCH_HEADER_MAX ? p.body - p.header : FETCH_HEADER_MAX;
+	fine = fetch_source_read(&m->source, p.header, header_len, &raw) == 0;
+	if (fine && inner)
+		fold_header(m, buf_view(&raw), &m->body_text);
+	if (fine && !p.multipart && !p.rfc822 && mime_is_text(buf_view(&raw))) {
+		body_len = p.end - p.body < MIME_TEXT_RAW_MAX ? p.end - p.body : MIME_TEXT_RAW_MAX;
+		fine = fetch_source_read(&m->source, p.body, body_len, &raw) == 0;
+		if (fine)
+			mime_leaf_text((struct view) { raw.data ? raw.data : "", (size_t)header_len },
+			    (struct view) { raw.data ? raw.data + header_len : "", (size_t)body_len }, &m->body_text);
+	}
+	buf_addc(&m->body_text, '\n');
+	buf_free(&raw);
+	return fine;
+}
+
+static bool need_body_text(struct search_message *m)
+{
+	if (m->have_body_text)
+		return true;
+	if (!need_record(m))
+		return false;
+	buf_reset(&m->body_text);
+	for (uint32_t i = 0; i < m->source.record.part_count; i++)
+		if (!add_part_text(m, i))
+			return false;
+	m->have_body_text = true;
+	return true;
+}
+
+static bool contains(const struct buf *text, const struct buf *needle)
+{
+	return needle->len == 0 || (text->len >= needle->len && memmem(text->data, text->len, needle->data, needle->len) != NULL);
+}
+
+static bool header_matches(const struct search_key *k, struct search_message *m)
+{
+	struct buf folded = BUF_INIT(TEXT_MAX);
+	struct mime_header h;
+	size_t pos = 0;
+	bool found = false;
+
+	if (!need_header(m))
+		return false;
+	while (!found && mime_header_next(buf_view(&m->header), &pos, &h)) {
+		if (!view_caseeq(h.name, k->name))
+			continue;
+		buf_reset(&m->value);
+		buf_reset(&folded);
+		mime_decode_header(h.value, &m->value);
+		mime_fold(buf_view(&m->value), &folded);
+		found = contains(&folded, &k->text);
+	}
+	buf_free(&folded);
+	return found;
+}
+
+static bool subject_matches(const struct search_key *k, struct search_message *m)
+{
+	if (!need_record(m))
+		return false;
+	buf_reset(&m->value);
+	mime_fold(m->source.record.subject, &m->value);
+	return contains(&m->value, &k->text);
+}
+
+static bool in_ranges(const struct search_key *k, uint32_t uid)
+{
+	size_t low = 0, high = k->range_count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (k->ranges[mid].last < uid)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < k->range_count && k->ranges[low].first <= uid;
+}
+
+static int64_t day_of(int64_t when)
+{
+	return when / 86400 - (when % 86400 < 0);
+}
+
+/* The day that Date: names, whatever its time zone. */
+static bool sent_day(struct search_message *m, int64_t *day)
+{
+	if (!need_record(m) || m->source.record.date < -((int64_t)1 << 40) || m->source.record.date > (int64_t)1 << 40)
+		return false;
+	*day = day_of(m->source.record.date + (int64_t)m->source.record.date_zone * 60);
+	return true;
+}
+
+static bool match(const struct search_program *g, uint32_t index, struct search_message *m)
+{
+	const struct search_key *k = &g->keys[index];
+	uint32_t c;
+	int64_t day;
+
+	switch (k->type) {
+	case SEARCH_ALL:
+		return true;
+	case SEARCH_FLAGS:
+		return (m->row->flags & (uint32_t)k->number) != 0;
+	case SEARCH_RECENT:
+		return m->recent;
+	case SEARCH_KEYWORD:
+		return (m->row->keywords & k->keyword_bits) != 0;
+	case SEARCH_UIDS:
+		return in_ranges(k, m->row->uid);
+	case SEARCH_BEFORE:
+		return day_of(m->row->internal_date) < k->number;
+	case SEARCH_ON:
+		return day_of(m->row->internal_date) == k->number;
+	case SEARCH_SINCE:
+		return day_of(m->row->internal_date) >= k->number;
+	case SEARCH_LARGER:
+		return m->row->size > (uint64_t)k->number;
+	case SEARCH_SMALLER:
+		return m->row->size < (uint64_t)k->number;
+	case SEARCH_SENTBEFORE:
+		return sent_day(m, &day) && day < k->number;
+	case SEARCH_SENTON:
+		return sent_day(m, &day) && day == k->number;
+	case SEARCH_SENTSINCE:
+		return sent_day(m, &day) && day >= k->number;
+	case SEARCH_SUBJECT:
+		return subject_matches(k, m);
+	case SEARCH_HEADER:
+		return header_matches(k, m);
+	case SEARCH_BODY:
+		return need_body_text(m) && contains(&m->body_text, &k->text);
+	case SEARCH_TEXT:
+		return need_header_text(m) &&
+		    (contains(&m->header_text, &k->text) || (need_body_text(m) && contains(&m->body_text, &k->text)));
+	case SEARCH_AND:
+		for (c = k->first; c != SEARCH_NONE && match(g, c, m);)
+			c = g->keys[c].next;
+		return c == SEARCH_NONE;
+	case SEARCH_OR:
+		for (c = k->first; c != SEARCH_NONE && !match(g, c, m);)
+			c = g->keys[c].next;
+		return c != SEARCH_NONE;
+	case SEARCH_NOT:
+		return !match(g, k->first, m);
+	}
+	return false;
+}
+
+bool search_match(const struct search_program *program, struct search_message *m)
+{
+	return match(program, program->root, m);
+}

@@ -1,0 +1,82 @@
+/* Requests to store in slices of STORE_RANGES_MAX ranges, one at a time. */
+#include "slices.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void slices_free(void *state)
+{
+	struct slices *x = state;
+
+	free(x->ranges);
+	free(x->source);
+	free(x->destination);
+	free(x->arg);
+	free(x);
+}
+
+static void append(struct uid_range **to, size_t *have, const struct uid_range *more, size_t count)
+{
+	if (count == 0)
+		return;
+	*to = xreallocarray(*to, *have + count, sizeof(**to));
+	memcpy(*to + *have, more, count * sizeof(*more));
+	*have += count;
+}
+
+static void on_reply(void *arg, const struct store_result *result);
+
+static void send_next(struct slices *x)
+{
+	struct imap_session *s = x->session;
+	size_t from = x->next, count = x->count - from < STORE_RANGES_MAX ? x->count - from : STORE_RANGES_MAX;
+
+	x->next += count;
+	s->pending = x->send(s, x, x->ranges + from, count, on_reply, x);
+}
+
+static void on_reply(void *arg, const struct store_result *result)
+{
+	struct slices *x = arg;
+	struct imap_session *s = x->session;
+
+	s->pending = 0;
+	x->status = result->status;
+	if (result->status == STORE_OK) {
+		x->uid_validity = result->uid_validity;
+		x->modseq = result->modseq;
+		append(&x->source, &x->source_count, result->source, result->source_count);
+		append(&x->destination, &x->destination_count, result->destination, result->destination_count);
+		if (x->next < x->count) {
+			send_next(x);
+			return;
+		}
+	}
+	x->done(s, x);
+}
+
+int slices_start(struct imap_session *s, struct uid_range *ranges, size_t count, slices_send_fn send,
+    slices_done_fn done, void *arg)
+{
+	struct slices *x = xcalloc(1, sizeof(*x));
+	struct imap_job job = { .free = slices_free, .state = x };
+
+	x->session = s;
+	x->ranges = ranges;
+	x->count = count;
+	x->send = send;
+	x->done = done;
+	x->arg = arg;
+	imap_start_job(s, &job);
+	send_next(x);
+	return IMAP_WAIT;
+}
+
+void slices_put_set(struct buf *out, const struct uid_range *at, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		buf_printf(out, i == 0 ? "%u" : ",%u", at[i].first);
+		if (at[i].last != at[i].first)
+			buf_printf(out, ":%u", at[i].last);
+	}
+}

@@ -1,0 +1,111 @@
+/*
+ * The DKIM keys: RSA private keys by domain and selector, sorted for a binary search.  Only a prehashed SHA-256 is ever
+ * signed (RFC 6376 3.3.1: RSASSA-PKCS1-v1_5).  Keys below 1024 bits are refused (RFC 8301 3.2).
+ */
+#include "keyring.h"
+
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct key {
+	char *domain, *selector;
+	EVP_PKEY *pkey;
+};
+
+struct keyring {
+	struct key *keys;
+	size_t count;
+};
+
+static int compare_keys(const void *a, const void *b)
+{
+	const struct key *x = a, *y = b;
+	int c = strcmp(x->domain, y->domain);
+
+	return c != 0 ? c : strcmp(x->selector, y->selector);
+}
+
+static EVP_PKEY *read_pem(struct view pem)
+{
+	BIO *bio = BIO_new_mem_buf(pem.ptr, (int)pem.len);
+	EVP_PKEY *pkey = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)"") : NULL;
+
+	BIO_free(bio);
+	if (pkey != NULL && (!EVP_PKEY_is_a(pkey, "RSA") || EVP_PKEY_get_bits(pkey) < 1024 || EVP_PKEY_get_bits(pkey) > 8192)) {
+		EVP_PKEY_free(pkey);
+		pkey = NULL;
+	}
+	return pkey;
+}
+
+struct keyring *keyring_load(struct view packed, struct error *err)
+{
+	struct cursor c = cursor_of(packed.ptr, packed.len);
+	struct keyring *ring = xcalloc(1, sizeof(*ring));
+
+	while (!c.bad && c.left > 0 && ring->count < KEYRING_MAX) {
+		char domain[KEYS_DOMAIN_MAX + 1], selector[KEYS_SELECTOR_MAX + 1];
+		cursor_str(&c, domain, sizeof(domain));
+		cursor_str(&c, selector, sizeof(selector));
+		struct view pem = cursor_blob(&c, 64 * 1024);
+		if (c.bad)
+			break;
+		EVP_PKEY *pkey = read_pem(pem);
+		if (pkey == NULL) {
+			log_warnx("event=dkim domain=%s selector=%s error=\"not a usable RSA private key\"", domain, selector);
+			continue;
+		}
+		ring->keys = xreallocarray(ring->keys, ring->count + 1, sizeof(*ring->keys));
+		ring->keys[ring->count++] = (struct key){ xstrdup(domain), xstrdup(selector), pkey };
+	}
+	if (c.bad || c.left > 0) {
+		error_set(err, "the DKIM keys from monitor are malformed");
+		keyring_free(ring);
+		return NULL;
+	}
+	if (ring->count > 0)
+		qsort(ring->keys, ring->count, sizeof(*ring->keys), compare_keys);
+	return ring;
+}
+
+void keyring_free(struct keyring *ring)
+{
+	if (ring == NULL)
+		return;
+	for (size_t i = 0; i < ring->count; i++) {
+		free(ring->keys[i].domain);
+		free(ring->keys[i].selector);
+		EVP_PKEY_free(ring->keys[i].pkey);
+	}
+	free(ring->keys);
+	free(ring);
+}
+
+size_t keyring_count(const struct keyring *ring)
+{
+	return ring->count;
+}
+
+int keyring_sign(const struct keyring *ring, const struct keys_request *r, struct buf *out)
+{
+	struct key wanted = { (char *)r->domain, (char *)r->selector, NULL };
+	const struct key *key = ring->count > 0 ? bsearch(&wanted, ring->keys, ring->count, sizeof(*ring->keys), compare_keys) : NULL;
+	size_t len = KEYS_SIGNATURE_MAX;
+	unsigned char *to;
+	int rc = -1;
+
+	if (key == NULL)
+		return -1;
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key->pkey, NULL);
+	if (ctx != NULL && EVP_PKEY_sign_init(ctx) == 1 && EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) == 1 &&
+	    EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()) == 1 && (to = (unsigned char *)buf_reserve(out, len)) != NULL &&
+	    EVP_PKEY_sign(ctx, to, &len, r->hash, sizeof(r->hash)) == 1) {
+		out->len += len;
+		rc = 0;
+	}
+	EVP_PKEY_CTX_free(ctx);
+	return rc;
+}

@@ -1,0 +1,62 @@
+/*
+ * What IMAP and POP3 clients may say before they are authenticated: no I/O, so that tests and fuzzers drive it
+ * directly.  The caller feeds bytes, sends what `out` holds, and does what the returned action says.
+ */
+#ifndef MAILSVC_LOGIN_PREAUTH_H
+#define MAILSVC_LOGIN_PREAUTH_H
+
+#include "mailsvc/auth/client.h"
+#include "mailsvc/imap/reader.h"
+
+enum preauth_action {
+	PREAUTH_MORE,	  /* wants more input */
+	PREAUTH_STARTTLS, /* out holds the go-ahead: start TLS, then preauth_secured */
+	PREAUTH_LOGIN,	  /* secret holds user and password: ask auth, then preauth_answer; no input is taken until then */
+	PREAUTH_CLOSE,	  /* send what out holds and close */
+};
+
+struct preauth {
+	enum protocol protocol;
+	bool tls;	    /* the connection is encrypted */
+	bool starttls;	    /* it could be */
+	bool insecure;	    /* a login without TLS is allowed here */
+	bool sasl;	    /* the next line is a SASL response */
+	bool user_given;    /* POP3: secret holds the user */
+	uint8_t failures;   /* wrong passwords */
+	uint16_t errors, errors_max;
+	uint16_t user_len;  /* in secret; the rest is the password */
+	struct buf secret;
+	struct buf out;
+	struct imap_reader reader;
+	char tag[65];
+};
+
+#define PREAUTH_FAILURES_MAX 3
+
+void preauth_init(struct preauth *, enum protocol, bool tls, bool starttls, bool insecure, unsigned errors_max);
+void preauth_free(struct preauth *); /* wipes */
+void preauth_greet(struct preauth *, const char *host);
+void preauth_secured(struct preauth *); /* TLS stands: what was said before counts no more */
+/* Takes bytes; *used says how many.  Anything but PREAUTH_MORE may leave some. */
+enum preauth_action preauth_feed(struct preauth *, const char *data, size_t len, size_t *used);
+struct view preauth_user(const struct preauth *);
+struct view preauth_password(const struct preauth *);
+/* auth refused: says so, and returns PREAUTH_MORE or PREAUTH_CLOSE. AUTH_OK only wipes: imap speaks next. */
+enum preauth_action preauth_answer(struct preauth *, enum auth_status);
+/* The line for a connection that cannot be served. */
+const char *preauth_refusal(enum protocol, bool per_address);
+/* The line for one that took too long. */
+void preauth_timeout(struct preauth *);
+
+/* For the two dialects. ---------------------------------------------------------------------------------------- */
+bool preauth_may_login(const struct preauth *);
+/* SASL PLAIN (RFC 4616) into secret; -1: not base64, or not "authzid NUL user NUL password" with authzid empty or the user. */
+int preauth_plain(struct preauth *, struct view base64);
+int preauth_take_user(struct preauth *, struct view user, struct view password);
+void preauth_wipe(struct preauth *); /* secret */
+enum preauth_action preauth_imap_command(struct preauth *);
+enum preauth_action preauth_imap_response(struct preauth *);
+enum preauth_action preauth_pop3_command(struct preauth *);
+enum preauth_action preauth_pop3_response(struct preauth *);
+
+#endif

@@ -1,0 +1,251 @@
+/*
+ * The login role: listeners of IMAP and POP3, plain and TLS, everything before authentication, and the relays of TLS
+ * connections after it.  It sees credentials on their way to auth, and never the store.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "login.h"
+
+#define ACCEPTS_A_TURN 64
+#define ACCEPT_PAUSE_MS 200
+#define DRAIN_MS 500
+#define TLS_FILES_MAX (1 << 20)
+
+/* Channels and listeners come before init. */
+static struct login *state(struct role_ctx *ctx)
+{
+	struct login *l = ctx->state;
+
+	if (l != NULL)
+		return l;
+	l = xcalloc(1, sizeof(*l));
+	l->ctx = ctx;
+	l->last = &l->first;
+	l->auth = auth_client_new(ctx->base);
+	l->counts = address_counts_new();
+	ctx->state = l;
+	return l;
+}
+
+/* Accepting -------------------------------------------------------------------------------------------------- */
+
+static void stop_accepting(struct login *l)
+{
+	for (struct login_listener *k = l->listeners; k != NULL; k = k->next)
+		if (k->event != NULL)
+			event_del(k->event);
+}
+
+static void on_accept(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval pause = { 0, ACCEPT_PAUSE_MS * 1000 };
+	struct login_listener *k = arg;
+
+	(void)what;
+	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+		union peer peer = { .sa.sa_family = AF_UNSPEC };
+		socklen_t len = sizeof(peer);
+		int c = accept4(fd, &peer.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (c >= 0) {
+			login_accept(k->login, c, &peer, k->listener.service);
+			continue;
+		}
+		if (errno == ECONNABORTED || errno == EINTR)
+			continue;
+		if (errno != EAGAIN) { /* no descriptors, no memory: others may give some back */
+			log_warn("event=accept-failed service=%s", services[k->listener.service].name);
+			stop_accepting(k->login);
+			event_add(k->login->accept_later, &pause);
+		}
+		return;
+	}
+}
+
+static void on_accept_later(evutil_socket_t fd, short what, void *arg)
+{
+	struct login *l = arg;
+
+	(void)fd;
+	(void)what;
+	for (struct login_listener *k = l->listeners; k != NULL; k = k->next)
+		event_add(k->event, NULL);
+}
+
+static void on_sweep(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	login_sweep(arg);
+}
+
+static void role_listener(struct role_ctx *ctx, const struct listener *listener)
+{
+	struct login *l = state(ctx);
+	struct login_listener *k = xcalloc(1, sizeof(*k));
+
+	k->listener = *listener;
+	k->login = l;
+	k->next = l->listeners;
+	l->listeners = k;
+	evutil_make_socket_nonblocking(listener->fd);
+}
+
+/* Peers ---------------------------------------------------------------------------------------------------------- */
+
+static void on_imap_message(struct chan *c, struct imsg *m, void *arg)
+{
+	(void)c;
+	(void)arg;
+	log_warnx("event=unexpected-message from=imap type=%u", m->type);
+}
+
+static void on_imap_closed(struct chan *c, void *arg)
+{
+	struct login *l = arg;
+
+	for (unsigned i = 0; i < ROLE_INSTANCES_MAX; i++)
+		if (l->imap[i] == c)
+			l->imap[i] = NULL;
+	chan_free(c);
+}
+
+static const struct chan_ops imap_ops = { .message = on_imap_message, .closed = on_imap_closed };
+
+static void role_peer(struct role_ctx *ctx, enum role_id peer, unsigned instance, int fd)
+{
+	struct login *l = state(ctx);
+
+	if (peer == ROLE_AUTH) {
+		auth_client_attach(l->auth, fd);
+	} else if (peer == ROLE_IMAP && instance < ROLE_INSTANCES_MAX) {
+		chan_free(l->imap[instance]);
+		l->imap[instance] = chan_new(ctx->base, fd, &imap_ops, l);
+	} else {
+		close(fd);
+	}
+}
+
+/* TLS ---------------------------------------------------------------------------------------------------------------- */
+
+static int load_tls(struct role_ctx *ctx, struct error *e)
+{
+	static const struct view alpn = { "\4imap\4pop3", 10 };
+	struct login *l = state(ctx);
+	struct view files, certificate, key;
+	struct cursor c;
+	SSL_CTX *tls = NULL;
+
+	if (ctx->fds[ROLE_FD_TLS] == -1)
+		return error_set(e, "login has been given no certificate");
+	if (memfd_map_sealed(ctx->fds[ROLE_FD_TLS], TLS_FILES_MAX, &files) < 0)
+		return error_errno(e, "cannot map the certificate");
+	c = cursor_of(files.ptr, files.len);
+	certificate = cursor_blob(&c, TLS_FILES_MAX);
+	key = cursor_blob(&c, TLS_FILES_MAX);
+	if (!cursor_done(&c))
+		error_set(e, "the certificate message is malformed");
+	else
+		tls = tls_server_ctx(certificate, key, alpn, e);
+	munmap((void *)(uintptr_t)files.ptr, files.len);
+	close(ctx->fds[ROLE_FD_TLS]);
+	ctx->fds[ROLE_FD_TLS] = -1;
+	if (tls == NULL)
+		return -1;
+	SSL_CTX_free(l->tls); /* connections keep theirs */
+	l->tls = tls;
+	return 0;
+}
+
+/* Life ----------------------------------------------------------------------------------------------------------------- */
+
+static int role_init(struct role_ctx *ctx, struct error *e)
+{
+	struct login *l = state(ctx);
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	l->sweep = event_new(ctx->base, -1, EV_PERSIST, on_sweep, l);
+	l->accept_later = event_new(ctx->base, -1, 0, on_accept_later, l);
+	return load_tls(ctx, e);
+}
+
+static void role_sandbox(struct role_ctx *ctx, struct sandbox *sb)
+{
+	(void)ctx;
+	sb->may |= SANDBOX_ACCEPT | SANDBOX_SOCKETPAIR;
+}
+
+static void role_start(struct role_ctx *ctx)
+{
+	static const struct timeval second = { 1, 0 };
+	struct login *l = state(ctx);
+
+	event_add(l->sweep, &second);
+	for (struct login_listener *k = l->listeners; k != NULL; k = k->next) {
+		k->event = event_new(ctx->base, k->listener.fd, EV_READ | EV_PERSIST, on_accept, k);
+		if (k->event == NULL)
+			fatalx("event_new failed");
+		event_add(k->event, NULL);
+	}
+}
+
+static void role_reload(struct role_ctx *ctx)
+{
+	struct error e;
+
+	if (ctx->fds[ROLE_FD_TLS] != -1 && load_tls(ctx, &e) < 0)
+		log_warnx("event=reload-failed error=\"%s\"; the old certificate stays", e.text);
+}
+
+static void on_drained(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	role_exit(arg);
+}
+
+static void role_drain(struct role_ctx *ctx)
+{
+	static const struct timeval tv = { 0, DRAIN_MS * 1000 };
+	struct login *l = state(ctx);
+
+	stop_accepting(l);
+	event_del(l->accept_later);
+	for (struct login_listener *k = l->listeners; k != NULL; k = k->next)
+		close(k->listener.fd);
+	while (l->first != NULL)
+		login_end(l->first, "shutdown");
+	/* imap says good-bye through the relays. */
+	event_base_once(ctx->base, -1, EV_TIMEOUT, on_drained, ctx, &tv);
+}
+
+static void role_status(struct role_ctx *ctx, struct buf *json)
+{
+	const struct login *l = state(ctx);
+
+	buf_printf(json, "\"connections\": %u, \"relays\": %u", l->count - l->relay_count, l->relay_count);
+}
+
+const struct role role_login = {
+	.id = ROLE_LOGIN,
+	.name = "login",
+	.user = "mailadm-login",
+	.init = role_init,
+	.sandbox = role_sandbox,
+	.start = role_start,
+	.reload = role_reload,
+	.peer = role_peer,
+	.listener = role_listener,
+	.drain = role_drain,
+	.status = role_status,
+};

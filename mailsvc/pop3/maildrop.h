@@ -1,0 +1,34 @@
+/* The maildrop of a POP3 session: INBOX as it was at login. Positions count from 1, as POP3 does. */
+#ifndef MAILSVC_POP3_MAILDROP_H
+#define MAILSVC_POP3_MAILDROP_H
+
+#include "mailsvc/store/view.h"
+
+#define MAILDROP_MAX 1000000
+
+struct maildrop_message {
+	uint32_t uid;
+	uint32_t size;	   /* octets with CRLF line ends */
+	bool deleted;	   /* marked by DELE */
+};
+
+struct maildrop {
+	uint32_t mailbox, uid_validity;
+	struct maildrop_message *at;
+	uint32_t count, cap;
+};
+
+/* From an open snapshot; -1 when the mailbox is not there. */
+int maildrop_load(struct maildrop *, struct store_view *, uint32_t mailbox);
+void maildrop_free(struct maildrop *);
+/* What stands there and is not marked as deleted, or NULL. */
+struct maildrop_message *maildrop_get(struct maildrop *, uint64_t number);
+void maildrop_stat(const struct maildrop *, uint32_t *count, uint64_t *octets);
+void maildrop_reset(struct maildrop *);
+/*
+ * UIDs marked as deleted, as ranges: neighbours in the maildrop share one, since what lies between their UIDs is gone
+ * already. malloc'd, NULL when there are none.
+ */
+struct uid_range *maildrop_deleted(const struct maildrop *, size_t *count);
+
+#endif

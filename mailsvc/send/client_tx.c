@@ -1,0 +1,225 @@
+/*
+ * One mail transaction: MAIL and RCPT (pipelined where offered, RFC 2920), DATA, the message in slices as the socket
+ * takes them, and the answer.  DATA is not pipelined: with it a host that refused every recipient might still say 354.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client_internal.h"
+
+#define SLICE 65536
+
+static enum queue_outcome outcome_of(int code)
+{
+	return code / 100 == 2 ? QUEUE_DELIVERED : code / 100 == 5 ? QUEUE_FAILED : QUEUE_RETRY;
+}
+
+static void settle(struct smtp_client *c, size_t i, enum queue_outcome outcome, const char *reply)
+{
+	if (c->results[i] == RESULT_SETTLED)
+		return;
+	c->results[i] = RESULT_SETTLED;
+	c->ops->result(c->arg, i, outcome, reply);
+}
+
+static void settle_all(struct smtp_client *c, enum queue_outcome outcome, const char *reply)
+{
+	for (size_t i = 0; i < c->tx.count; i++)
+		settle(c, i, outcome, reply);
+}
+
+static void finish(struct smtp_client *c)
+{
+	client_enter(c, CLIENT_READY);
+	c->ops->done(c->arg);
+}
+
+static void reset(struct smtp_client *c)
+{
+	conn_printf(c->conn, "RSET\r\n");
+	client_enter(c, CLIENT_RSET);
+}
+
+/* Nothing of an address may end the command line: store checked it when it came, and a mistake there must stay one there. */
+static bool address_safe(const char *s)
+{
+	for (; *s != '\0'; s++) {
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			return false;
+	}
+	return true;
+}
+
+static bool ascii(const char *s)
+{
+	for (; *s != '\0'; s++) {
+		if ((unsigned char)*s >= 0x80)
+			return false;
+	}
+	return true;
+}
+
+static void say_mail(struct smtp_client *c)
+{
+	const struct ehlo *e = &c->ehlo;
+	char size[32] = "";
+
+	if (e->size)
+		snprintf(size, sizeof(size), " SIZE=%zu", c->tx.message.len);
+	conn_printf(c->conn, "MAIL FROM:<%s>%s%s%s\r\n", c->tx.sender, size,
+	    c->tx.eight_bit && e->eight_bit ? " BODY=8BITMIME" : "", c->tx.smtputf8 ? " SMTPUTF8" : "");
+}
+
+static void say_next(struct smtp_client *c)
+{
+	do {
+		if (c->sent == 0)
+			say_mail(c);
+		else
+			conn_printf(c->conn, "RCPT TO:<%s>\r\n", c->tx.recipients[c->sent - 1]);
+		c->sent++;
+	} while (c->ehlo.pipelining && c->sent <= c->tx.count);
+}
+
+static const char *own_objection(struct smtp_client *c)
+{
+	bool safe = address_safe(c->tx.sender);
+
+	for (size_t i = 0; i < c->tx.count; i++)
+		safe = safe && address_safe(c->tx.recipients[i]);
+	if (!safe)
+		return "5.1.3 an address holds control characters";
+	if (c->tx.smtputf8 && !c->ehlo.smtputf8)
+		return "5.6.7 the host cannot take internationalised addresses (no SMTPUTF8)";
+	if (c->ehlo.size_max > 0 && c->tx.message.len > c->ehlo.size_max)
+		return "5.3.4 the message is larger than the host takes";
+	return NULL;
+}
+
+void smtp_client_send(struct smtp_client *c, const struct smtp_tx *tx)
+{
+	c->tx = *tx;
+	free(c->results);
+	c->results = xcalloc(tx->count + 1, sizeof(*c->results));
+	c->sent = c->answered = c->accepted = 0;
+	c->mail_code = 0;
+	c->tx.smtputf8 |= !ascii(tx->sender);
+	for (size_t i = 0; i < tx->count; i++)
+		c->tx.smtputf8 |= !ascii(tx->recipients[i]);
+	const char *objection = own_objection(c);
+	if (objection != NULL) {
+		snprintf(c->mail_reply, sizeof(c->mail_reply), "%s", objection);
+		client_enter(c, CLIENT_REFUSED);
+		return;
+	}
+	client_enter(c, CLIENT_ENVELOPE);
+	say_next(c);
+}
+
+void client_refuse_all(struct smtp_client *c)
+{
+	settle_all(c, QUEUE_FAILED, c->mail_reply);
+	finish(c);
+}
+
+static void envelope_end(struct smtp_client *c)
+{
+	if (c->accepted == 0) {
+		reset(c);
+		return;
+	}
+	conn_printf(c->conn, "DATA\r\n");
+	client_enter(c, CLIENT_DATA);
+}
+
+void client_on_envelope(struct smtp_client *c)
+{
+	char text[REPLY_TEXT_MAX + 1];
+	size_t i = c->answered++;
+
+	reply_text(&c->reply, text);
+	if (i == 0 && c->reply.code / 100 != 2) {
+		c->mail_code = c->reply.code;
+		memcpy(c->mail_reply, text, sizeof(text));
+		for (size_t r = 0; r < c->tx.count; r++)
+			settle(c, r, outcome_of(c->mail_code) == QUEUE_FAILED ? QUEUE_FAILED : QUEUE_RETRY, c->mail_reply);
+	} else if (i > 0 && c->mail_code == 0) {
+		if (c->reply.code / 100 == 2) {
+			c->results[i - 1] = RESULT_ACCEPTED;
+			c->accepted++;
+		} else {
+			settle(c, i - 1, outcome_of(c->reply.code), text);
+		}
+	}
+	if (c->answered == c->tx.count + 1 || (c->mail_code != 0 && c->answered == c->sent)) {
+		envelope_end(c);
+		return;
+	}
+	client_enter(c, CLIENT_ENVELOPE); /* the time begins again */
+	if (c->sent == c->answered)
+		say_next(c);
+}
+
+void client_on_data(struct smtp_client *c)
+{
+	char text[REPLY_TEXT_MAX + 1];
+
+	if (c->reply.code == 354) {
+		dotstuff_init(&c->dots, c->tx.message);
+		conn_set_low_water(c->conn, SLICE);
+		c->slice.max = 4 * SLICE;
+		client_enter(c, CLIENT_BODY);
+		client_feed(c);
+		return;
+	}
+	reply_text(&c->reply, text);
+	settle_all(c, outcome_of(c->reply.code) == QUEUE_FAILED ? QUEUE_FAILED : QUEUE_RETRY, text);
+	reset(c);
+}
+
+void client_feed(struct smtp_client *c)
+{
+	if (c->state != CLIENT_BODY || c->conn == NULL)
+		return;
+	while (!c->dots.finished && conn_output_len(c->conn) <= SLICE) {
+		buf_reset(&c->slice);
+		dotstuff_next(&c->dots, SLICE, &c->slice);
+		conn_writev(c->conn, buf_view(&c->slice));
+	}
+	if (c->dots.finished) {
+		buf_free(&c->slice);
+		client_enter(c, CLIENT_FINAL);
+	}
+}
+
+/* The host has seen enough: its refusal counts, and the connection is of no use any more. */
+void client_on_early(struct smtp_client *c)
+{
+	char text[REPLY_TEXT_MAX + 1];
+
+	reply_text(&c->reply, text);
+	settle_all(c, outcome_of(c->reply.code) == QUEUE_FAILED ? QUEUE_FAILED : QUEUE_RETRY, text);
+	client_fail(c, SMTP_FAILURE_CONNECT, text);
+}
+
+void client_on_final(struct smtp_client *c)
+{
+	char text[REPLY_TEXT_MAX + 1];
+	int code = c->reply.code;
+
+	reply_text(&c->reply, text);
+	settle_all(c, outcome_of(code), text);
+	if (code == 421)
+		client_fail(c, SMTP_FAILURE_CONNECT, text);
+	else
+		finish(c);
+}
+
+void client_on_rset(struct smtp_client *c)
+{
+	if (c->reply.code / 100 == 2)
+		finish(c);
+	else
+		client_fail_reply(c, SMTP_FAILURE_CONNECT);
+}

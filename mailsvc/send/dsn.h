@@ -1,0 +1,37 @@
+/* Delivery status notifications (RFC 3464, RFC 6522; internationalised: RFC 6533).  Pure: struct in, message out. */
+#ifndef MAILSVC_SEND_DSN_H
+#define MAILSVC_SEND_DSN_H
+
+#include "lib/buf.h"
+
+#define DSN_HEADERS_MAX 16384 /* bytes of the original header that go along */
+#define DSN_MAX (4 * 1024 * 1024)
+
+struct dsn_recipient {
+	const char *address;
+	const char *status; /* "5.1.1" */
+	const char *remote; /* name of the host that said so, or "": nobody did, the words are ours */
+	const char *reply;  /* "550 5.1.1 No such user" */
+};
+
+struct dsn {
+	const char *host;	 /* our name */
+	const char *unique;	 /* for Message-ID and boundary: letters, digits, dots */
+	const char *to;		 /* who gets it */
+	const char *sender;	 /* of the message that failed */
+	bool undeliverable_bounce; /* `to` is the postmaster: the message had no sender to tell, or was a bounce itself */
+	bool expired;		 /* given up after trying for a long time */
+	int64_t arrived, now;
+	const struct dsn_recipient *recipients;
+	size_t count;
+	struct view message;	 /* the original: its header goes along */
+};
+
+struct dsn_needs {
+	bool eight_bit, smtputf8; /* of the next host */
+};
+
+/* Appends the whole message, CRLF line ends, no line over 998 bytes. out->max should be DSN_MAX. */
+void dsn_build(const struct dsn *, struct buf *out, struct dsn_needs *needs);
+
+#endif

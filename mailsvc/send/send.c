@@ -1,0 +1,427 @@
+/*
+ * send: takes messages that are due from store, delivers them to other hosts, and tells store what became of each
+ * recipient.  It sees one message at a time, as a sealed memfd, and opens nothing.
+ *
+ * An item is in hand from store's push until store has confirmed its result; only then is its credit given back.  When
+ * store dies meanwhile, results are kept and sent again to the next one, and what that one pushes again while it is still
+ * in hand is put aside.  When send dies, store hands out again what has no result: a recipient whose final 250 came but
+ * whose result did not reach store is delivered twice, which is why results go at once.
+ *
+ * A drain finishes the transactions that run, for at most DRAIN_S; the rest stays in the queue.
+ */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bounce.h"
+#include "internal.h"
+#include "lib/clock.h"
+#include "lib/conn.h"
+#include "lib/text.h"
+#include "reply.h"
+#include "retry.h"
+#include "site/secrets.h"
+
+#define CREDIT_MIN 8
+#define CREDIT_MAX 200
+#define AGAIN_S 10
+#define SWEEP_S 60
+#define DRAIN_S 20
+
+/* Results ----------------------------------------------------------------------------------------------------- */
+
+static void log_recipient(const struct item *it, const struct recipient *r, int64_t now)
+{
+	static const char *const events[] = { "sent", "deferred", "bounced" };
+	static const char classes[] = { '2', '4', '5' };
+	struct buf to = BUF_INIT(4096), reply = BUF_INIT(4096);
+	char status[16];
+
+	text_escape(&to, view_of(r->address), ADDRESS_MAX);
+	text_escape(&reply, view_of(r->reply), REPLY_TEXT_MAX);
+	reply_enhanced(r->reply, classes[r->outcome], status);
+	log_info("event=%s id=%016llx to=%s relay=%s tls=%s status=%s reply=%s delay=%lld", events[r->outcome], (unsigned long long)it->id,
+	    buf_str(&to), r->relay, r->tls, status, buf_str(&reply), (long long)(now - it->created));
+	buf_free(&to);
+	buf_free(&reply);
+}
+
+/* What is temporary for too long has failed. */
+static bool expire(const struct site *site, struct item *it, int64_t now)
+{
+	bool any = false;
+
+	if (it->postponed || !retry_expired(now, it->created, site->relay.expire))
+		return false;
+	for (size_t i = 0; i < it->count; i++) {
+		if (it->recipients[i].outcome == QUEUE_RETRY) {
+			it->recipients[i].outcome = QUEUE_FAILED;
+			any = true;
+		}
+	}
+	return any;
+}
+
+static void on_resulted(void *arg, const struct store_result *result);
+
+static void result_send(struct send *s, struct item *it, bool expired)
+{
+	struct queue_recipient_result *recipients = xcalloc(it->count + 1, sizeof(*recipients));
+	const struct site *site = s->ctx->site;
+	struct bounce bounce;
+	int64_t now = clock_wall();
+	uint32_t random = 0;
+
+	for (size_t i = 0; i < it->count; i++) {
+		const struct recipient *r = &it->recipients[i];
+		recipients[i] = (struct queue_recipient_result){ r->address, r->outcome, r->reply };
+	}
+	struct queue_result result = { .id = it->id, .recipients = recipients, .count = it->count };
+	if (RAND_bytes((unsigned char *)&random, sizeof(random)) != 1)
+		random = (uint32_t)it->id;
+	result.next_due = retry_due(now, it->created, site->relay.retry_min, site->relay.retry_max, random);
+	if (it->postponed || it->not_before > result.next_due)
+		result.next_due = it->not_before + random % 8;
+	bool tell = bounce_make(site, it, expired, now, &bounce) == 0;
+	if (tell)
+		result.bounce = &bounce.delivery;
+	else if (item_count(it, QUEUE_FAILED) > 0)
+		log_warnx("event=no-bounce id=%016llx reason=\"there is nobody who can be told\"", (unsigned long long)it->id);
+	it->resulted = true;
+	it->arg = s;
+	store_queue_result(s->store, &result, on_resulted, it);
+	if (tell)
+		bounce_free(&bounce);
+	free(recipients);
+}
+
+void send_finish(struct send *s, struct item *it)
+{
+	int64_t now = clock_wall();
+	bool expired = expire(s->ctx->site, it, now);
+
+	for (size_t i = 0; i < it->count; i++) {
+		if (!it->postponed)
+			log_recipient(it, &it->recipients[i], now);
+	}
+	s->delivered += item_count(it, QUEUE_DELIVERED);
+	s->deferred += item_count(it, QUEUE_RETRY);
+	s->bounced += item_count(it, QUEUE_FAILED);
+	it->expired = expired;
+	it->finished = true;
+	result_send(s, it, expired);
+}
+
+/* Asks for as much as we may hold. */
+static void give_credit(struct send *s)
+{
+	unsigned held = s->in_hand + s->credit;
+
+	if (!s->attached || s->draining || held >= s->credit_max)
+		return;
+	store_queue_credit(s->store, s->credit_max - held);
+	s->credit = s->credit_max - s->in_hand;
+}
+
+static void on_resulted(void *arg, const struct store_result *result)
+{
+	struct item *it = arg;
+	struct send *s = it->arg;
+	struct timeval tv = { AGAIN_S, 0 };
+
+	it->resulted = false;
+	switch (result->status) {
+	case STORE_UNAVAILABLE:
+	case STORE_FULL:
+	case STORE_IO:
+		/* Kept until store can take it: at its next channel, or after a while. */
+		if (!event_pending(s->again, EV_TIMEOUT, NULL))
+			event_add(s->again, &tv);
+		send_work_ended(s);
+		return;
+	case STORE_OK:
+		break;
+	default: /* the entry is gone: dropped by the administrator, or this result was made before store went away */
+		log_debug("event=result id=%016llx reason=\"no such entry\" status=%d", (unsigned long long)it->id, (int)result->status);
+	}
+	LIST_REMOVE(it, entry);
+	item_free(it);
+	s->in_hand--;
+	give_credit(s);
+	send_work_ended(s);
+}
+
+/* Every result that store has not confirmed. */
+static void send_results_again(struct send *s)
+{
+	struct item *it;
+
+	LIST_FOREACH (it, &s->items, entry) {
+		if (!it->resulted && it->finished)
+			result_send(s, it, it->expired);
+	}
+}
+
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	send_results_again(arg);
+}
+
+/* Items ------------------------------------------------------------------------------------------------------- */
+
+static void on_item(void *arg, const struct queue_item *q)
+{
+	struct send *s = arg;
+	struct item *it;
+
+	if (s->credit > 0)
+		s->credit--;
+	LIST_FOREACH (it, &s->items, entry) {
+		if (it->id == q->id)
+			break;
+	}
+	if (it != NULL || s->draining) { /* a restarted store does not know that we have it */
+		close(q->message_fd);
+		give_credit(s);
+		return;
+	}
+	it = item_new(q);
+	if (it == NULL) {
+		log_warnx("event=item id=%016llx error=\"its message cannot be mapped\"", (unsigned long long)q->id);
+		give_credit(s);
+		return;
+	}
+	LIST_INSERT_HEAD(&s->items, it, entry);
+	s->in_hand++;
+	if (it->count == 0)
+		send_finish(s, it);
+	else
+		destination_submit(s, it);
+}
+
+static void on_kick(evutil_socket_t fd, short what, void *arg)
+{
+	struct send *s = arg;
+
+	(void)fd, (void)what;
+	if (!s->draining) {
+		destination_run_all(s);
+		return;
+	}
+	struct item *it;
+	LIST_FOREACH (it, &s->items, entry) {
+		if (it->resulted)
+			return;
+	}
+	if (s->connections == 0)
+		role_exit(s->ctx);
+}
+
+void send_work_ended(struct send *s)
+{
+	event_active(s->kick, EV_TIMEOUT, 0);
+}
+
+static void on_sweep(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	destination_sweep(arg);
+}
+
+/* The role ---------------------------------------------------------------------------------------------------- */
+
+/* Our own addresses as sources, where they are on this machine. */
+static void probe_sources(struct send *s)
+{
+	const struct site *site = s->ctx->site;
+	struct sockaddr_in sin = { .sin_family = AF_INET };
+	struct sockaddr_in6 sin6 = { .sin6_family = AF_INET6 };
+	bool have[2] = { inet_pton(AF_INET, site->host.ipv4, &sin.sin_addr) == 1, inet_pton(AF_INET6, site->host.ipv6, &sin6.sin6_addr) == 1 };
+
+	memcpy(&s->from[0], &sin, sizeof(sin));
+	memcpy(&s->from[1], &sin6, sizeof(sin6));
+	for (int f = 0; f < 2; f++) {
+		socklen_t len = f == 0 ? sizeof(sin) : sizeof(sin6);
+		int fd = have[f] ? socket(f == 0 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
+		s->from_len[f] = fd != -1 && bind(fd, (struct sockaddr *)&s->from[f], len) == 0 ? len : 0;
+		if (fd != -1)
+			close(fd);
+	}
+}
+
+static int load_secrets(struct send *s, struct error *err)
+{
+	struct secrets secrets;
+	int fd = s->ctx->fds[ROLE_FD_SECRETS];
+	char *password;
+
+	if (fd == -1) {
+		password = xstrdup("");
+	} else {
+		if (secrets_load(fd, &secrets, err) == -1)
+			return -1;
+		password = xstrdup(secrets.relay_password);
+		secrets_free(&secrets);
+	}
+	if (s->password != NULL)
+		explicit_bzero(s->password, strlen(s->password));
+	free(s->password);
+	s->password = password;
+	return 0;
+}
+
+static void set_limits(struct send *s)
+{
+	int connections = s->ctx->site->relay.connections;
+
+	s->credit_max = connections < CREDIT_MIN ? CREDIT_MIN : connections > CREDIT_MAX ? CREDIT_MAX : (unsigned)connections;
+	probe_sources(s);
+}
+
+static struct event *timer_new(struct send *s, event_callback_fn fn, short flags)
+{
+	struct event *ev = event_new(s->base, -1, flags, fn, s);
+
+	if (ev == NULL)
+		fatalx("cannot make a timer");
+	return ev;
+}
+
+static int send_init(struct role_ctx *ctx, struct error *err)
+{
+	struct send *s = xcalloc(1, sizeof(*s));
+
+	ctx->state = s;
+	s->ctx = ctx;
+	s->base = ctx->base;
+	LIST_INIT(&s->items);
+	TAILQ_INIT(&s->destinations);
+	s->store = store_client_new(s->base);
+	s->dns = dns_client_new(s->base);
+	store_on_queue_item(s->store, on_item, s);
+	s->kick = timer_new(s, on_kick, 0);
+	s->again = timer_new(s, on_again, 0);
+	s->sweep = timer_new(s, on_sweep, EV_PERSIST);
+	s->tls = tls_client_ctx(false, err);
+	if (s->tls == NULL)
+		return -1;
+	/* Needed for a smarthost only, but a reload may bring one, and then the trust store cannot be opened any more. */
+	s->tls_verify = tls_client_ctx(true, err);
+	if (s->tls_verify == NULL) {
+		if (ctx->site->relay.smarthost[0] != '\0' && ctx->site->relay.tls_required)
+			return -1;
+		log_warnx("event=tls error=\"no trust store\" reason=\"%s\" hint=\"apt-get install ca-certificates\"", err->text);
+	}
+	s->port = ctx->site->relay.port;
+	s->port_out = ctx->site->relay.port_out;
+	set_limits(s);
+	return load_secrets(s, err);
+}
+
+static void send_sandbox(struct role_ctx *ctx, struct sandbox *sb)
+{
+	static unsigned short ports[] = { 25, 465, 587, 0, 0, 0 };
+
+	ports[3] = (unsigned short)ctx->site->relay.port;
+	ports[4] = (unsigned short)ctx->site->relay.port_out;
+	sb->may |= SANDBOX_CONNECT_INET | SANDBOX_MEMFD;
+	sb->connect_ports = ports;
+}
+
+static void send_start(struct role_ctx *ctx)
+{
+	struct send *s = ctx->state;
+	struct timeval tv = { SWEEP_S, 0 };
+
+	event_add(s->sweep, &tv);
+	give_credit(s);
+}
+
+/* The ports that the sandbox lets through cannot be added to: with others the process starts anew. */
+static bool ports_changed(const struct send *s)
+{
+	return s->port != s->ctx->site->relay.port || s->port_out != s->ctx->site->relay.port_out;
+}
+
+static void send_drain(struct role_ctx *ctx);
+
+static void send_reload(struct role_ctx *ctx)
+{
+	struct send *s = ctx->state;
+	struct error err;
+
+	if (load_secrets(s, &err) == -1)
+		log_warnx("event=reload error=\"%s\" hint=\"the old password stays in use\"", err.text);
+	set_limits(s);
+	if (ports_changed(s)) {
+		log_info("event=reload reason=\"relay ports changed, starting anew\"");
+		send_drain(ctx);
+		return;
+	}
+	give_credit(s);
+}
+
+static void send_peer(struct role_ctx *ctx, enum role_id role, unsigned instance, int fd)
+{
+	struct send *s = ctx->state;
+
+	(void)instance;
+	if (role == ROLE_STORE) {
+		store_client_attach(s->store, fd);
+		s->attached = true;
+		s->credit = 0;
+		send_results_again(s); /* before the credit: store is not to hand these out again */
+		give_credit(s);
+	} else if (role == ROLE_RESOLVER) {
+		dns_client_attach(s->dns, fd);
+	} else {
+		close(fd);
+	}
+}
+
+static void on_drain_end(evutil_socket_t fd, short what, void *arg)
+{
+	struct send *s = arg;
+
+	(void)fd, (void)what;
+	log_info("event=drain reason=\"transactions that did not end in time are tried again\" connections=%u", s->connections);
+	role_exit(s->ctx);
+}
+
+static void send_drain(struct role_ctx *ctx)
+{
+	struct send *s = ctx->state;
+	struct timeval tv = { DRAIN_S, 0 };
+
+	s->draining = true;
+	destination_abandon(s);
+	event_base_once(s->base, -1, EV_TIMEOUT, on_drain_end, s, &tv);
+	send_work_ended(s);
+}
+
+static void send_status(struct role_ctx *ctx, struct buf *json)
+{
+	struct send *s = ctx->state;
+
+	buf_printf(json, "\"in_hand\": %u, \"connections\": %u, \"destinations\": %zu, \"delivered\": %llu, \"deferred\": %llu, \"bounced\": %llu",
+	    s->in_hand, s->connections, s->destination_count, (unsigned long long)s->delivered, (unsigned long long)s->deferred,
+	    (unsigned long long)s->bounced);
+}
+
+const struct role role_send = {
+	.id = ROLE_SEND,
+	.name = "send",
+	.user = "mailadm-send",
+	.init = send_init,
+	.sandbox = send_sandbox,
+	.start = send_start,
+	.reload = send_reload,
+	.peer = send_peer,
+	.drain = send_drain,
+	.status = send_status,
+};

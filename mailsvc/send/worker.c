@@ -1,0 +1,266 @@
+/*
+ * A worker carries items of one destination over one connection at a time.  For an item it goes through the route's
+ * addresses until a host takes responsibility for it or refuses it for good; a temporary refusal of everybody leads to the
+ * next host, unless somebody was delivered: then the result goes to store at once, to keep the moment short in which a
+ * crash would deliver twice.
+ */
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "internal.h"
+#include "lib/conn.h"
+
+static void connect_now(struct worker *w);
+
+static const struct mx_address *address_of(const struct worker *w)
+{
+	return &w->route->route.at[w->at];
+}
+
+static void set_idle_timer(struct worker *w, time_t seconds)
+{
+	struct timeval tv = { seconds, 0 };
+
+	event_add(w->idle, &tv);
+}
+
+static void drop_client(struct worker *w)
+{
+	smtp_client_free(w->client);
+	w->client = NULL;
+	w->ready = false;
+	w->carried = 0;
+}
+
+void worker_free(struct worker *w)
+{
+	struct send *s = w->destination->send;
+
+	if (w->client != NULL && w->ready)
+		smtp_client_quit(w->client);
+	else
+		smtp_client_free(w->client);
+	LIST_REMOVE(w, entry);
+	w->destination->worker_count--;
+	s->connections--;
+	route_unref(w->route);
+	event_free(w->idle);
+	free(w->addresses);
+	free(w->map);
+	free(w);
+	send_work_ended(s);
+}
+
+/* A transaction with the recipients of the item that have no result yet. */
+static void begin(struct worker *w)
+{
+	struct item *it = w->item;
+	struct smtp_tx tx = { .sender = it->sender, .message = it->message, .smtputf8 = it->smtputf8, .eight_bit = it->eight_bit };
+
+	w->ready = false;
+	event_del(w->idle);
+	w->addresses = xreallocarray(w->addresses, it->count + 1, sizeof(*w->addresses));
+	w->map = xreallocarray(w->map, it->count + 1, sizeof(*w->map));
+	for (size_t i = 0; i < it->count; i++) {
+		if (it->recipients[i].settled)
+			continue;
+		w->map[tx.count] = i;
+		w->addresses[tx.count++] = it->recipients[i].address;
+	}
+	tx.recipients = w->addresses;
+	smtp_client_send(w->client, &tx);
+}
+
+/* The item is done with: the next one, or a while of waiting for one. */
+static void go_on(struct worker *w)
+{
+	struct destination *d = w->destination;
+	struct item *it = w->item;
+
+	w->item = NULL;
+	w->retrying = false;
+	send_finish(d->send, it);
+	if (d->send->draining || w->client == NULL || w->carried >= REUSE_MESSAGES) {
+		worker_free(w);
+		return;
+	}
+	w->item = destination_next(d);
+	if (w->item != NULL)
+		begin(w);
+	else
+		set_idle_timer(w, REUSE_IDLE_S);
+}
+
+/* Next host when other_host is set (further addresses of the same one are passed over); false when there is none. */
+static bool next_address(struct worker *w, bool other_host)
+{
+	const char *host = address_of(w)->host;
+	size_t i = w->at + 1;
+
+	while (other_host && i < w->route->route.count && strcasecmp(w->route->route.at[i].host, host) == 0)
+		i++;
+	if (i >= w->route->route.count)
+		return false;
+	w->at = i;
+	w->plain = false;
+	w->retrying = false;
+	return true;
+}
+
+static void on_ready(void *arg)
+{
+	struct worker *w = arg;
+
+	w->ready = true;
+	destination_reached(w->destination);
+	begin(w);
+}
+
+static void on_result(void *arg, size_t recipient, enum queue_outcome outcome, const char *reply)
+{
+	struct worker *w = arg;
+	bool ours = reply[0] != '\0' && reply[1] == '.'; /* an enhanced code comes first only in our own words */
+
+	item_settle(w->item, w->map[recipient], outcome, reply, ours ? "" : address_of(w)->host, w->relay_text, smtp_client_tls(w->client));
+}
+
+static void on_done(void *arg)
+{
+	struct worker *w = arg;
+	struct item *it = w->item;
+
+	w->ready = true;
+	w->carried++;
+	if (item_count(it, QUEUE_RETRY) > 0 && item_count(it, QUEUE_DELIVERED) == 0 && !w->destination->send->draining && next_address(w, true)) {
+		item_unsettle_retries(it);
+		smtp_client_quit(w->client);
+		w->client = NULL;
+		w->carried = 0;
+		connect_now(w);
+		return;
+	}
+	go_on(w);
+}
+
+static void alert_auth(struct worker *w, const char *reply)
+{
+	role_alert(w->destination->send->ctx, "relay-auth", "the smarthost %s does not accept our login: %.300s", w->destination->name, reply);
+}
+
+static void on_failed(void *arg, enum smtp_failure why, const char *reply)
+{
+	struct worker *w = arg;
+	struct destination *d = w->destination;
+	bool reused = w->carried > 0;
+	char text[512], relay[sizeof(w->relay_text)], tls[16];
+
+	snprintf(text, sizeof(text), "%s", reply);
+	snprintf(relay, sizeof(relay), "%s", w->relay_text);
+	snprintf(tls, sizeof(tls), "%s", smtp_client_tls(w->client));
+	drop_client(w);
+	if (w->item == NULL) { /* an idle connection was closed */
+		worker_free(w);
+		return;
+	}
+	log_debug("event=connection-failed id=%016llx relay=%s reply=\"%s\"", (unsigned long long)w->item->id, relay, text);
+	if (why == SMTP_FAILURE_AUTH)
+		alert_auth(w, text);
+	if (item_settled(w->item)) {
+		go_on(w);
+		return;
+	}
+	bool again = false;
+	if (why == SMTP_FAILURE_TLS && !w->plain && !d->relay)
+		again = w->plain = true;
+	else if (why == SMTP_FAILURE_TLS && !w->plain && d->relay && !d->send->ctx->site->relay.tls_required && d->port != 465)
+		again = w->plain = true;
+	else if (reused && !w->retrying)
+		again = w->retrying = true;
+	if (d->send->draining)
+		again = false;
+	if (again || (!d->send->draining && item_count(w->item, QUEUE_DELIVERED) == 0 && next_address(w, false))) {
+		connect_now(w);
+		return;
+	}
+	bool nobody = item_count(w->item, QUEUE_RETRY) == w->item->count || item_count(w->item, QUEUE_DELIVERED) + item_count(w->item, QUEUE_FAILED) == 0;
+	for (size_t i = 0; i < w->item->count; i++) {
+		if (!w->item->recipients[i].settled)
+			item_settle(w->item, i, QUEUE_RETRY, text, text[1] == '.' ? "" : address_of(w)->host, relay, tls);
+	}
+	if (nobody && !d->send->draining)
+		destination_unreached(d, text);
+	go_on(w);
+}
+
+static const struct sockaddr *source(const struct send *s, const struct mx_address *to, socklen_t *len)
+{
+	int f = to->to.ss_family == AF_INET6;
+	const struct sockaddr_in *from = (const struct sockaddr_in *)&s->from[0], *sin = (const struct sockaddr_in *)&to->to;
+
+	*len = s->from_len[f];
+	/* From 127.0.0.1 nothing but loopback is reached. */
+	if (*len > 0 && f == 0 && ntohl(from->sin_addr.s_addr) >> 24 == 127 && ntohl(sin->sin_addr.s_addr) >> 24 != 127)
+		*len = 0;
+	return *len > 0 ? (const struct sockaddr *)&s->from[f] : NULL;
+}
+
+static void connect_now(struct worker *w)
+{
+	static const struct smtp_client_ops ops = { on_ready, on_result, on_done, on_failed };
+	struct destination *d = w->destination;
+	struct send *s = d->send;
+	const struct site *site = s->ctx->site;
+	struct smtp_client_setup setup = { .helo = site->host.name, .to = address_of(w) };
+
+	setup.from = source(s, setup.to, &setup.from_len);
+	setup.verify = setup.tls_required = d->relay && site->relay.tls_required;
+	setup.implicit_tls = d->relay && d->port == 465;
+	setup.tls = w->plain ? NULL : setup.verify ? s->tls_verify : s->tls;
+	if (d->relay && site->relay.user[0] != '\0') {
+		setup.user = site->relay.user;
+		setup.password = s->password;
+	}
+	snprintf(w->relay_text, sizeof(w->relay_text), "%s[%s]:%u", setup.to->host, setup.to->text, d->port);
+	w->ready = false;
+	w->client = smtp_client_new(s->base, &setup, &ops, w);
+}
+
+static void on_idle(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	worker_free(arg);
+}
+
+void worker_start(struct destination *d, struct item *it)
+{
+	struct worker *w = xcalloc(1, sizeof(*w));
+
+	w->destination = d;
+	w->route = d->route;
+	w->route->references++;
+	w->item = it;
+	w->idle = evtimer_new(d->send->base, on_idle, w);
+	if (w->idle == NULL)
+		fatalx("cannot make a timer");
+	LIST_INSERT_HEAD(&d->workers, w, entry);
+	d->worker_count++;
+	d->send->connections++;
+	connect_now(w);
+}
+
+bool worker_take(struct destination *d, struct item *it)
+{
+	struct worker *w;
+
+	LIST_FOREACH (w, &d->workers, entry) {
+		if (w->item == NULL && w->ready) {
+			w->item = it;
+			begin(w);
+			return true;
+		}
+	}
+	return false;
+}

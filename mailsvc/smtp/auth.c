@@ -1,0 +1,191 @@
+/*
+ * AUTH PLAIN and LOGIN (RFC 4954, 4616).  This process sees a password only between the line that carries it and the
+ * question to auth; every copy is wiped at once, the one in the input buffer too.
+ */
+#include "mailsvc/smtp/smtp.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/text.h"
+
+#define RESPONSE_MAX (SMTP_AUTH_LINE_MAX)
+#define USER_MAX 1024
+
+static const struct smtp_refusal unknown_mechanism = { 504, "5.5.4", "Mechanisms are PLAIN and LOGIN" };
+static const struct smtp_refusal not_base64 = { 501, "5.5.2", "That is not base64" };
+static const struct smtp_refusal malformed = { 501, "5.5.2", "That is no PLAIN response" };
+static const struct smtp_refusal cancelled = { 501, "5.7.0", "Authentication cancelled" };
+static const struct smtp_refusal denied = { 535, "5.7.8", "User name or password is wrong" };
+static const struct smtp_refusal throttled = { 454, "4.7.0", "Too many failures, try again later" };
+static const struct smtp_refusal unavailable = { 454, "4.7.0", "Cannot check passwords now, try again later" };
+static const struct smtp_refusal too_many = { 421, "4.7.0", "Too many failed authentications, closing" };
+static const struct smtp_refusal line_too_long = { 500, "5.5.6", "Authentication line too long" };
+
+static void wipe_view(struct view v)
+{
+	/* The input buffer is ours; conn_line lends it as const. */
+	if (v.len > 0)
+		explicit_bzero((char *)(uintptr_t)v.ptr, v.len);
+}
+
+static void wipe(struct buf *b)
+{
+	if (b->data != NULL)
+		explicit_bzero(b->data, b->cap);
+	buf_free(b);
+}
+
+bool smtp_auth_offered(const struct smtp_session *s)
+{
+	if (s->service == SERVICE_SMTP || s->local || s->account != NULL)
+		return false;
+	return conn_is_tls(s->conn) || (s->loopback && s->site->listen.insecure_loopback);
+}
+
+void smtp_auth_reset(struct smtp_session *s)
+{
+	free(s->sasl.user);
+	s->sasl.user = NULL;
+}
+
+static enum smtp_step fail(struct smtp_session *s, const struct smtp_refusal *why)
+{
+	smtp_auth_reset(s);
+	smtp_enter(s, SMTP_READY);
+	return smtp_refuse(s, why, VIEW_NONE);
+}
+
+static enum smtp_step fail_counted(struct smtp_session *s, const struct smtp_refusal *why)
+{
+	if (++s->auth_failures < SMTP_AUTH_FAILURES)
+		return fail(s, why);
+	smtp_reply(s, why->code, why->enhanced, "%s", why->text);
+	return fail(s, &too_many);
+}
+
+static void on_checked(void *arg, const struct auth_answer *answer)
+{
+	struct smtp_session *s = arg;
+	enum smtp_step step = SMTP_NEXT;
+
+	s->request = 0;
+	switch (answer->status) {
+	case AUTH_OK:
+		s->account = site_find_account(s->site, answer->address);
+		if (s->account == NULL) { /* came with a later site than this session's */
+			step = fail(s, &unavailable);
+			break;
+		}
+		log_info("id=%s event=authenticated account=%s", s->id, s->account->address);
+		smtp_enter(s, SMTP_READY);
+		smtp_reply(s, 235, "2.7.0", "Authenticated");
+		break;
+	case AUTH_DENIED:
+		step = fail_counted(s, &denied);
+		break;
+	case AUTH_THROTTLED:
+		step = fail_counted(s, &throttled);
+		break;
+	case AUTH_UNAVAILABLE:
+		step = fail(s, &unavailable);
+		break;
+	}
+	smtp_session_continue(s, step);
+}
+
+static enum smtp_step ask(struct smtp_session *s, struct view user, struct view password)
+{
+	if (user.len == 0 || user.len > USER_MAX || password.len == 0 || password.len > AUTH_PASSWORD_MAX)
+		return fail_counted(s, &denied);
+	smtp_enter(s, SMTP_CHECKING);
+	s->request = auth_check(s->server->auth, PROTOCOL_SUBMISSION, user, password, &s->peer.sa, on_checked, s);
+	smtp_auth_reset(s);
+	return SMTP_WAIT;
+}
+
+/* [authzid] NUL authcid NUL password; acting for another is not offered. */
+static enum smtp_step plain(struct smtp_session *s, struct view response)
+{
+	const char *first = response.len > 0 ? memchr(response.ptr, '\0', response.len) : NULL;
+	const char *end = response.ptr + response.len, *second;
+	struct view authzid, user, password;
+
+	if (first == NULL || (second = memchr(first + 1, '\0', (size_t)(end - first - 1))) == NULL)
+		return fail(s, &malformed);
+	authzid = (struct view){ response.ptr, (size_t)(first - response.ptr) };
+	user = (struct view){ first + 1, (size_t)(second - first - 1) };
+	password = (struct view){ second + 1, (size_t)(end - second - 1) };
+	if (password.len > 0 && memchr(password.ptr, '\0', password.len) != NULL)
+		return fail(s, &malformed);
+	if (authzid.len > 0 && !(authzid.len == user.len && memcmp(authzid.ptr, user.ptr, user.len) == 0))
+		return fail_counted(s, &denied);
+	return ask(s, user, password);
+}
+
+/* One decoded answer of the client. */
+static enum smtp_step answer(struct smtp_session *s, struct view response)
+{
+	switch (s->sasl.step) {
+	case SMTP_SASL_PLAIN:
+		return plain(s, response);
+	case SMTP_SASL_LOGIN_USER:
+		if (response.len == 0 || response.len > USER_MAX || memchr(response.ptr, '\0', response.len) != NULL)
+			return fail_counted(s, &denied);
+		s->sasl.user = view_dup(response);
+		s->sasl.step = SMTP_SASL_LOGIN_PASSWORD;
+		smtp_enter(s, SMTP_SASL);
+		return smtp_reply(s, 334, NULL, "UGFzc3dvcmQ6"); /* "Password:" */
+	case SMTP_SASL_LOGIN_PASSWORD:
+		break;
+	}
+	return ask(s, view_of(s->sasl.user), response);
+}
+
+static enum smtp_step decode_and_answer(struct smtp_session *s, struct view line)
+{
+	struct buf decoded = BUF_INIT(RESPONSE_MAX);
+	enum smtp_step step;
+
+	if (line.len > 0 && text_base64_decode(&decoded, line) == -1)
+		step = fail(s, &not_base64);
+	else
+		step = answer(s, buf_view(&decoded));
+	wipe(&decoded);
+	wipe_view(line);
+	return step;
+}
+
+enum smtp_step smtp_auth_line(struct smtp_session *s, struct view line)
+{
+	if (line.len > SMTP_AUTH_LINE_MAX)
+		return fail(s, &line_too_long);
+	if (view_eq(line, "*"))
+		return fail(s, &cancelled);
+	return decode_and_answer(s, line);
+}
+
+enum smtp_step smtp_auth_start(struct smtp_session *s, struct view args)
+{
+	struct view mechanism = args, initial = VIEW_NONE;
+	const char *space = args.len > 0 ? memchr(args.ptr, ' ', args.len) : NULL;
+
+	if (space != NULL) {
+		mechanism.len = (size_t)(space - args.ptr);
+		initial = (struct view){ space + 1, args.len - mechanism.len - 1 };
+	}
+	if (view_caseeq(mechanism, "PLAIN")) {
+		s->sasl.step = SMTP_SASL_PLAIN;
+	} else if (view_caseeq(mechanism, "LOGIN")) {
+		s->sasl.step = SMTP_SASL_LOGIN_USER;
+	} else {
+		wipe_view(initial);
+		return smtp_refuse(s, &unknown_mechanism, VIEW_NONE);
+	}
+	if (view_eq(initial, "=")) /* RFC 4954 4: an empty initial response */
+		return decode_and_answer(s, VIEW_NONE);
+	if (initial.len > 0)
+		return decode_and_answer(s, initial);
+	smtp_enter(s, SMTP_SASL);
+	return smtp_reply(s, 334, NULL, "%s", s->sasl.step == SMTP_SASL_PLAIN ? "" : "VXNlcm5hbWU6"); /* "Username:" */
+}

@@ -1,0 +1,176 @@
+/*
+ * The message is whole: checks its header, completes and signs what was submitted, and asks store for all deliveries in
+ * one request.  250 is said only once store answered that everything is durable; until then the client owns the
+ * message.
+ */
+#include "mailsvc/smtp/smtp.h"
+
+#include <stdlib.h>
+
+#include "lib/clock.h"
+#include "lib/text.h"
+#include "mailsvc/mime/mime.h"
+
+static const struct smtp_refusal header_big = { 552, "5.3.4", "Header is larger than this host takes" };
+static const struct smtp_refusal loop = { 554, "5.4.6", "Too many Received fields: a mail loop" };
+static const struct smtp_refusal disk_full = { 452, "4.3.1", "No room for mail now, try again later" };
+static const struct smtp_refusal over_quota = { 452, "4.2.2", "A mailbox is full" };
+static const struct smtp_refusal temporary = { 451, "4.3.0", "Cannot store mail now, try again later" };
+
+static enum smtp_step transaction_refused(struct smtp_session *s, const struct smtp_refusal *why)
+{
+	enum smtp_step step = smtp_refuse(s, why, view_of(s->tx.sender));
+
+	smtp_tx_reset(s);
+	smtp_enter(s, SMTP_READY);
+	return step;
+}
+
+static const struct smtp_refusal *header_refusal(struct view content)
+{
+	struct view header = { content.ptr, mime_header_len(content) };
+	struct mime_header field;
+	size_t pos = 0;
+	unsigned hops = 0;
+
+	if (header.len > SMTP_HEADER_MAX)
+		return &header_big;
+	while (mime_header_next(header, &pos, &field))
+		hops += view_caseeq(field.name, "Received");
+	return hops > SMTP_HOPS_MAX ? &loop : NULL;
+}
+
+static const struct smtp_refusal *store_refusal(enum store_status status)
+{
+	switch (status) {
+	case STORE_OK:
+		return NULL;
+	case STORE_FULL:
+		return &disk_full;
+	case STORE_OVER_QUOTA:
+		return &over_quota;
+	default:
+		return &temporary;
+	}
+}
+
+static void log_accepted(const struct smtp_session *s, uint64_t queue_id)
+{
+	const struct smtp_tx *tx = &s->tx;
+	struct buf line = BUF_INIT(4096);
+	char peer[64];
+
+	smtp_peer_name(s, peer);
+	buf_printf(&line, "id=%s event=accepted peer=", tx->id);
+	text_escape(&line, view_of(peer), sizeof(peer));
+	buf_puts(&line, " from=");
+	text_escape(&line, view_of(tx->sender[0] != '\0' ? tx->sender : "<>"), ADDRESS_MAX);
+	buf_printf(&line, " to=%zu first=", tx->recipient_count);
+	text_escape(&line, view_of(tx->recipients[0].address), ADDRESS_MAX);
+	buf_printf(&line, " size=%llu tls=%s auth=%s queued=%llu", (unsigned long long)tx->size,
+	    conn_is_tls(s->conn) ? SSL_get_version(conn_ssl(s->conn)) : "no",
+	    s->account != NULL ? s->account->address : "no", (unsigned long long)queue_id);
+	log_info("%s", buf_str(&line));
+	buf_free(&line);
+}
+
+static void on_stored(void *arg, const struct store_result *result)
+{
+	struct smtp_session *s = arg;
+	const struct smtp_refusal *why = store_refusal(result->status);
+	enum smtp_step step;
+
+	s->request = 0;
+	if (why != NULL) {
+		step = transaction_refused(s, why);
+	} else {
+		log_accepted(s, result->queue_id);
+		s->accepted++;
+		s->server->accepted++;
+		step = smtp_reply(s, 250, "2.0.0", "Ok queued as %s", s->tx.id);
+		smtp_tx_reset(s);
+		smtp_enter(s, SMTP_READY);
+	}
+	smtp_session_continue(s, step);
+}
+
+/* Does the next host need SMTPUTF8?  Asking for it and then not using it must not make mail undeliverable. */
+static bool needs_utf8(const struct smtp_tx *tx, struct view content)
+{
+	size_t n = mime_header_len(content);
+
+	if (!tx->smtputf8)
+		return false;
+	if (tx->utf8_address)
+		return true;
+	for (size_t i = 0; i < n; i++)
+		if ((unsigned char)content.ptr[i] > 127)
+			return true;
+	return false;
+}
+
+static enum smtp_step store_message(struct smtp_session *s)
+{
+	struct smtp_tx *tx = &s->tx;
+	struct buf record = BUF_INIT(2 * MIME_RECORD_MAX);
+	const struct route **routes = xcalloc(tx->recipient_count, sizeof(struct route *));
+	struct smtp_plan plan;
+
+	for (size_t i = 0; i < tx->recipient_count; i++)
+		routes[i] = &tx->recipients[i].route;
+	smtp_plan_make(&plan, &(struct smtp_envelope){
+				  .sender = tx->sender,
+				  .routes = routes,
+				  .route_count = tx->recipient_count,
+				  .smtputf8 = needs_utf8(tx, smtp_tx_content_view(s)),
+				  .eight_bit = tx->reader.eight_bit,
+			      });
+	mime_parse(buf_view(&tx->message), &record);
+	smtp_enter(s, SMTP_STORING);
+	s->request = store_deliver(s->server->store,
+	    &(struct store_delivery){
+		.body = { buf_view(&tx->message), buf_view(&record) },
+		.local = plan.local,
+		.local_count = plan.local_count,
+		.remote = plan.remote,
+		.remote_count = plan.remote_count,
+		.internal_date = clock_wall(),
+	    },
+	    on_stored, s);
+	smtp_plan_free(&plan);
+	free(routes);
+	buf_free(&record);
+	return SMTP_WAIT;
+}
+
+static void on_signed(void *arg, struct view field)
+{
+	struct smtp_session *s = arg;
+
+	s->request = 0;
+	if (field.len > 0)
+		smtp_tx_splice(s, s->tx.received_len, 0, field);
+	else
+		log_warnx("id=%s event=unsigned reason=\"no DKIM key, or keys is away\"", s->tx.id);
+	smtp_session_continue(s, s->tx.message.full ? transaction_refused(s, &header_big) : store_message(s));
+}
+
+enum smtp_step smtp_deliver(struct smtp_session *s)
+{
+	const struct smtp_refusal *why = header_refusal(smtp_tx_content_view(s));
+	const struct site_domain *signer;
+
+	if (why == NULL && (s->account != NULL || s->local))
+		why = smtp_submit_fix(s);
+	if (why != NULL)
+		return transaction_refused(s, why);
+	if (s->account == NULL && !s->local)
+		return store_message(s);
+	signer = smtp_submit_signer(s->site, smtp_tx_content_view(s));
+	if (signer == NULL)
+		return store_message(s);
+	smtp_enter(s, SMTP_SIGNING);
+	s->request =
+	    dkim_sign(s->server->keys, signer->name, signer->dkim_selector, smtp_tx_content_view(s), on_signed, s);
+	return SMTP_WAIT;
+}

@@ -1,0 +1,17 @@
+/* How many connections each peer address has (an IPv6 peer counts by its /64). */
+#ifndef MAILSVC_SMTP_PEERS_H
+#define MAILSVC_SMTP_PEERS_H
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+struct smtp_peers;
+struct smtp_peers *smtp_peers_new(void);
+void smtp_peers_free(struct smtp_peers *);
+/* Counts one more unless it would pass limit: false. */
+bool smtp_peers_enter(struct smtp_peers *, const struct sockaddr *, unsigned limit);
+void smtp_peers_leave(struct smtp_peers *, const struct sockaddr *);
+unsigned smtp_peers_count(const struct smtp_peers *, const struct sockaddr *);
+bool smtp_peer_is_loopback(const struct sockaddr *);
+
+#endif

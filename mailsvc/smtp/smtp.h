@@ -1,0 +1,233 @@
+/*
+ * What the files of the smtp role share: the server (one a process), sessions, transactions.  Files and what is in
+ * them: role.c listeners, reload, drain     session.c the loop and the states    dialog.c the commands auth.c SASL
+ * receive.c DATA and BDAT content      tx.c one transaction submit.c what submission adds       trace.c Received plan.c
+ * routes to deliveries deliver.c checks, signs, stores     alert.c  mail of the host itself     peers.c connections an
+ * address command.c path.c data.c             pure parsers
+ */
+#ifndef MAILSVC_SMTP_SMTP_H
+#define MAILSVC_SMTP_SMTP_H
+
+#include <netinet/in.h>
+#include <sys/queue.h>
+
+#include "lib/conn.h"
+#include "mailsvc/auth/client.h"
+#include "mailsvc/keys/client.h"
+#include "mailsvc/role.h"
+#include "mailsvc/smtp/command.h"
+#include "mailsvc/smtp/data.h"
+#include "mailsvc/smtp/path.h"
+#include "mailsvc/smtp/peers.h"
+#include "mailsvc/store/client.h"
+#include "site/route.h"
+
+#define SMTP_LINE_MAX 2048                /* a command without CRLF: RFC 5321 asks for 512, extensions add to it */
+#define SMTP_AUTH_LINE_MAX 12288          /* RFC 4954 4 */
+#define SMTP_HEADER_MAX (1 << 20)         /* the header section of a message */
+#define SMTP_HOPS_MAX 50                  /* Received fields: more is a loop */
+#define SMTP_OUTPUT_HIGH 65536            /* replies nobody reads: stop reading commands */
+#define SMTP_IN_FLIGHT_MAX (512ull << 20) /* bytes of unfinished messages in this process */
+#define SMTP_CHUNK_MAX (4ull << 30)       /* a BDAT larger than this is not even skipped */
+#define SMTP_TLS_SECONDS 30
+#define SMTP_WRITE_SECONDS 60
+#define SMTP_RATE_SECONDS 60 /* while content comes: at least SMTP_RATE_BYTES in each such stretch */
+#define SMTP_RATE_BYTES 1024
+#define SMTP_AUTH_FAILURES 3
+#define SMTP_LISTENERS_MAX 32
+#define SMTP_DRAIN_SECONDS 20
+#define SMTP_FIXED_HEADERS 16384 /* room for what we add to a message */
+
+enum smtp_state {
+	SMTP_CONNECT,  /* before the greeting: TLS from the start is being set up */
+	SMTP_HELLO,    /* greeted; EHLO is awaited */
+	SMTP_READY,    /* no transaction */
+	SMTP_MAIL,     /* a sender, no recipient yet */
+	SMTP_RCPT,     /* at least one recipient */
+	SMTP_BDAT,     /* between two chunks of a message */
+	SMTP_DATA,     /* content up to CRLF.CRLF */
+	SMTP_CHUNK,    /* the octets of one BDAT, also those of a refused one */
+	SMTP_SASL,     /* the next line answers a challenge */
+	SMTP_CHECKING, /* waits for auth */
+	SMTP_SIGNING,  /* waits for keys */
+	SMTP_STORING,  /* waits for store */
+	SMTP_TLS,      /* STARTTLS in progress */
+	SMTP_STATES
+};
+
+enum smtp_step { SMTP_NEXT, SMTP_MORE, SMTP_WAIT, SMTP_CLOSE }; /* go on, more input, a callback will go on, end */
+
+struct smtp_recipient {
+	char *address; /* as written, completed */
+	struct route route;
+};
+
+struct smtp_tx {
+	char id[32];
+	char *sender; /* as written; "" is <>; NULL: no transaction */
+	bool smtputf8;
+	bool utf8_address; /* a sender or recipient that is not ASCII */
+	struct smtp_recipient *recipients;
+	size_t recipient_count, target_count;
+	struct smtp_data_reader reader;
+	struct buf message;  /* our Received field, then the content */
+	size_t received_len; /* of that field */
+	uint64_t size;       /* octets of content so far */
+	uint64_t charged;    /* counted in server->in_flight */
+	bool begun;          /* content has begun */
+	bool too_big, no_memory;
+	uint64_t chunk_left; /* BDAT: octets still to come */
+	bool chunk_last;
+	const struct smtp_refusal *chunk_refused; /* the reply once they are consumed */
+};
+
+struct smtp_sasl {
+	enum { SMTP_SASL_PLAIN, SMTP_SASL_LOGIN_USER, SMTP_SASL_LOGIN_PASSWORD } step;
+	char *user; /* LOGIN's first answer */
+};
+
+struct smtp_session {
+	TAILQ_ENTRY(smtp_session) link;
+	struct smtp_server *server;
+	struct site *site; /* a reference */
+	struct conn *conn;
+	enum smtp_state state;
+	enum service service;
+	bool local;    /* came by the submission socket */
+	bool loopback; /* the peer is on this machine */
+	bool counted;  /* in server->peers */
+	bool esmtp;
+	bool blocked;     /* not reading until the peer has read our replies */
+	bool trusted_uid; /* local: root or ourselves */
+	uid_t uid;
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} peer;
+	char id[16];
+	char *helo;
+	const struct site_account *account; /* who authenticated */
+	unsigned transactions, errors, auth_failures, accepted;
+	uint64_t deadline;   /* monotonic ms; 0: none */
+	uint64_t rate_bytes; /* content since the deadline was set */
+	uint32_t request;    /* outstanding with auth, keys or store, as the state says */
+	struct smtp_sasl sasl;
+	struct smtp_tx tx;
+};
+
+struct smtp_listener {
+	struct smtp_server *server;
+	struct event *event;
+	int fd;
+	enum service service;
+	bool local;
+};
+
+struct smtp_server {
+	struct role_ctx *ctx;
+	SSL_CTX *tls; /* NULL: no STARTTLS, no 465 */
+	struct auth_client *auth;
+	struct store_client *store;
+	struct keys_client *keys;
+	struct smtp_listener listeners[SMTP_LISTENERS_MAX];
+	size_t listener_count;
+	TAILQ_HEAD(, smtp_session) sessions;
+	unsigned session_count;
+	struct smtp_peers *peers;
+	struct event *tick;
+	uint64_t in_flight, accepted;
+	bool started, accept_paused; /* paused: out of descriptors, until the next tick */
+	uint64_t drain_deadline;
+	uid_t own_uid; /* whoever started the daemon */
+	unsigned counter;
+	unsigned quiet_ticks; /* while draining: since the last session ended */
+	bool draining;
+};
+
+/* A refusal: the reply, and whether it is told to the log. */
+struct smtp_refusal {
+	int code;
+	const char *enhanced, *text;
+};
+
+/* session.c */
+void smtp_session_new(struct smtp_server *, const struct smtp_listener *, int fd, const struct sockaddr_storage *);
+void smtp_enter(struct smtp_session *, enum smtp_state);
+const char *smtp_state_name(enum smtp_state);
+enum smtp_state smtp_idle_state(const struct smtp_session *); /* SMTP_READY, or SMTP_HELLO before the first EHLO */
+/* Goes on after a callback: with SMTP_CLOSE the session ends, else reading resumes. */
+void smtp_session_continue(struct smtp_session *, enum smtp_step);
+void smtp_session_tick(struct smtp_session *, uint64_t now); /* deadlines */
+void smtp_session_drain(struct smtp_session *, bool hard);   /* an idle one is told 421; hard: any */
+/* Writes "code enhanced text"; enhanced may be NULL. Always SMTP_NEXT. */
+enum smtp_step smtp_reply(struct smtp_session *, int code, const char *enhanced, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* Replies, logs with what it was about, and counts it as an error when permanent: SMTP_CLOSE once there were too many.
+ */
+enum smtp_step smtp_refuse(struct smtp_session *, const struct smtp_refusal *, struct view about);
+const char *smtp_log_id(const struct smtp_session *); /* the transaction's id within one, else the session's */
+void smtp_peer_name(const struct smtp_session *, char out[64]); /* "192.0.2.1", "2001:db8::1", "uid 0" */
+
+/* dialog.c */
+enum smtp_step smtp_command_run(struct smtp_session *, struct view line);
+
+/* auth.c */
+bool smtp_auth_offered(const struct smtp_session *);
+enum smtp_step smtp_auth_start(struct smtp_session *, struct view args);
+enum smtp_step smtp_auth_line(struct smtp_session *, struct view line);
+void smtp_auth_reset(struct smtp_session *);
+
+/* receive.c: content */
+void smtp_receive_begin(struct smtp_session *, bool dots);
+enum smtp_step smtp_receive_data(struct smtp_session *);
+enum smtp_step smtp_receive_chunk(struct smtp_session *);
+
+/* tx.c */
+void smtp_tx_begin(struct smtp_session *, struct view sender, const struct smtp_path *);
+void smtp_tx_reset(struct smtp_session *);
+void smtp_tx_add_recipient(
+    struct smtp_session *, struct view address, bool utf8, struct route *route); /* takes route over */
+void smtp_tx_content(struct smtp_session *, struct view piece);
+/* Replaces `remove` bytes at `at` of the message by `insert`. */
+void smtp_tx_splice(struct smtp_session *, size_t at, size_t remove, struct view insert);
+struct view smtp_tx_content_view(const struct smtp_session *); /* the message without our Received field */
+
+/* submit.c: completes the header of a submitted message; NULL, or why it cannot be taken. */
+const struct smtp_refusal *smtp_submit_fix(struct smtp_session *);
+/* The domain of ours in From that signs the message, or NULL. */
+const struct site_domain *smtp_submit_signer(const struct site *, struct view message);
+
+/* trace.c */
+void smtp_trace_received(const struct smtp_session *, struct buf *out);
+
+/* deliver.c */
+enum smtp_step smtp_deliver(struct smtp_session *); /* the whole message is here: checks, signs, stores */
+
+/* plan.c */
+/* What one message asks of accounts and queue: every account and every remote address once. */
+struct smtp_plan {
+	struct store_local *local;
+	struct buf *prefixes; /* one a local delivery */
+	size_t local_count;
+	struct store_remote *remote; /* one a destination domain, envelope sender and SMTP_REMOTE_MAX recipients */
+	const char **recipients;     /* what they point into */
+	size_t remote_count;
+};
+struct smtp_envelope {
+	const char *sender;
+	const struct route *const *routes; /* must outlive the plan */
+	size_t route_count;
+	bool smtputf8, eight_bit;
+};
+#define SMTP_REMOTE_MAX 100
+void smtp_plan_make(struct smtp_plan *, const struct smtp_envelope *);
+void smtp_plan_free(struct smtp_plan *);
+
+/* alert.c: mail from the host itself to its administrator. */
+void smtp_alert(struct role_ctx *, const char *key, const char *text);
+
+/* role.c */
+void smtp_new_id(struct smtp_server *, char out[16]);
+
+#endif

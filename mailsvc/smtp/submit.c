@@ -1,0 +1,95 @@
+/*
+ * What a submission agent does to a message (RFC 6409 8): Date, Message-ID and (on the local socket) From are added
+ * when missing; Bcc and Return-Path are taken out.  Nothing else is touched; the body never is.
+ */
+#include "mailsvc/smtp/smtp.h"
+
+#include <string.h>
+
+#include "lib/clock.h"
+#include "lib/text.h"
+#include "mailsvc/mime/mime.h"
+
+static const struct smtp_refusal no_from = { 550, "5.6.0", "Message has no From field" };
+static const struct smtp_refusal two_from = { 550, "5.6.0", "Message has more than one From field" };
+static const struct smtp_refusal too_big = { 552, "5.3.4", "Message is larger than this host takes" };
+
+struct found {
+	unsigned from, date, message_id;
+};
+
+/* Copies the header section without the fields that must not travel, and notes which are there. */
+static void copy_header(struct view header, struct buf *out, struct found *found)
+{
+	struct mime_header field;
+	size_t pos = 0, done = 0;
+
+	while (mime_header_next(header, &pos, &field)) {
+		size_t start = (size_t)(field.field.ptr - header.ptr);
+
+		found->from += view_caseeq(field.name, "From");
+		found->date += view_caseeq(field.name, "Date");
+		found->message_id += view_caseeq(field.name, "Message-ID");
+		if (!view_caseeq(field.name, "Bcc") && !view_caseeq(field.name, "Return-Path"))
+			continue;
+		buf_add(out, header.ptr + done, start - done);
+		done = start + field.field.len;
+	}
+	buf_add(out, header.ptr + done, header.len - done);
+}
+
+const struct smtp_refusal *smtp_submit_fix(struct smtp_session *s)
+{
+	struct view content = smtp_tx_content_view(s);
+	struct view header = { content.ptr, mime_header_len(content) };
+	struct buf kept = BUF_INIT(SMTP_HEADER_MAX), out = BUF_INIT(SMTP_HEADER_MAX + 2048);
+	struct found found = { 0 };
+	const struct smtp_refusal *why = NULL;
+	char date[40];
+
+	copy_header(header, &kept, &found);
+	if (found.from > 1)
+		why = &two_from;
+	else if (found.from == 0 && !s->local)
+		why = &no_from;
+	if (why == NULL) {
+		text_rfc5322_date(clock_wall(), date);
+		if (found.from == 0)
+			buf_printf(&out, "From: <%s%s>\r\n", s->tx.sender[0] != '\0' ? s->tx.sender : "postmaster@",
+			    s->tx.sender[0] != '\0' ? "" : s->site->host.name);
+		if (found.date == 0)
+			buf_printf(&out, "Date: %s\r\n", date);
+		if (found.message_id == 0)
+			buf_printf(&out, "Message-ID: <%s@%s>\r\n", s->tx.id, s->site->host.name);
+		buf_addv(&out, buf_view(&kept));
+		smtp_tx_splice(s, s->tx.received_len, header.len, buf_view(&out));
+		if (out.full || s->tx.message.full)
+			why = &too_big;
+	}
+	buf_free(&kept);
+	buf_free(&out);
+	return why;
+}
+
+/* The first mailbox of From with a domain. */
+static void note_domain(void *arg, const struct mime_mailbox *mailbox)
+{
+	struct view *domain = arg;
+
+	if (domain->len == 0 && !mailbox->group_start && !mailbox->group_end)
+		*domain = mailbox->domain;
+}
+
+const struct site_domain *smtp_submit_signer(const struct site *site, struct view message)
+{
+	struct view header = { message.ptr, mime_header_len(message) }, domain = VIEW_NONE;
+	struct view from = mime_header_find(header, "From");
+	char name[ADDRESS_MAX];
+
+	if (from.ptr == NULL)
+		return NULL;
+	mime_addresses(from, note_domain, &domain);
+	if (domain.len == 0 || domain_normalise(domain, name, sizeof(name)) == -1)
+		return NULL;
+	return site_find_domain(site, name);
+}

@@ -1,0 +1,95 @@
+/*
+ * One mail transaction: envelope and content.  smtp_tx_reset is the only way one ends, whatever the reason, so nothing
+ * of an earlier one can leak into the next.
+ */
+#include "mailsvc/smtp/smtp.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void smtp_tx_begin(struct smtp_session *s, struct view sender, const struct smtp_path *path)
+{
+	struct smtp_tx *tx = &s->tx;
+
+	smtp_tx_reset(s);
+	snprintf(tx->id, sizeof(tx->id), "%s-%u", s->id, ++s->transactions);
+	tx->sender = view_dup(sender);
+	tx->smtputf8 = path->smtputf8;
+	tx->utf8_address = path->address.utf8;
+	smtp_enter(s, SMTP_MAIL);
+}
+
+void smtp_tx_reset(struct smtp_session *s)
+{
+	struct smtp_tx *tx = &s->tx;
+
+	for (size_t i = 0; i < tx->recipient_count; i++) {
+		free(tx->recipients[i].address);
+		route_free(&tx->recipients[i].route);
+	}
+	free(tx->recipients);
+	free(tx->sender);
+	buf_free(&tx->message);
+	s->server->in_flight -= tx->charged;
+	*tx = (struct smtp_tx){ 0 };
+}
+
+void smtp_tx_add_recipient(struct smtp_session *s, struct view address, bool utf8, struct route *route)
+{
+	struct smtp_tx *tx = &s->tx;
+
+	/* Grows in powers of two: at 0, 1, 2, 4, 8 ... recipients. */
+	if ((tx->recipient_count & (tx->recipient_count - 1)) == 0) {
+		size_t n = tx->recipient_count == 0 ? 1 : tx->recipient_count * 2;
+
+		tx->recipients = xreallocarray(tx->recipients, n, sizeof(*tx->recipients));
+	}
+	tx->recipients[tx->recipient_count++] = (struct smtp_recipient){ view_dup(address), *route };
+	tx->target_count += route->count;
+	tx->utf8_address |= utf8;
+	*route = (struct route){ 0 };
+	smtp_enter(s, SMTP_RCPT);
+}
+
+/* Keeps a piece of content, or only counts it when the message cannot be taken any more. */
+void smtp_tx_content(struct smtp_session *s, struct view piece)
+{
+	struct smtp_server *server = s->server;
+	struct smtp_tx *tx = &s->tx;
+
+	tx->size += piece.len;
+	s->rate_bytes += piece.len;
+	if (tx->size > s->site->limits.message_size)
+		tx->too_big = true;
+	else if (server->in_flight + piece.len > SMTP_IN_FLIGHT_MAX)
+		tx->no_memory = true;
+	if (tx->too_big || tx->no_memory) {
+		buf_free(&tx->message);
+		server->in_flight -= tx->charged;
+		tx->charged = 0;
+		return;
+	}
+	buf_addv(&tx->message, piece);
+	tx->charged += piece.len;
+	server->in_flight += piece.len;
+}
+
+void smtp_tx_splice(struct smtp_session *s, size_t at, size_t remove, struct view insert)
+{
+	struct buf *b = &s->tx.message;
+	size_t behind = b->len - at - remove;
+
+	if (insert.len > remove && buf_reserve(b, insert.len - remove) == NULL)
+		return; /* b->full is set: the caller sees it at the end */
+	memmove(b->data + at + insert.len, b->data + at + remove, behind);
+	memcpy(b->data + at, insert.ptr, insert.len);
+	b->len = at + insert.len + behind;
+}
+
+struct view smtp_tx_content_view(const struct smtp_session *s)
+{
+	const struct smtp_tx *tx = &s->tx;
+
+	return (struct view){ tx->message.data + tx->received_len, tx->message.len - tx->received_len };
+}

@@ -1,0 +1,437 @@
+/*
+ * Group commit.  Whatever was submitted while one frame was on its way to the disk becomes the next frame.
+ *
+ * Answers go out when the frame is on the disk.  The index is published at once when a reader of the index waits for
+ * the answer (IMAP), else within PUBLISH_MS: an index transaction of its own for each delivered message would write
+ * more pages than the message has.  Long requests run in slices, behind whoever came meanwhile.
+ */
+#include "commit.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+
+#define PUBLISH_MS 5
+#define HOUSEKEEPING_MS 1000
+
+struct list {
+	struct request *first, **last;
+};
+
+struct commit {
+	struct engine *e;
+	struct commit_ops ops;
+	void *arg;
+	pthread_t thread, helper;
+
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct list queue;
+	bool stop, checkpoint_written;
+
+	pthread_mutex_t helper_lock;
+	pthread_cond_t helper_wake;
+	bool helper_stop, helper_extend, helper_checkpoint;
+
+	/* Towards the event loop, under lock. */
+	struct list done;
+	uint32_t *changed;
+	size_t changed_count, changed_size;
+	bool published, queue_changed;
+	int error;
+	int eventfd;
+	struct event *event;
+
+	/* The thread's own. */
+	uint64_t publish_at, housekeeping_at;
+};
+
+static void list_init(struct list *l)
+{
+	l->first = NULL;
+	l->last = &l->first;
+}
+
+static void list_add(struct list *l, struct request *r)
+{
+	r->next = NULL;
+	*l->last = r;
+	l->last = &r->next;
+}
+
+static struct request *list_take(struct list *l)
+{
+	struct request *r = l->first;
+
+	if (r && !(l->first = r->next))
+		l->last = &l->first;
+	return r;
+}
+
+static void list_put_back(struct list *l, struct request *r)
+{
+	r->next = l->first;
+	l->first = r;
+	if (!r->next)
+		l->last = &r->next;
+}
+
+static void list_join(struct list *to, struct list *from)
+{
+	if (!from->first)
+		return;
+	*to->last = from->first;
+	to->last = from->last;
+	list_init(from);
+}
+
+static void notify(struct commit *c)
+{
+	uint64_t one = 1;
+
+	if (write(c->eventfd, &one, sizeof one) != (ssize_t)sizeof one && errno != EAGAIN)
+		fatal("event=store.eventfd");
+}
+
+/* The helper thread: what waits for the disk without holding anyone up --------------------------------------- */
+
+static void *helper_main(void *arg)
+{
+	struct commit *c = arg;
+
+	pthread_mutex_lock(&c->helper_lock);
+	for (;;) {
+		bool extend = c->helper_extend, checkpoint = c->helper_checkpoint;
+		if (!extend && !checkpoint) {
+			if (c->helper_stop)
+				break;
+			pthread_cond_wait(&c->helper_wake, &c->helper_lock);
+			continue;
+		}
+		pthread_mutex_unlock(&c->helper_lock);
+		if (extend)
+			engine_extend(c->e);
+		if (checkpoint && checkpoint_write(c->e) == -1)
+			fatal("event=store.checkpoint");
+		pthread_mutex_lock(&c->helper_lock);
+		c->helper_extend &= !extend;
+		c->helper_checkpoint &= !checkpoint;
+		if (checkpoint) {
+			pthread_mutex_lock(&c->lock);
+			c->checkpoint_written = true;
+			pthread_cond_signal(&c->wake);
+			pthread_mutex_unlock(&c->lock);
+		}
+	}
+	pthread_mutex_unlock(&c->helper_lock);
+	return NULL;
+}
+
+static void helper_ask(struct commit *c, bool extend, bool checkpoint)
+{
+	pthread_mutex_lock(&c->helper_lock);
+	c->helper_extend |= extend;
+	c->helper_checkpoint |= checkpoint;
+	pthread_cond_signal(&c->helper_wake);
+	pthread_mutex_unlock(&c->helper_lock);
+}
+
+/* The commit thread ---------------------------------------------------------------------------------------- */
+
+static void publish(struct commit *c)
+{
+	struct engine *e = c->e;
+
+	if (!engine_unpublished(e))
+		return;
+	engine_publish(e);
+	c->publish_at = 0;
+	pthread_mutex_lock(&c->lock);
+	if (c->changed_size - c->changed_count < e->changed_count) {
+		c->changed_size = c->changed_count + e->changed_count + 64;
+		c->changed = xreallocarray(c->changed, c->changed_size, sizeof *c->changed);
+	}
+	for (size_t i = 0; i < e->changed_count; i++)
+		c->changed[c->changed_count++] = e->changed[i];
+	c->queue_changed |= e->queue_changed;
+	c->published = true;
+	pthread_mutex_unlock(&c->lock);
+	notify(c);
+}
+
+static void batch_fail(struct list *l, enum store_status status)
+{
+	for (struct request *r = l->first; r; r = r->next)
+		r->reply = (struct proto_reply){ .status = status };
+}
+
+/* Commits what was run; then answers. */
+static void flush(struct commit *c, struct list *done, struct list *later)
+{
+	bool visible = false;
+	int error = 0;
+
+	if (engine_commit(c->e) == -1) {
+		error = errno;
+		batch_fail(done, error == ENOSPC || error == EDQUOT ? STORE_FULL : STORE_IO);
+		batch_fail(later, error == ENOSPC || error == EDQUOT ? STORE_FULL : STORE_IO);
+		list_join(done, later);
+	}
+	for (const struct request *r = done->first; r; r = r->next)
+		visible |= r->visible;
+	if (visible)
+		publish(c);
+	else if (engine_unpublished(c->e) && !c->publish_at)
+		c->publish_at = clock_mono_ms() + PUBLISH_MS;
+	if (!done->first && !error)
+		return;
+	pthread_mutex_lock(&c->lock);
+	list_join(&c->done, done);
+	if (error)
+		c->error = error;
+	pthread_mutex_unlock(&c->lock);
+	notify(c);
+}
+
+static void run_batch(struct commit *c, struct list *batch)
+{
+	struct list done, later;
+	struct request *r;
+
+	list_init(&done);
+	list_init(&later);
+	while ((r = list_take(batch)))
+		switch (engine_run(c->e, r)) {
+		case RUN_DONE:
+			list_add(&done, r);
+			break;
+		case RUN_MORE:
+			list_add(&later, r);
+			break;
+		case RUN_AGAIN:
+			list_put_back(batch, r);
+			flush(c, &done, &later);
+			break;
+		}
+	flush(c, &done, &later);
+	if (later.first) {
+		pthread_mutex_lock(&c->lock);
+		list_join(&c->queue, &later);
+		pthread_mutex_unlock(&c->lock);
+	}
+}
+
+/* What is due by time. */
+static void tick(struct commit *c, uint64_t now)
+{
+	struct list none[2];
+
+	list_init(&none[0]);
+	list_init(&none[1]);
+	if (c->publish_at && now >= c->publish_at)
+		publish(c);
+	if (now >= c->housekeeping_at) {
+		bool more = engine_housekeeping(c->e);
+		c->housekeeping_at = now + (more ? 20 : HOUSEKEEPING_MS);
+		flush(c, &none[0], &none[1]);
+		pins_release(c->e);
+	}
+	if (checkpoint_due(c->e)) {
+		publish(c);
+		checkpoint_begin(c->e);
+		helper_ask(c, false, true);
+	}
+	if (engine_wants_space(c->e))
+		helper_ask(c, true, false);
+}
+
+static uint64_t next_wake(const struct commit *c, uint64_t now)
+{
+	uint64_t at = c->housekeeping_at;
+
+	if (c->publish_at && c->publish_at < at)
+		at = c->publish_at;
+	if (c->e->dirty_since && !c->e->checkpoint_pending && c->e->dirty_since + CHECKPOINT_MS < at)
+		at = c->e->dirty_since + CHECKPOINT_MS;
+	return at > now ? at - now : 0;
+}
+
+static void wait_ms(struct commit *c, uint64_t ms)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += (time_t)(ms / 1000);
+	until.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	pthread_cond_timedwait(&c->wake, &c->lock, &until);
+}
+
+static void *commit_main(void *arg)
+{
+	struct commit *c = arg;
+	struct list batch;
+
+	list_init(&batch);
+	pthread_mutex_lock(&c->lock);
+	for (;;) {
+		uint64_t ms = next_wake(c, clock_mono_ms());
+		bool written;
+		if (!c->queue.first && !c->checkpoint_written) {
+			if (c->stop)
+				break;
+			if (ms)
+				wait_ms(c, ms);
+		}
+		written = c->checkpoint_written;
+		c->checkpoint_written = false;
+		list_join(&batch, &c->queue);
+		pthread_mutex_unlock(&c->lock);
+		if (written)
+			checkpoint_end(c->e);
+		if (batch.first)
+			run_batch(c, &batch);
+		tick(c, clock_mono_ms());
+		pthread_mutex_lock(&c->lock);
+	}
+	pthread_mutex_unlock(&c->lock);
+	return NULL;
+}
+
+/* The event loop's side ------------------------------------------------------------------------------------ */
+
+static int id_cmp(const void *a, const void *b)
+{
+	const uint32_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+static size_t unique(uint32_t *ids, size_t count)
+{
+	size_t n = 0;
+
+	if (count)
+		qsort(ids, count, sizeof *ids, id_cmp);
+	for (size_t i = 0; i < count; i++)
+		if (n == 0 || ids[i] != ids[n - 1])
+			ids[n++] = ids[i];
+	return n;
+}
+
+static void deliver(struct commit *c)
+{
+	struct list done;
+	struct request *r;
+	uint32_t *changed;
+	size_t count;
+	bool published, queue;
+	int error;
+
+	list_init(&done);
+	pthread_mutex_lock(&c->lock);
+	list_join(&done, &c->done);
+	changed = c->changed;
+	count = c->changed_count;
+	published = c->published;
+	queue = c->queue_changed;
+	error = c->error;
+	c->changed = NULL;
+	c->changed_count = c->changed_size = 0;
+	c->published = c->queue_changed = false;
+	c->error = 0;
+	pthread_mutex_unlock(&c->lock);
+	while ((r = list_take(&done)))
+		c->ops.done(c->arg, r);
+	if (published)
+		c->ops.published(c->arg, changed, unique(changed, count), queue);
+	if (error)
+		c->ops.trouble(c->arg, error);
+	free(changed);
+}
+
+static void on_event(int fd, short what, void *arg)
+{
+	uint64_t n;
+
+	(void)what;
+	if (read(fd, &n, sizeof n) == (ssize_t)sizeof n)
+		deliver(arg);
+}
+
+static void cond_monotonic(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(cond, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+struct commit *commit_start(struct event_base *base, struct engine *e, const struct commit_ops *ops, void *arg)
+{
+	struct commit *c = xcalloc(1, sizeof *c);
+
+	c->e = e;
+	c->ops = *ops;
+	c->arg = arg;
+	list_init(&c->queue);
+	list_init(&c->done);
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_mutex_init(&c->helper_lock, NULL);
+	cond_monotonic(&c->wake);
+	cond_monotonic(&c->helper_wake);
+	if ((c->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) == -1)
+		fatal("event=store.eventfd");
+	c->event = event_new(base, c->eventfd, EV_READ | EV_PERSIST, on_event, c);
+	event_add(c->event, NULL);
+	if (pthread_create(&c->thread, NULL, commit_main, c) != 0 || pthread_create(&c->helper, NULL, helper_main, c) != 0)
+		fatalx("event=store.thread");
+	return c;
+}
+
+void commit_submit(struct commit *c, struct request *r)
+{
+	bool first;
+
+	pthread_mutex_lock(&c->lock);
+	first = c->queue.first == NULL;
+	list_add(&c->queue, r);
+	if (first)
+		pthread_cond_signal(&c->wake);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void commit_stop(struct commit *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->stop = true;
+	pthread_cond_signal(&c->wake);
+	pthread_mutex_unlock(&c->lock);
+	pthread_join(c->thread, NULL);
+	pthread_mutex_lock(&c->helper_lock);
+	c->helper_stop = true;
+	pthread_cond_signal(&c->helper_wake);
+	pthread_mutex_unlock(&c->helper_lock);
+	pthread_join(c->helper, NULL);
+	if (c->checkpoint_written)
+		checkpoint_end(c->e);
+	deliver(c);
+	engine_close(c->e);
+	event_free(c->event);
+	close(c->eventfd);
+	free(c->changed);
+	pthread_cond_destroy(&c->wake);
+	pthread_cond_destroy(&c->helper_wake);
+	pthread_mutex_destroy(&c->lock);
+	pthread_mutex_destroy(&c->helper_lock);
+	free(c);
+}

@@ -1,0 +1,568 @@
+/*
+ * The commit path: requests become records, records are applied to the open index transaction as they are made, the
+ * batch becomes one frame of the log with one fdatasync, and the index transaction is committed when somebody is to
+ * see it.  An index transaction may span many frames: the index may always lag behind the log, which is replayed.
+ * When a frame cannot be written the transaction is thrown away and made again from the log.
+ */
+#include "engine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "lib/crc32c.h"
+#include "recover.h"
+
+static int open_dir(int at, const char *name)
+{
+	int fd;
+
+	if (mkdirat(at, name, 0750) == -1 && errno != EEXIST)
+		return -1;
+	if ((fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)) != -1)
+		adopt(at, fd);
+	return fd;
+}
+
+static void index_shut(struct engine *e)
+{
+	pins_drop(e);
+	index_close(&e->index);
+	if (e->data_fd != -1)
+		close(e->data_fd);
+	e->data_fd = -1;
+}
+
+/* Opens data.mdb; fresh: what is there is moved aside first. */
+static int index_start(struct engine *e, bool fresh, struct error *err)
+{
+	static const char *const files[] = { "data.mdb", "lock.mdb" };
+	char path[64];
+
+	if (fresh) {
+		e->checkpoint_segment = 0;
+		if (renameat(e->index_dir, "data.mdb", e->index_dir, "data.mdb.old") == -1 && errno != ENOENT)
+			return error_errno(err, "cannot move the index aside");
+		if (ftruncate(e->checkpoint_fd, 0) == -1)
+			return error_errno(err, "cannot empty the checkpoint");
+	}
+	snprintf(path, sizeof path, "/proc/self/fd/%d", e->index_dir);
+	if (index_open(&e->index, path, false, err) == -1)
+		return -1;
+	for (size_t i = 0; i < 2; i++) {
+		int fd = openat(e->index_dir, files[i], O_RDWR | O_CLOEXEC);
+		if (fd == -1)
+			return error_errno(err, "cannot open index/%s", files[i]);
+		adopt(e->index_dir, fd);
+		if (i == 0 && e->data_fd == -1)
+			e->data_fd = fd;
+		else
+			close(fd);
+	}
+	return 0;
+}
+
+static int open_folders(struct engine *e, struct error *err)
+{
+	if ((e->log_dir = e->log.dir = open_dir(e->dir, "log")) == -1 || (e->index_dir = open_dir(e->dir, "index")) == -1)
+		return error_errno(err, "cannot make the store's folders");
+	e->checkpoint_fd = openat(e->index_dir, "checkpoint", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+	if (e->checkpoint_fd == -1)
+		return error_errno(err, "cannot open index/checkpoint");
+	adopt(e->index_dir, e->checkpoint_fd);
+	e->data_fd = openat(e->index_dir, "data.mdb", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	return 0;
+}
+
+static int open_index(struct engine *e, bool fresh, struct error *err)
+{
+	if (!fresh && checkpoint_restore(e) != CHECKPOINT_NONE && index_start(e, false, err) == 0 &&
+	    recover_replay(e, true, err) == 0)
+		return 0;
+	if (err->text[0])
+		log_warnx("event=store.index-refused reason=\"%s\"", err->text);
+	err->text[0] = '\0';
+	index_shut(e);
+	if (!fresh && faccessat(e->index_dir, "data.mdb", F_OK, 0) == 0)
+		log_warnx("event=store.rebuild reason=\"the index is made anew from the log\"");
+	e->replayed = e->damage_count = 0;
+	return index_start(e, true, err) == 0 ? recover_replay(e, true, err) : -1;
+}
+
+static void engine_init(struct engine *e, const struct engine_options *o)
+{
+	memset(e, 0, sizeof *e);
+	e->options = *o;
+	if (!e->options.segment_max)
+		e->options.segment_max = SEGMENT_MAX;
+	e->dir = o->store_dir;
+	e->log_dir = e->index_dir = e->data_fd = e->checkpoint_fd = e->log.fd = e->log.dir = -1;
+	atomic_store(&e->undelete, o->undelete);
+	pthread_mutex_init(&e->extend_lock, NULL);
+	e->heads = BUF_INIT(1u << 30);
+}
+
+static void engine_shut(struct engine *e)
+{
+	int fds[] = { e->log_dir, e->index_dir, e->checkpoint_fd, e->log.fd };
+
+	index_shut(e);
+	for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
+		if (fds[i] != -1)
+			close(fds[i]);
+	pthread_mutex_destroy(&e->extend_lock);
+	buf_free(&e->heads);
+	free(e->pieces);
+	free(e->changed);
+	engine_accounts_free(&e->accounts);
+}
+
+static void publish_txn(struct engine *e)
+{
+	MDB_envinfo info;
+
+	mdb_env_info(e->index.env, &info);
+	atomic_store(&e->shared->txn, info.me_last_txnid);
+}
+
+static int start_engine(struct engine *e, bool fresh, struct error *err)
+{
+	err->text[0] = '\0';
+	if (open_folders(e, err) == -1 || open_index(e, fresh, err) == -1)
+		return -1;
+	publish_txn(e);
+	checkpoint_begin(e);
+	if (checkpoint_write(e) == -1)
+		return error_errno(err, "cannot write the checkpoint");
+	checkpoint_end(e);
+	return 0;
+}
+
+int engine_open(struct engine *e, const struct engine_options *o, struct epoch_shared *shared, struct readers *readers,
+    struct error *err)
+{
+	engine_init(e, o);
+	e->shared = shared;
+	e->readers = readers;
+	if (start_engine(e, false, err) == 0)
+		return 0;
+	engine_shut(e);
+	return -1;
+}
+
+void engine_close(struct engine *e)
+{
+	if (engine_commit(e) == -1)
+		log_warn("event=store.commit");
+	engine_publish(e);
+	if (!e->checkpoint_pending && e->dirty_since && e->pin_count < PINS_MAX) {
+		checkpoint_begin(e);
+		if (checkpoint_write(e) == -1)
+			log_warn("event=store.checkpoint");
+	}
+	tx_abort(&e->tx);
+	engine_shut(e);
+}
+
+int engine_rebuild(const struct engine_options *o, uint64_t *messages, uint64_t *damaged, struct error *err)
+{
+	struct epoch_shared shared = { 1, 0 };
+	struct engine e;
+	struct tx tx;
+	MDB_stat st = { 0 };
+	int rc;
+
+	engine_init(&e, o);
+	e.shared = &shared;
+	rc = start_engine(&e, true, err);
+	if (rc == 0 && tx_begin(&tx, &e.index, false) == 0) {
+		mdb_stat(tx.txn, e.index.dbi[T_MESSAGE], &st);
+		tx_abort(&tx);
+	}
+	*messages = st.ms_entries;
+	*damaged = e.damage_count;
+	engine_shut(&e);
+	return rc;
+}
+
+void request_free(struct request *r)
+{
+	proto_request_free(&r->p);
+	if (r->mapped.ptr)
+		munmap((void *)(uintptr_t)r->mapped.ptr, r->mapped.len);
+	free(r->copy);
+	engine_accounts_free(&r->accounts);
+	buf_free(&r->source);
+	buf_free(&r->destination);
+	free(r);
+}
+
+void engine_accounts_free(struct engine_accounts *a)
+{
+	for (size_t i = 0; i < a->count; i++)
+		free(a->at[i].address);
+	free(a->at);
+	*a = (struct engine_accounts){ 0 };
+}
+
+/* Making a frame ------------------------------------------------------------------------------------------ */
+
+static void piece_add(struct engine *e, const char *body, size_t at, size_t len)
+{
+	if (len == 0)
+		return;
+	if (e->piece_count == e->piece_size) {
+		e->piece_size = e->piece_size ? e->piece_size * 2 : 64;
+		e->pieces = xreallocarray(e->pieces, e->piece_size, sizeof *e->pieces);
+	}
+	/* Neighbours in heads are one piece. */
+	if (!body && e->piece_count && !e->pieces[e->piece_count - 1].body &&
+	    e->pieces[e->piece_count - 1].at + e->pieces[e->piece_count - 1].len == at)
+		e->pieces[e->piece_count - 1].len += len;
+	else
+		e->pieces[e->piece_count++] = (struct piece){ body, at, len };
+	e->frame_len += len;
+}
+
+void engine_put(struct engine *e, struct record *r, struct view body)
+{
+	size_t at = e->heads.len, tail;
+	struct record again;
+
+	r->body_length = body.len;
+	record_put(&e->heads, r);
+	/* What replay will read is what is applied now. */
+	if (e->heads.full || record_get(e->heads.data + at, e->heads.len - at, &again) == -1) {
+		e->refused = true;
+		return;
+	}
+	piece_add(e, NULL, at, e->heads.len - at);
+	again.body_segment = e->log.number;
+	again.body_offset = e->log.offset + FRAME_HEADER_LEN + e->frame_len;
+	if (!apply(&e->tx, &again))
+		e->refused = true;
+	e->record_count++;
+	piece_add(e, body.ptr, 0, body.len);
+	tail = e->heads.len;
+	for (size_t i = 0; i < body.len; i += CHUNK_LEN)
+		buf_put_u32(&e->heads, crc32c(0, body.ptr + i, body.len - i < CHUNK_LEN ? body.len - i : CHUNK_LEN));
+	piece_add(e, NULL, tail, e->heads.len - tail);
+}
+
+bool engine_pending(const struct engine *e)
+{
+	return e->record_count > 0;
+}
+
+static void frame_reset(struct engine *e)
+{
+	buf_reset(&e->heads);
+	e->piece_count = 0;
+	e->frame_len = 0;
+	e->record_count = 0;
+	e->sync_needed = e->refused = false;
+}
+
+static int frame_write(struct engine *e)
+{
+	struct iovec *iov = xreallocarray(NULL, e->piece_count + 1, sizeof *iov);
+	char header[FRAME_HEADER_LEN];
+	uint64_t len = FRAME_HEADER_LEN + e->frame_len;
+	bool beyond = e->log.offset + len > atomic_load(&e->log.allocated);
+	int rc;
+
+	segments_frame_header(&e->log, e->frame_len, e->record_count, header);
+	iov[0] = (struct iovec){ header, sizeof header };
+	for (size_t i = 0; i < e->piece_count; i++) {
+		const struct piece *p = &e->pieces[i];
+		iov[i + 1] = (struct iovec){ (void *)(uintptr_t)(p->body ? p->body : e->heads.data + p->at), p->len };
+	}
+	if (beyond)
+		pthread_mutex_lock(&e->extend_lock);
+	rc = segments_write(&e->log, iov, e->piece_count + 1, len);
+	if (beyond)
+		pthread_mutex_unlock(&e->extend_lock);
+	if (rc == -1) {
+		int error = errno;
+		pthread_mutex_lock(&e->extend_lock);
+		segments_cut(&e->log);
+		pthread_mutex_unlock(&e->extend_lock);
+		errno = error;
+	}
+	free(iov);
+	return rc;
+}
+
+static int batch_undo(struct engine *e, int error)
+{
+	frame_reset(e);
+	tx_abort(&e->tx);
+	e->tx_open = false;
+	if (recover_catch_up(e) == -1)
+		fatalx("event=store.catch-up error=\"the index cannot be brought up to the log\"");
+	errno = error;
+	return -1;
+}
+
+int engine_commit(struct engine *e)
+{
+	if (e->record_count == 0 && !e->refused)
+		return 0;
+	if (e->tx.error) {
+		/* Next start makes the index anew. */
+		if (unlinkat(e->index_dir, "checkpoint", 0) == -1)
+			log_warn("event=store.checkpoint");
+		fatalx("event=store.index error=\"%s\"", mdb_strerror(e->tx.error));
+	}
+	if (e->refused) {
+		log_warnx("event=store.refused error=\"a record did not fit the index\"");
+		return batch_undo(e, EINVAL);
+	}
+	if (frame_write(e) == -1)
+		return batch_undo(e, errno);
+	/* After a failed fdatasync nobody knows what is on the disk: the next start reads it. */
+	if (e->sync_needed && segments_sync(&e->log) == -1)
+		fatal("event=store.fdatasync segment=%u", e->log.number);
+	e->tx.meta.segment = e->log.number;
+	e->tx.meta.offset = e->log.offset;
+	e->tx.meta.sequence = e->log.sequence;
+	e->tx.meta.salt = e->log.salt;
+	e->checkpoint_log += FRAME_HEADER_LEN + e->frame_len;
+	if (!e->dirty_since)
+		e->dirty_since = clock_mono_ms();
+	frame_reset(e);
+	return 0;
+}
+
+bool engine_unpublished(const struct engine *e)
+{
+	return e->tx_open && e->record_count == 0;
+}
+
+void engine_publish(struct engine *e)
+{
+	free(e->changed);
+	e->changed = NULL;
+	e->changed_count = 0;
+	e->queue_changed = false;
+	if (!e->tx_open)
+		return;
+	e->changed = e->tx.changed;
+	e->changed_count = e->tx.changed_count;
+	e->queue_changed = e->tx.queue_changed;
+	e->tx.changed = NULL;
+	if (tx_commit(&e->tx) == -1) {
+		if (unlinkat(e->index_dir, "checkpoint", 0) == -1)
+			log_warn("event=store.checkpoint");
+		fatalx("event=store.index error=\"%s\"", mdb_strerror(e->tx.error));
+	}
+	e->tx_open = false;
+	publish_txn(e);
+	if (!e->dirty_since)
+		e->dirty_since = clock_mono_ms();
+}
+
+/* Space ahead, by the helper ------------------------------------------------------------------------------- */
+
+bool engine_wants_space(const struct engine *e)
+{
+	uint64_t allocated = atomic_load(&e->log.allocated);
+
+	return allocated < e->options.segment_max && allocated - e->log.offset < SEGMENT_STEP / 2;
+}
+
+void engine_extend(struct engine *e)
+{
+	uint64_t from, to;
+
+	pthread_mutex_lock(&e->extend_lock);
+	from = atomic_load(&e->log.allocated);
+	to = from + SEGMENT_STEP < e->options.segment_max ? from + SEGMENT_STEP : e->options.segment_max;
+	if (from < to && segment_extend(e->log.fd, from, to) == 0)
+		atomic_store(&e->log.allocated, to);
+	pthread_mutex_unlock(&e->extend_lock);
+}
+
+/* Running requests ---------------------------------------------------------------------------------------- */
+
+static int engine_rotate(struct engine *e)
+{
+	int rc;
+
+	pthread_mutex_lock(&e->extend_lock);
+	rc = segments_rotate(&e->log);
+	pthread_mutex_unlock(&e->extend_lock);
+	return rc;
+}
+
+/* Room for a request in this frame and segment: 0; 1 when the frame must be committed first; -1 errno. */
+static int make_room(struct engine *e, const struct request *r)
+{
+	uint64_t need = r->weight + 64 * 1024;
+
+	if (e->record_count && (e->frame_len + need > FRAME_SOFT_MAX ||
+				   e->log.offset + e->frame_len + need > e->options.segment_max))
+		return 1;
+	if (e->log.offset + need > e->options.segment_max && e->log.offset > SEGMENT_HEADER_LEN && e->record_count == 0)
+		return engine_rotate(e);
+	return 0;
+}
+
+static enum run run_snapshot(struct engine *e, struct request *r)
+{
+	if (e->record_count)
+		return RUN_AGAIN;
+	if (e->log.offset > SEGMENT_HEADER_LEN && engine_rotate(e) == -1) {
+		r->reply.status = STORE_IO;
+		return RUN_DONE;
+	}
+	r->reply.status = STORE_OK;
+	r->reply.modseq = e->log.sequence;
+	r->reply.mailbox = e->log.number;
+	return RUN_DONE;
+}
+
+static enum run dispatch(struct engine *e, struct request *r)
+{
+	static enum store_status (*const simple[STORE_REQUESTS])(struct engine *, struct request *) = {
+		[STORE_DELIVER] = run_deliver,
+		[STORE_APPEND] = run_append,
+		[STORE_COPY] = run_copy,
+		[STORE_CLAIM_RECENT] = run_recent,
+		[STORE_CREATE] = run_create,
+		[STORE_DELETE] = run_delete,
+		[STORE_RENAME] = run_rename,
+		[STORE_SUBSCRIBE] = run_subscribe,
+		[STORE_OPEN_ACCOUNT] = run_open_account,
+		[STORE_QUEUE_RESULT] = run_queue_result,
+	};
+
+	switch (r->p.type) {
+	case STORE_FLAGS:
+		return run_flags(e, r);
+	case STORE_EXPUNGE:
+		return run_expunge(e, r);
+	case STORE_ADMIN_QUEUE_RETRY:
+		return run_queue_retry(e, r);
+	case STORE_ADMIN_QUEUE_DROP:
+		r->reply.status = run_queue_drop(e, r);
+		return RUN_DONE;
+	case STORE_ADMIN_SNAPSHOT:
+		return run_snapshot(e, r);
+	case ENGINE_RELOAD:
+		run_reload(e, r);
+		return RUN_DONE;
+	default:
+		r->reply.status = r->p.type < STORE_REQUESTS && simple[r->p.type] ? simple[r->p.type](e, r) : STORE_INVALID;
+		return RUN_DONE;
+	}
+}
+
+static void need_tx(struct engine *e)
+{
+	if (e->tx_open)
+		return;
+	if (tx_begin(&e->tx, &e->index, true) == -1)
+		fatalx("event=store.index error=\"%s\"", mdb_strerror(e->tx.error));
+	e->tx_open = true;
+}
+
+enum run engine_run(struct engine *e, struct request *r)
+{
+	uint32_t before;
+	enum run run;
+
+	need_tx(e);
+	switch (make_room(e, r)) {
+	case 1:
+		return RUN_AGAIN;
+	case -1:
+		r->reply.status = errno == ENOSPC || errno == EDQUOT ? STORE_FULL : STORE_IO;
+		return RUN_DONE;
+	}
+	e->now = clock_wall();
+	if (!r->source.max) {
+		r->source.max = r->destination.max = 64u << 20;
+	}
+	before = e->record_count;
+	run = dispatch(e, r);
+	/* A flag change is only due within a second; a subscription and a session's claim of what is recent likewise. */
+	if (e->record_count != before && r->p.type != STORE_FLAGS && r->p.type != STORE_SUBSCRIBE &&
+	    r->p.type != STORE_CLAIM_RECENT)
+		e->sync_needed = true;
+	r->reply.source = buf_view(&r->source);
+	r->reply.destination = buf_view(&r->destination);
+	return run;
+}
+
+static bool purge_slice(struct engine *e)
+{
+	uint64_t keep = atomic_load(&e->undelete);
+	MDB_cursor *c = NULL;
+	struct record r = { .type = RECORD_PURGE };
+	struct key first = { 0 };
+	struct view found, value;
+	size_t n = 0;
+
+	for (bool more = tx_seek(&e->tx, T_EXPUNGED, &c, &first, 0, &found, &value); more && n < SLICE_ROWS;
+	    more = tx_next(&e->tx, c, &first, 0, &found, &value)) {
+		uint64_t when = get_be64(found.ptr);
+		if (when > (uint64_t)e->now || (uint64_t)e->now - when < keep)
+			break;
+		r.when = (int64_t)when;
+		r.mailbox = get_be32(found.ptr + 8);
+		r.uid = get_be32(found.ptr + 12);
+		n++;
+	}
+	if (c)
+		mdb_cursor_close(c);
+	if (n)
+		engine_put(e, &r, VIEW_NONE);
+	return n == SLICE_ROWS;
+}
+
+static bool sweep_slice(struct engine *e)
+{
+	static const char all[8] = { 1, 0, 0, 0, -1, -1, -1, -1 };
+	MDB_cursor *c = NULL;
+	struct record r = { .type = RECORD_SWEEP, .when = e->now, .uid = UINT32_MAX };
+	struct key first = { 0 };
+	struct view found, value;
+	struct message_value row;
+	struct rows rows;
+	size_t n = 0;
+	uint32_t uid;
+	bool dead = tx_seek(&e->tx, T_DEAD, &c, &first, 0, &found, &value);
+
+	if (dead)
+		r.mailbox = get_be32(found.ptr);
+	if (c)
+		mdb_cursor_close(c);
+	if (!dead)
+		return false;
+	rows_start(&rows, &e->tx, r.mailbox, (struct view){ all, sizeof all });
+	while (n < SLICE_ROWS && rows_next(&rows, &uid, &row, &value))
+		if (++n == SLICE_ROWS)
+			r.uid = uid;
+	rows_end(&rows);
+	engine_put(e, &r, VIEW_NONE);
+	return true;
+}
+
+bool engine_housekeeping(struct engine *e)
+{
+	bool more;
+
+	if (e->record_count)
+		return true;
+	need_tx(e);
+	e->now = clock_wall();
+	more = sweep_slice(e);
+	return purge_slice(e) || more;
+}

@@ -1,0 +1,186 @@
+/*
+ * The store without processes: log, index, checkpoint, and what each request does.  One thread (the commit thread; in
+ * tests the only one) calls engine_run for what is queued, engine_commit to make it durable, engine_publish to let
+ * readers see it, engine_tick for what time asks for.  A helper thread may run the two functions that wait for the
+ * disk without holding anyone up.
+ */
+#ifndef MAILSVC_STORE_ENGINE_H
+#define MAILSVC_STORE_ENGINE_H
+
+#include <pthread.h>
+
+#include "epoch.h"
+#include "index.h"
+#include "proto.h"
+#include "segment.h"
+
+#define BOOT_ID_LEN 40
+#define PINS_MAX 24
+#define SLICE_ROWS 1000
+#define FRAME_SOFT_MAX (8ull << 20)	   /* a batch ends when it is longer */
+#define CHECKPOINT_LOG (32ull << 20)	   /* bytes of log between checkpoints */
+#define CHECKPOINT_MS 1000
+#define COPY_ROWS_MAX 1000000		   /* one commit */
+#define MAILBOXES_MAX 10000		   /* an account */
+
+struct engine_account {
+	char *address;
+	uint64_t quota; /* bytes; 0: none */
+};
+struct engine_accounts { /* sorted by address */
+	struct engine_account *at;
+	size_t count;
+};
+struct site;
+struct engine_accounts engine_accounts_of(const struct site *);
+void engine_accounts_free(struct engine_accounts *);
+
+struct engine_options {
+	int store_dir;		 /* STATE/store; stays the caller's */
+	char boot_id[BOOT_ID_LEN]; /* /proc/sys/kernel/random/boot_id, or anything that changes when the page cache is lost */
+	uint64_t undelete;	 /* seconds */
+	uint64_t segment_max;	 /* 0: SEGMENT_MAX */
+};
+
+enum internal_request { /* beside proto.h's, on the same queue */
+	ENGINE_RELOAD = 100, /* accounts, undelete */
+};
+
+struct request {
+	struct request *next;
+	struct proto_request p;
+	struct view mapped; /* what p points into: one of these */
+	char *copy;
+	size_t weight;	    /* bytes held */
+	uint64_t channel;
+	uint32_t id;
+	bool visible; /* its caller reads the index: published before the answer */
+	struct engine_accounts accounts; /* ENGINE_RELOAD; taken over */
+	uint64_t undelete;
+
+	uint64_t resume; /* of a request that runs in slices */
+	struct proto_reply reply;
+	struct buf source, destination; /* ranges */
+};
+void request_free(struct request *);
+
+struct pin {
+	MDB_txn *txn;
+	uint64_t epoch;
+};
+
+struct checkpoint { /* one on its way to the disk */
+	char metas[2][512];
+	struct meta_value meta;
+	uint64_t epoch;
+};
+
+struct engine {
+	int dir, log_dir, index_dir, data_fd, checkpoint_fd;
+	struct engine_options options;
+	struct engine_accounts accounts;
+	bool accounts_known; /* false: any address may have an account (tests) */
+	_Atomic bool full;   /* the disk's reserve is reached */
+	_Atomic uint64_t undelete;
+
+	struct segments log;
+	pthread_mutex_t extend_lock; /* who writes behind log.allocated, or rotates */
+	struct index index;
+	struct tx tx;
+	bool tx_open;
+
+	/* The frame being made. */
+	struct buf heads;
+	struct piece {
+		const char *body; /* NULL: in heads, at */
+		size_t at, len;
+	} *pieces;
+	size_t piece_count, piece_size;
+	uint64_t frame_len;
+	uint32_t record_count;
+	bool sync_needed, refused;
+	int64_t now;
+
+	/* Pins and checkpoints. */
+	struct epoch_shared *shared; /* never NULL */
+	struct readers *readers;     /* NULL: there are none */
+	struct pin pins[PINS_MAX];
+	size_t pin_count;
+	uint64_t durable_epoch; /* the pin that the durable checkpoint needs */
+	uint64_t checkpoint_serial;
+	uint32_t checkpoint_segment; /* found at start: where the log was known to be on the disk */
+	uint64_t checkpoint_offset;
+	uint64_t checkpoint_log; /* log bytes since it was taken */
+	struct checkpoint checkpoint;
+	bool checkpoint_pending;
+	uint64_t dirty_since; /* clock_mono_ms of the first publish or write since the last checkpoint; 0: clean */
+
+	/* What the last publish changed. */
+	uint32_t *changed;
+	size_t changed_count;
+	bool queue_changed;
+	/* What opening found. */
+	uint64_t damage_count, replayed;
+};
+
+int engine_open(struct engine *, const struct engine_options *, struct epoch_shared *, struct readers *, struct error *);
+void engine_close(struct engine *); /* publishes, takes a checkpoint */
+/* Makes the index anew from the log. */
+int engine_rebuild(const struct engine_options *, uint64_t *messages, uint64_t *damaged, struct error *);
+
+enum run {
+	RUN_DONE, /* reply is set; it holds once committed */
+	RUN_MORE, /* a slice is done: call again, after a commit and others */
+	RUN_AGAIN, /* does not fit this frame: commit, then call again */
+};
+enum run engine_run(struct engine *, struct request *);
+bool engine_pending(const struct engine *); /* something waits for engine_commit */
+/* One frame, one fdatasync where the batch asks for it.  -1 with errno: nothing of the batch happened. */
+int engine_commit(struct engine *);
+bool engine_unpublished(const struct engine *);
+/* Makes committed changes visible to readers; fills changed and queue_changed. */
+void engine_publish(struct engine *);
+/* Purges and sweeps, a slice. True: there is more at once. To be committed like a request. */
+bool engine_housekeeping(struct engine *);
+
+/* Checkpoints (checkpoint.c): begin and end by the committing thread, write by any. */
+bool checkpoint_due(const struct engine *);
+void checkpoint_begin(struct engine *);
+int checkpoint_write(struct engine *);
+void checkpoint_end(struct engine *);
+void pins_release(struct engine *); /* what no reader needs any more */
+void pins_drop(struct engine *);
+enum checkpoint_found { CHECKPOINT_NONE, CHECKPOINT_SAME_BOOT, CHECKPOINT_RESTORED };
+enum checkpoint_found checkpoint_restore(struct engine *);
+/* Zero-fills ahead of the log when it runs short; by the helper. */
+bool engine_wants_space(const struct engine *);
+void engine_extend(struct engine *);
+
+/* For request_*.c: a record is logged and applied.  The BODY record's bytes are not copied: they stay until the commit. */
+void engine_put(struct engine *, struct record *, struct view body);
+enum store_status run_deliver(struct engine *, struct request *);
+enum store_status run_append(struct engine *, struct request *);
+enum store_status run_copy(struct engine *, struct request *);
+enum run run_flags(struct engine *, struct request *);
+enum run run_expunge(struct engine *, struct request *);
+enum store_status run_recent(struct engine *, struct request *);
+enum store_status run_create(struct engine *, struct request *);
+enum store_status run_delete(struct engine *, struct request *);
+enum store_status run_rename(struct engine *, struct request *);
+enum store_status run_subscribe(struct engine *, struct request *);
+enum store_status run_open_account(struct engine *, struct request *);
+enum store_status run_queue_result(struct engine *, struct request *);
+enum run run_queue_retry(struct engine *, struct request *);
+enum store_status run_queue_drop(struct engine *, struct request *);
+void run_reload(struct engine *, struct request *);
+/* The account's number; made with its mailboxes when it is new and the site knows it. 0: STORE_NO_ACCOUNT. */
+uint32_t open_account(struct engine *, struct view address);
+bool account_known(const struct engine *, struct view address);
+/* The mailbox's number; made with its parents. 0: not a name, or too many. */
+uint32_t open_mailbox(struct engine *, uint32_t account, const char *name, enum special_use, bool subscribe);
+bool over_quota(struct engine *, uint32_t account, uint64_t more);
+bool over_quota_address(struct engine *, struct view address, uint64_t more);
+/* Makes the names keywords of the mailbox where they are not; false: too many. bits: their numbers. */
+bool keywords_need(struct engine *, uint32_t mailbox, const struct view *names, size_t count, uint64_t *bits);
+
+#endif

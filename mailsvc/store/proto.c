@@ -1,0 +1,447 @@
+/* Typed put and get for each message, side by side; see proto.h for limits. */
+#include "proto.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "record.h"
+
+#define NAME_LEVELS_MAX 32
+
+static void put_count(struct buf *b, size_t n)
+{
+	buf_put_u32(b, (uint32_t)n);
+}
+
+/* A count of things of at least `least` bytes each: never more than what is left can hold. */
+static size_t get_count(struct cursor *c, size_t max, size_t least)
+{
+	size_t n = cursor_u32(c);
+
+	if (n > max || n > c->left / least) {
+		c->bad = true;
+		return 0;
+	}
+	return n;
+}
+
+static void put_delivery(struct buf *b, const struct proto_request *r)
+{
+	size_t total = 0;
+
+	buf_put_u64(b, (uint64_t)r->date);
+	put_count(b, r->local_count);
+	for (size_t i = 0; i < r->local_count; i++) {
+		buf_put_blob(b, r->locals[i].account);
+		buf_put_blob(b, r->locals[i].mailbox);
+		buf_put_blob(b, r->locals[i].prefix);
+	}
+	for (size_t i = 0; i < r->remote_count; i++)
+		total += r->remotes[i].recipient_count;
+	put_count(b, r->remote_count);
+	put_count(b, total);
+	for (size_t i = 0; i < r->remote_count; i++) {
+		buf_put_blob(b, r->remotes[i].sender);
+		buf_put_blob(b, r->remotes[i].domain);
+		buf_put_u32(b, r->remotes[i].flags);
+		put_count(b, r->remotes[i].recipient_count);
+		for (size_t j = 0; j < r->remotes[i].recipient_count; j++)
+			buf_put_blob(b, r->remotes[i].recipients[j]);
+	}
+}
+
+static void get_remotes(struct cursor *c, struct proto_request *r)
+{
+	size_t n = get_count(c, STORE_RECIPIENTS_MAX, 16), total = get_count(c, PROTO_RECIPIENTS_MAX, 4), used = 0;
+
+	r->remotes = xcalloc(n + 1, sizeof *r->remotes);
+	r->recipients = xcalloc(total + 1, sizeof *r->recipients);
+	for (size_t i = 0; i < n && !c->bad; i++) {
+		struct proto_remote *remote = &r->remotes[r->remote_count++];
+		remote->sender = cursor_blob(c, ADDRESS_MAX);
+		remote->domain = cursor_blob(c, ADDRESS_MAX);
+		remote->flags = cursor_u32(c);
+		remote->recipient_count = get_count(c, PROTO_QUEUE_RECIPIENTS, 4);
+		remote->recipients = r->recipients + used;
+		if (remote->flags > 7 || remote->recipient_count == 0 || remote->recipient_count > total - used)
+			c->bad = true;
+		for (size_t j = 0; j < remote->recipient_count && !c->bad; j++) {
+			r->recipients[used++] = cursor_blob(c, ADDRESS_MAX);
+			c->bad |= r->recipients[used - 1].len == 0;
+		}
+	}
+}
+
+static void get_delivery(struct cursor *c, struct proto_request *r)
+{
+	size_t n;
+
+	r->date = (int64_t)cursor_u64(c);
+	n = get_count(c, STORE_RECIPIENTS_MAX, 12);
+	r->locals = xcalloc(n + 1, sizeof *r->locals);
+	for (size_t i = 0; i < n && !c->bad; i++) {
+		struct proto_local *local = &r->locals[r->local_count++];
+		local->account = cursor_blob(c, ADDRESS_MAX);
+		local->mailbox = cursor_blob(c, MAILBOX_NAME_MAX);
+		local->prefix = cursor_blob(c, PROTO_PREFIX_MAX);
+	}
+	get_remotes(c, r);
+	if (r->local_count + r->remote_count == 0)
+		c->bad = true;
+}
+
+static void put_keywords(struct buf *b, const struct proto_request *r)
+{
+	put_count(b, r->keyword_count);
+	for (size_t i = 0; i < r->keyword_count; i++)
+		buf_put_blob(b, r->keywords[i]);
+}
+
+static void get_keywords_list(struct cursor *c, struct proto_request *r)
+{
+	r->keyword_count = get_count(c, KEYWORDS_MAX, 4);
+	for (size_t i = 0; i < r->keyword_count; i++) {
+		r->keywords[i] = cursor_blob(c, KEYWORD_NAME_MAX);
+		c->bad |= r->keywords[i].len == 0;
+	}
+	if (c->bad)
+		r->keyword_count = 0;
+}
+
+static struct view get_ranges(struct cursor *c)
+{
+	struct view v = cursor_blob(c, STORE_RANGES_MAX * 8);
+
+	if (!ranges_ok(v)) {
+		c->bad = true;
+		return VIEW_NONE;
+	}
+	return v;
+}
+
+static void put_outcomes(struct buf *b, const struct proto_request *r)
+{
+	buf_put_u64(b, r->queue);
+	buf_put_u64(b, (uint64_t)r->date);
+	put_count(b, r->outcome_count);
+	for (size_t i = 0; i < r->outcome_count; i++) {
+		buf_put_blob(b, r->outcomes[i].address);
+		buf_put_u32(b, r->outcomes[i].outcome);
+		buf_put_blob(b, r->outcomes[i].reply);
+	}
+}
+
+static void get_outcomes(struct cursor *c, struct proto_request *r)
+{
+	size_t n;
+
+	r->queue = cursor_u64(c);
+	r->date = (int64_t)cursor_u64(c);
+	n = get_count(c, PROTO_QUEUE_RECIPIENTS, 12);
+	r->outcomes = xcalloc(n + 1, sizeof *r->outcomes);
+	for (size_t i = 0; i < n && !c->bad; i++) {
+		r->outcomes[i].address = cursor_blob(c, ADDRESS_MAX);
+		r->outcomes[i].outcome = cursor_u32(c);
+		r->outcomes[i].reply = cursor_blob(c, PROTO_REPLY_TEXT_MAX);
+		c->bad |= r->outcomes[i].outcome > QUEUE_FAILED;
+		r->outcome_count++;
+	}
+}
+
+void proto_request_put(struct buf *b, const struct proto_request *r)
+{
+	switch ((enum store_message)r->type) {
+	case STORE_DELIVER:
+		put_delivery(b, r);
+		break;
+	case STORE_APPEND:
+		buf_put_u32(b, r->mailbox);
+		buf_put_u32(b, r->flags);
+		put_keywords(b, r);
+		buf_put_u64(b, (uint64_t)r->date);
+		break;
+	case STORE_FLAGS:
+		buf_put_u32(b, r->mailbox);
+		buf_put_u32(b, r->mode);
+		buf_put_u32(b, r->flags);
+		put_keywords(b, r);
+		buf_put_blob(b, r->ranges);
+		break;
+	case STORE_COPY:
+		buf_put_u32(b, r->mailbox);
+		buf_put_u32(b, r->to);
+		buf_put_u32(b, r->flags); /* 1: move */
+		buf_put_blob(b, r->ranges);
+		break;
+	case STORE_EXPUNGE:
+		buf_put_u32(b, r->mailbox);
+		buf_put_u32(b, r->flags); /* 1: only what is \Deleted */
+		buf_put_blob(b, r->ranges);
+		break;
+	case STORE_CLAIM_RECENT:
+	case STORE_DELETE:
+		buf_put_u32(b, r->mailbox);
+		break;
+	case STORE_CREATE:
+		buf_put_u32(b, r->account);
+		buf_put_u32(b, r->flags); /* special use */
+		buf_put_blob(b, r->name);
+		break;
+	case STORE_RENAME:
+		buf_put_u32(b, r->mailbox);
+		buf_put_blob(b, r->name);
+		break;
+	case STORE_SUBSCRIBE:
+		buf_put_u32(b, r->account);
+		buf_put_u32(b, r->flags); /* 1: on */
+		buf_put_blob(b, r->name);
+		break;
+	case STORE_OPEN_ACCOUNT:
+		buf_put_blob(b, r->name);
+		break;
+	case STORE_QUEUE_RESULT:
+		put_outcomes(b, r);
+		buf_put_u8(b, r->bounce);
+		if (r->bounce)
+			put_delivery(b, r);
+		break;
+	default:
+		break;
+	}
+}
+
+static void get_head(struct cursor *c, struct proto_request *r)
+{
+	switch ((enum store_message)r->type) {
+	case STORE_DELIVER:
+		get_delivery(c, r);
+		break;
+	case STORE_APPEND:
+		r->mailbox = cursor_u32(c);
+		r->flags = cursor_u32(c);
+		get_keywords_list(c, r);
+		r->date = (int64_t)cursor_u64(c);
+		break;
+	case STORE_FLAGS:
+		r->mailbox = cursor_u32(c);
+		r->mode = cursor_u32(c);
+		r->flags = cursor_u32(c);
+		get_keywords_list(c, r);
+		r->ranges = get_ranges(c);
+		c->bad |= r->mode > FLAGS_REMOVE;
+		break;
+	case STORE_COPY:
+		r->mailbox = cursor_u32(c);
+		r->to = cursor_u32(c);
+		r->flags = cursor_u32(c);
+		r->ranges = get_ranges(c);
+		c->bad |= r->flags > 1;
+		break;
+	case STORE_EXPUNGE:
+		r->mailbox = cursor_u32(c);
+		r->flags = cursor_u32(c);
+		r->ranges = get_ranges(c);
+		c->bad |= r->flags > 1;
+		break;
+	case STORE_CLAIM_RECENT:
+	case STORE_DELETE:
+		r->mailbox = cursor_u32(c);
+		break;
+	case STORE_CREATE:
+		r->account = cursor_u32(c);
+		r->flags = cursor_u32(c);
+		r->name = cursor_blob(c, 4096);
+		c->bad |= r->flags > SPECIAL_ARCHIVE;
+		break;
+	case STORE_RENAME:
+		r->mailbox = cursor_u32(c);
+		r->name = cursor_blob(c, 4096);
+		break;
+	case STORE_SUBSCRIBE:
+		r->account = cursor_u32(c);
+		r->flags = cursor_u32(c);
+		r->name = cursor_blob(c, 4096);
+		c->bad |= r->flags > 1;
+		break;
+	case STORE_OPEN_ACCOUNT:
+		r->name = cursor_blob(c, ADDRESS_MAX);
+		break;
+	case STORE_QUEUE_RESULT: {
+		int64_t due;
+		uint8_t bounce;
+		get_outcomes(c, r);
+		due = r->date;
+		bounce = cursor_u8(c);
+		r->bounce = bounce == 1;
+		c->bad |= bounce > 1;
+		if (r->bounce)
+			get_delivery(c, r); /* sets date to the bounce's; a queue result keeps its own */
+		r->date = due;
+		break;
+	}
+	default:
+		c->bad = true;
+	}
+}
+
+void proto_payload_put(struct buf *b, struct view head, struct view mime, struct view body)
+{
+	buf_put_blob(b, head);
+	buf_put_blob(b, mime);
+	buf_addv(b, body);
+}
+
+int proto_request_get(struct proto_request *r, uint32_t type, struct view payload)
+{
+	struct cursor c = cursor_of(payload.ptr, payload.len), head;
+	struct view v = cursor_blob(&c, 64u << 20);
+
+	memset(r, 0, sizeof *r);
+	r->type = type;
+	r->mime = cursor_blob(&c, PROTO_MIME_MAX);
+	r->body = cursor_bytes(&c, c.left);
+	head = cursor_of(v.ptr, v.len);
+	if (!c.bad && r->body.len <= STORE_BODY_MAX)
+		get_head(&head, r);
+	else
+		head.bad = true;
+	if (cursor_done(&head))
+		return 0;
+	proto_request_free(r);
+	return -1;
+}
+
+void proto_request_free(struct proto_request *r)
+{
+	free(r->locals);
+	free(r->remotes);
+	free(r->recipients);
+	free(r->outcomes);
+	memset(r, 0, sizeof *r);
+}
+
+void proto_reply_put(struct buf *b, const struct proto_reply *r)
+{
+	buf_put_u32(b, (uint32_t)r->status);
+	buf_put_u32(b, r->mailbox);
+	buf_put_u32(b, r->uid_validity);
+	buf_put_u64(b, r->modseq);
+	buf_put_u64(b, r->queue_id);
+	buf_put_blob(b, r->source);
+	buf_put_blob(b, r->destination);
+}
+
+int proto_reply_get(struct proto_reply *r, struct view payload)
+{
+	struct cursor c = cursor_of(payload.ptr, payload.len);
+	uint32_t status = cursor_u32(&c);
+
+	*r = (struct proto_reply){ .status = (enum store_status)status };
+	r->mailbox = cursor_u32(&c);
+	r->uid_validity = cursor_u32(&c);
+	r->modseq = cursor_u64(&c);
+	r->queue_id = cursor_u64(&c);
+	r->source = cursor_blob(&c, payload.len);
+	r->destination = cursor_blob(&c, payload.len);
+	return cursor_done(&c) && status <= STORE_IO && ranges_ok(r->source) && ranges_ok(r->destination) ? 0 : -1;
+}
+
+void proto_item_put(struct buf *b, const struct proto_item *i)
+{
+	buf_put_u64(b, i->id);
+	buf_put_u64(b, (uint64_t)i->created);
+	buf_put_u64(b, (uint64_t)i->due);
+	buf_put_u32(b, i->attempts);
+	buf_put_u32(b, i->flags);
+	buf_put_blob(b, i->sender);
+	buf_put_blob(b, i->domain);
+	put_count(b, i->recipient_count);
+	for (size_t n = 0; n < i->recipient_count; n++)
+		buf_put_blob(b, i->recipients[n]);
+}
+
+int proto_item_get(struct proto_item *i, struct view data)
+{
+	struct cursor c = cursor_of(data.ptr, data.len);
+
+	memset(i, 0, sizeof *i);
+	i->id = cursor_u64(&c);
+	i->created = (int64_t)cursor_u64(&c);
+	i->due = (int64_t)cursor_u64(&c);
+	i->attempts = cursor_u32(&c);
+	i->flags = cursor_u32(&c);
+	i->sender = cursor_blob(&c, ADDRESS_MAX);
+	i->domain = cursor_blob(&c, ADDRESS_MAX);
+	i->recipient_count = get_count(&c, PROTO_QUEUE_RECIPIENTS, 4);
+	for (size_t n = 0; n < i->recipient_count; n++)
+		i->recipients[n] = cursor_blob(&c, ADDRESS_MAX);
+	return cursor_done(&c) ? 0 : -1;
+}
+
+int proto_wrap(struct view payload, struct buf *data, int *fd)
+{
+	*fd = -1;
+	if (payload.len <= STORE_INLINE_MAX) {
+		buf_put_u8(data, 0);
+		return buf_addv(data, payload);
+	}
+	buf_put_u8(data, 1);
+	*fd = memfd_sealed("store", payload);
+	return *fd == -1 ? -1 : 0;
+}
+
+int proto_unwrap(struct imsg *m, size_t max, struct view *payload, struct view *mapped)
+{
+	struct cursor c = cursor_of(m->data.ptr, m->data.len);
+	uint8_t form = cursor_u8(&c);
+
+	*mapped = VIEW_NONE;
+	*payload = cursor_bytes(&c, c.left);
+	if (c.bad || form > 1)
+		return -1;
+	if (form == 0)
+		return m->fd == -1 ? 0 : -1;
+	if (m->fd == -1 || payload->len != 0 || memfd_map_sealed(m->fd, max, mapped) == -1)
+		return -1;
+	*payload = *mapped;
+	return 0;
+}
+
+/* Well-formed UTF-8 without controls (RFC 3629). */
+static size_t utf8_len(const unsigned char *p, size_t left)
+{
+	size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
+
+	if (n == 0 || n > left || (n == 1 && (p[0] < 0x20 || p[0] == 0x7f)))
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
+	    (p[0] == 0xf4 && p[1] > 0x8f) || (p[0] == 0xc2 && p[1] < 0xa0))
+		return 0;
+	return n;
+}
+
+bool mailbox_name_normalise(struct view name, char out[MAILBOX_NAME_MAX + 1])
+{
+	unsigned levels = 1;
+	size_t n;
+
+	out[0] = '\0';
+	if (name.len == 0 || name.len > NAME_MAX_BYTES || name.ptr[0] == '/' || name.ptr[name.len - 1] == '/')
+		return false;
+	for (size_t i = 0; i < name.len; i += n) {
+		char c = name.ptr[i];
+		if ((n = utf8_len((const unsigned char *)name.ptr + i, name.len - i)) == 0 || c == '*' || c == '%')
+			return false;
+		if (c == '/' && (name.ptr[i + 1] == '/' || ++levels > NAME_LEVELS_MAX))
+			return false;
+	}
+	memcpy(out, name.ptr, name.len);
+	out[name.len] = '\0';
+	if (name.len >= 5 && strncasecmp(out, "INBOX", 5) == 0 && (name.len == 5 || out[5] == '/'))
+		memcpy(out, "INBOX", 5);
+	return true;
+}

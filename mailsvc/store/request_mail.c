@@ -1,0 +1,450 @@
+/*
+ * Requests about messages.  Each first checks against the index as the open transaction has it, writing nothing, and
+ * then makes its records; a refused request leaves no trace.
+ */
+#include <string.h>
+
+#include "engine.h"
+
+static uint64_t quota_of(const struct engine *e, struct view address, bool *known)
+{
+	size_t lo = 0, hi = e->accounts.count;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		const char *at = e->accounts.at[mid].address;
+		size_t len = strlen(at);
+		int c = memcmp(address.ptr, at, address.len < len ? address.len : len);
+		if (c == 0 && address.len == len) {
+			*known = true;
+			return e->accounts.at[mid].quota;
+		}
+		if (c < 0 || (c == 0 && address.len < len))
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	*known = false;
+	return 0;
+}
+
+bool account_known(const struct engine *e, struct view address)
+{
+	bool known;
+
+	if (address.len == 0 || address.len >= ADDRESS_MAX || memchr(address.ptr, 0, address.len))
+		return false;
+	quota_of(e, address, &known);
+	return known || !e->accounts_known;
+}
+
+bool over_quota_address(struct engine *e, struct view address, uint64_t more)
+{
+	bool known;
+	uint64_t quota = quota_of(e, address, &known);
+	struct account_value a = { 0 };
+	uint32_t id;
+
+	if (quota == 0)
+		return false;
+	if ((id = find_account(&e->tx, address)))
+		get_account(&e->tx, id, &a, NULL);
+	return more > quota || a.bytes > quota - more;
+}
+
+bool over_quota(struct engine *e, uint32_t account, uint64_t more)
+{
+	struct account_value a;
+	struct view address;
+
+	return get_account(&e->tx, account, &a, &address) && !a.orphaned && over_quota_address(e, address, more);
+}
+
+bool keywords_need(struct engine *e, uint32_t mailbox, const struct view *names, size_t count, uint64_t *bits)
+{
+	struct view have[KEYWORDS_MAX];
+
+	*bits = 0;
+	for (size_t i = 0; i < count; i++) {
+		struct record r = { .type = RECORD_KEYWORD, .mailbox = mailbox, .name = names[i] };
+		int n;
+		get_keywords(&e->tx, mailbox, have);
+		n = find_keyword(have, names[i]);
+		for (int j = 0; n == -1 && j < KEYWORDS_MAX; j++)
+			if (!have[j].ptr) {
+				n = j;
+				r.number = (uint32_t)j;
+				engine_put(e, &r, VIEW_NONE);
+			}
+		if (n == -1)
+			return false;
+		*bits |= 1ull << n;
+	}
+	return true;
+}
+
+/* Do so many new names fit?  Names may repeat: then this is too careful, by as many. */
+static bool keywords_fit(struct engine *e, uint32_t mailbox, const struct view *names, size_t count)
+{
+	struct view have[KEYWORDS_MAX];
+	size_t used = 0, fresh = 0;
+
+	get_keywords(&e->tx, mailbox, have);
+	for (int i = 0; i < KEYWORDS_MAX; i++)
+		used += have[i].ptr != NULL;
+	for (size_t i = 0; i < count; i++)
+		fresh += find_keyword(have, names[i]) == -1;
+	return used + fresh <= KEYWORDS_MAX;
+}
+
+static void put_body(struct engine *e, const struct proto_request *p, uint64_t *body, size_t references)
+{
+	struct record r = { .type = RECORD_BODY, .body = e->tx.meta.next_body, .references = (uint32_t)references,
+		.mime = p->mime };
+
+	*body = r.body;
+	engine_put(e, &r, p->body);
+}
+
+static uint32_t put_message(struct engine *e, uint32_t mailbox, struct record *r, struct view prefix, uint64_t body_len)
+{
+	struct mailbox_value m;
+
+	if (!get_mailbox(&e->tx, mailbox, &m, NULL)) {
+		e->refused = true;
+		return 0;
+	}
+	r->type = RECORD_MESSAGE;
+	r->mailbox = mailbox;
+	r->uid = m.uid_next;
+	r->modseq = m.modseq + 1;
+	r->when = e->now;
+	r->text = prefix;
+	r->size = prefix.len + body_len;
+	engine_put(e, r, VIEW_NONE);
+	return r->uid;
+}
+
+static enum store_status check_local(struct engine *e, const struct proto_request *p, size_t i)
+{
+	const struct proto_local *local = &p->locals[i];
+	char name[MAILBOX_NAME_MAX + 1];
+	uint64_t more = 0;
+
+	if (!account_known(e, local->account))
+		return STORE_NO_ACCOUNT;
+	if (local->mailbox.len && !mailbox_name_normalise(local->mailbox, name))
+		return STORE_INVALID;
+	for (size_t j = 0; j <= i; j++)
+		if (j == i || (p->locals[j].account.len == local->account.len &&
+				  memcmp(p->locals[j].account.ptr, local->account.ptr, local->account.len) == 0))
+			more += p->locals[j].prefix.len + p->body.len;
+	return over_quota_address(e, local->account, more) ? STORE_OVER_QUOTA : STORE_OK;
+}
+
+static enum store_status deliver_local(struct engine *e, struct request *req, size_t i, uint64_t body)
+{
+	const struct proto_local *local = &req->p.locals[i];
+	struct record r = { .date = req->p.date, .body = body };
+	char name[MAILBOX_NAME_MAX + 1] = "INBOX";
+	uint32_t account = open_account(e, local->account), mailbox = 0, uid;
+
+	if (local->mailbox.len)
+		mailbox_name_normalise(local->mailbox, name);
+	if (account)
+		mailbox = open_mailbox(e, account, name, SPECIAL_NONE, true);
+	if (account && !mailbox) /* too many mailboxes: the mail is worth more than its place */
+		mailbox = open_mailbox(e, account, "INBOX", SPECIAL_NONE, false);
+	if (!mailbox)
+		return STORE_IO;
+	uid = put_message(e, mailbox, &r, local->prefix, req->p.body.len);
+	if (i == 0) {
+		req->reply.mailbox = mailbox;
+		req->reply.modseq = r.modseq;
+		ranges_add(&req->destination, uid);
+	}
+	return STORE_OK;
+}
+
+static void deliver_remote(struct engine *e, struct request *req, const struct proto_remote *remote, uint64_t body)
+{
+	struct record r = { .type = RECORD_QUEUE_ADD, .queue = e->tx.meta.next_queue, .body = body, .when = e->now,
+		.due = e->now, .flags = remote->flags, .sender = remote->sender, .name = remote->domain };
+	struct buf recipients = BUF_INIT(PROTO_QUEUE_RECIPIENTS * (ADDRESS_MAX + 4));
+	uint64_t first = (uint64_t)e->now << 24; /* numbers that do not repeat, and are short to say */
+
+	if (r.queue < first)
+		r.queue = first;
+	for (size_t i = 0; i < remote->recipient_count; i++)
+		buf_put_blob(&recipients, remote->recipients[i]);
+	r.text = buf_view(&recipients);
+	engine_put(e, &r, VIEW_NONE);
+	if (!req->reply.queue_id)
+		req->reply.queue_id = r.queue;
+	buf_free(&recipients);
+}
+
+enum store_status run_deliver(struct engine *e, struct request *req)
+{
+	const struct proto_request *p = &req->p;
+	enum store_status status;
+	uint64_t body;
+
+	if (p->type == STORE_DELIVER && atomic_load(&e->full))
+		return STORE_FULL;
+	for (size_t i = 0; i < p->local_count; i++)
+		if ((status = check_local(e, p, i)) != STORE_OK)
+			return status;
+	put_body(e, p, &body, p->local_count + p->remote_count);
+	for (size_t i = 0; i < p->local_count; i++)
+		if ((status = deliver_local(e, req, i, body)) != STORE_OK) {
+			e->refused = true;
+			return status;
+		}
+	for (size_t i = 0; i < p->remote_count; i++)
+		deliver_remote(e, req, &p->remotes[i], body);
+	return STORE_OK;
+}
+
+enum store_status run_append(struct engine *e, struct request *req)
+{
+	const struct proto_request *p = &req->p;
+	struct record r = { .flags = p->flags & FLAGS_SETTABLE, .date = p->date };
+	struct mailbox_value m;
+	uint32_t uid;
+
+	if (atomic_load(&e->full))
+		return STORE_FULL;
+	if (!get_mailbox(&e->tx, p->mailbox, &m, NULL))
+		return STORE_NO_MAILBOX;
+	if (over_quota(e, m.account, p->body.len))
+		return STORE_OVER_QUOTA;
+	if (m.uid_next >= UINT32_MAX - 1 || !keywords_fit(e, p->mailbox, p->keywords, p->keyword_count))
+		return STORE_INVALID;
+	put_body(e, p, &r.body, 1);
+	keywords_need(e, p->mailbox, p->keywords, p->keyword_count, &r.keywords);
+	uid = put_message(e, p->mailbox, &r, VIEW_NONE, p->body.len);
+	req->reply.mailbox = p->mailbox;
+	req->reply.uid_validity = m.uid_validity;
+	req->reply.modseq = r.modseq;
+	ranges_add(&req->destination, uid);
+	return STORE_OK;
+}
+
+static bool flags_change(const struct proto_request *p, uint64_t bits, const struct message_value *row)
+{
+	uint32_t flags = p->flags & FLAGS_SETTABLE;
+
+	switch (p->mode) {
+	case FLAGS_ADD:
+		return (flags & ~row->flags) || (bits & ~row->keywords);
+	case FLAGS_REMOVE:
+		return (flags & row->flags) || (bits & row->keywords);
+	default:
+		return flags != row->flags || bits != row->keywords;
+	}
+}
+
+/* The numbers of the names: made where they are new, except to remove them. */
+static bool flags_keywords(struct engine *e, const struct proto_request *p, uint64_t *bits)
+{
+	struct view have[KEYWORDS_MAX];
+
+	if (p->mode != FLAGS_REMOVE)
+		return keywords_fit(e, p->mailbox, p->keywords, p->keyword_count) &&
+		    keywords_need(e, p->mailbox, p->keywords, p->keyword_count, bits);
+	*bits = 0;
+	get_keywords(&e->tx, p->mailbox, have);
+	for (size_t i = 0; i < p->keyword_count; i++) {
+		int n = find_keyword(have, p->keywords[i]);
+		if (n >= 0)
+			*bits |= 1ull << n;
+	}
+	return true;
+}
+
+enum run run_flags(struct engine *e, struct request *req)
+{
+	const struct proto_request *p = &req->p;
+	struct record r = { .type = RECORD_FLAGS, .mailbox = p->mailbox, .mode = p->mode, .flags = p->flags & FLAGS_SETTABLE };
+	struct buf ranges = BUF_INIT(SLICE_ROWS * 8);
+	struct mailbox_value m;
+	struct message_value row;
+	struct rows rows;
+	struct view prefix;
+	uint32_t uid;
+	size_t n = 0;
+
+	req->reply.status = STORE_NO_MAILBOX;
+	if (!get_mailbox(&e->tx, p->mailbox, &m, NULL))
+		return RUN_DONE;
+	req->reply.status = STORE_INVALID;
+	if (!flags_keywords(e, p, &r.keywords))
+		return RUN_DONE;
+	req->reply.status = STORE_OK;
+	rows_start(&rows, &e->tx, p->mailbox, p->ranges);
+	rows.next = req->resume;
+	while (n < SLICE_ROWS && rows_next(&rows, &uid, &row, &prefix)) {
+		req->resume = (uint64_t)uid + 1;
+		if (!flags_change(p, r.keywords, &row))
+			continue;
+		ranges_add(&ranges, uid);
+		ranges_add(&req->source, uid);
+		n++;
+	}
+	rows_end(&rows);
+	r.modseq = m.modseq + 1;
+	r.ranges = buf_view(&ranges);
+	if (n)
+		engine_put(e, &r, VIEW_NONE);
+	req->reply.mailbox = p->mailbox;
+	req->reply.uid_validity = m.uid_validity;
+	req->reply.modseq = n ? r.modseq : m.modseq > req->reply.modseq ? m.modseq : req->reply.modseq;
+	buf_free(&ranges);
+	return n == SLICE_ROWS ? RUN_MORE : RUN_DONE;
+}
+
+struct selection {
+	struct buf ranges;
+	size_t count;
+	uint64_t bytes, keywords;
+};
+
+static void select_rows(struct engine *e, uint32_t mailbox, struct view ranges, uint32_t below, struct selection *s)
+{
+	struct message_value row;
+	struct rows rows;
+	struct view prefix;
+	uint32_t uid;
+
+	*s = (struct selection){ .ranges = BUF_INIT(RECORD_HEAD_MAX - 4096) };
+	rows_start(&rows, &e->tx, mailbox, ranges);
+	while (rows_next(&rows, &uid, &row, &prefix) && uid < below) {
+		ranges_add(&s->ranges, uid);
+		s->count++;
+		s->bytes += row.size;
+		s->keywords |= row.keywords;
+	}
+	rows_end(&rows);
+}
+
+/* The names that the copied messages bear, as far as the destination has room for them. */
+static void copy_keywords(struct engine *e, uint32_t from, uint32_t to, uint64_t bits)
+{
+	struct view names[KEYWORDS_MAX];
+	char text[KEYWORD_NAME_MAX];
+	uint64_t ignored;
+
+	for (int i = 0; i < KEYWORDS_MAX; i++) {
+		if (!(bits >> i & 1))
+			continue;
+		get_keywords(&e->tx, from, names);
+		if (!names[i].ptr || names[i].len > sizeof text)
+			continue;
+		memcpy(text, names[i].ptr, names[i].len);
+		keywords_need(e, to, &(struct view){ text, names[i].len }, 1, &ignored);
+	}
+}
+
+static void put_expunge(struct engine *e, uint32_t mailbox, uint32_t mode, struct view ranges, uint64_t *modseq)
+{
+	struct record r = { .type = RECORD_EXPUNGE, .mailbox = mailbox, .mode = mode, .when = e->now, .ranges = ranges };
+	struct mailbox_value m;
+
+	if (!get_mailbox(&e->tx, mailbox, &m, NULL))
+		return;
+	*modseq = r.modseq = m.modseq + 1;
+	engine_put(e, &r, VIEW_NONE);
+}
+
+enum store_status run_copy(struct engine *e, struct request *req)
+{
+	const struct proto_request *p = &req->p;
+	bool move = p->flags & 1;
+	struct mailbox_value from, to;
+	struct selection s;
+	struct record r = { .type = RECORD_COPY, .source = p->mailbox, .mailbox = p->to, .when = e->now };
+	enum store_status status = STORE_OK;
+	uint64_t ignored;
+
+	if (!get_mailbox(&e->tx, p->mailbox, &from, NULL) || !get_mailbox(&e->tx, p->to, &to, NULL))
+		return STORE_NO_MAILBOX;
+	if (from.account != to.account)
+		return STORE_INVALID;
+	select_rows(e, p->mailbox, p->ranges, from.uid_next, &s);
+	req->reply.mailbox = p->to;
+	req->reply.uid_validity = to.uid_validity;
+	req->reply.modseq = to.modseq;
+	if (s.ranges.full || s.count > COPY_ROWS_MAX || s.count >= UINT32_MAX - to.uid_next)
+		status = STORE_INVALID;
+	else if (!move && atomic_load(&e->full))
+		status = STORE_FULL;
+	else if (!move && over_quota(e, to.account, s.bytes))
+		status = STORE_OVER_QUOTA;
+	if (status == STORE_OK && s.count) {
+		copy_keywords(e, p->mailbox, p->to, s.keywords);
+		get_mailbox(&e->tx, p->to, &to, NULL);
+		r.uid = to.uid_next;
+		r.modseq = to.modseq + 1;
+		r.ranges = buf_view(&s.ranges);
+		engine_put(e, &r, VIEW_NONE);
+		if (move)
+			put_expunge(e, p->mailbox, 1, buf_view(&s.ranges), &ignored);
+		req->reply.modseq = r.modseq;
+		buf_addv(&req->source, buf_view(&s.ranges));
+		ranges_put(&req->destination, (struct uid_range){ r.uid, r.uid + (uint32_t)s.count - 1 });
+	}
+	buf_free(&s.ranges);
+	return status;
+}
+
+enum run run_expunge(struct engine *e, struct request *req)
+{
+	const struct proto_request *p = &req->p;
+	struct buf ranges = BUF_INIT(SLICE_ROWS * 8);
+	struct mailbox_value m;
+	struct message_value row;
+	struct rows rows;
+	struct view prefix;
+	uint32_t uid;
+	size_t n = 0;
+
+	req->reply.status = STORE_NO_MAILBOX;
+	if (!get_mailbox(&e->tx, p->mailbox, &m, NULL))
+		return RUN_DONE;
+	req->reply.status = STORE_OK;
+	req->reply.mailbox = p->mailbox;
+	req->reply.uid_validity = m.uid_validity;
+	req->reply.modseq = m.modseq;
+	rows_start(&rows, &e->tx, p->mailbox, p->ranges);
+	rows.next = req->resume;
+	while (n < SLICE_ROWS && rows_next(&rows, &uid, &row, &prefix)) {
+		req->resume = (uint64_t)uid + 1;
+		if ((p->flags & 1) && !(row.flags & FLAG_DELETED))
+			continue;
+		ranges_add(&ranges, uid);
+		ranges_add(&req->source, uid);
+		n++;
+	}
+	rows_end(&rows);
+	if (n)
+		put_expunge(e, p->mailbox, 0, buf_view(&ranges), &req->reply.modseq);
+	buf_free(&ranges);
+	return n == SLICE_ROWS ? RUN_MORE : RUN_DONE;
+}
+
+enum store_status run_recent(struct engine *e, struct request *req)
+{
+	struct record r = { .type = RECORD_RECENT, .mailbox = req->p.mailbox };
+	struct mailbox_value m;
+
+	if (!get_mailbox(&e->tx, req->p.mailbox, &m, NULL))
+		return STORE_NO_MAILBOX;
+	r.uid = m.uid_next;
+	if (m.uid_next > m.recent_uid)
+		engine_put(e, &r, VIEW_NONE);
+	req->reply.mailbox = req->p.mailbox;
+	req->reply.uid_validity = m.uid_validity;
+	req->reply.modseq = m.modseq;
+	return STORE_OK;
+}

@@ -1,0 +1,74 @@
+/* The store role's own state: channels, the commit thread, the queue's hand-outs, administration. Event loop only. */
+#ifndef MAILSVC_STORE_SERVICE_H
+#define MAILSVC_STORE_SERVICE_H
+
+#include <sys/queue.h>
+
+#include "body.h"
+#include "commit.h"
+#include "mailsvc/role.h"
+
+#define PENDING_BYTES_MAX (256ull << 20) /* of requests not yet answered */
+#define PENDING_MAX 65536
+#define ADMIN_CHANNELS_MAX 64
+
+struct keeper; /* the role's whole state */
+
+struct channel {
+	TAILQ_ENTRY(channel) link;
+	struct keeper *service;
+	struct chan *chan;
+	uint64_t serial; /* of the channel: requests find it again, or not */
+	enum role_id role;
+	unsigned instance;
+	int slot; /* of its epoch page, or -1 */
+	/* send: */
+	uint32_t credit;
+	uint64_t *in_flight; /* entries handed out and not resulted */
+	size_t in_flight_count, in_flight_size;
+};
+TAILQ_HEAD(channels, channel);
+
+struct early { /* a channel that came before start */
+	enum role_id role;
+	unsigned instance;
+	int fd;
+};
+
+struct keeper {
+	struct role_ctx *ctx;
+	struct engine engine;
+	struct epoch_shared *shared;
+	int shared_fd;
+	struct readers readers;
+	struct commit *commit; /* NULL before start */
+	struct body_reader bodies;
+	struct channels channels;
+	uint64_t last_serial;
+	unsigned admin_channels;
+	struct early *early;
+	size_t early_count;
+	uint64_t pending_bytes, pending;
+	struct event *tick, *queue_timer, *drain_timer;
+	uint64_t drain_until; /* ms; 0: not draining */
+};
+
+struct channel *channel_find(struct keeper *, uint64_t serial);
+void channel_close(struct channel *);
+/* Takes r over; answers STORE_UNAVAILABLE when too much is pending. */
+void service_submit(struct channel *, struct request *);
+
+/* queue.c */
+void queue_pump(struct keeper *); /* hands out what is due while there is credit, and sets the timer */
+bool queue_in_flight(const struct keeper *, uint64_t id);
+void queue_taken_back(struct channel *, uint64_t id); /* resulted: no longer in flight */
+/* The message of an entry as a sealed memfd; -1. */
+int queue_message(struct keeper *, struct tx *, const struct queue_entry *, uint64_t *size);
+
+/* admin.c */
+void admin_message(struct channel *, struct imsg *);
+void admin_done(struct channel *, struct request *);
+
+extern const struct role role_store;
+
+#endif

@@ -1,0 +1,336 @@
+/*
+ * The schema table.  Rows of a group follow it; the order is the order of `site print` and of mailadm-site(5).
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/text.h"
+#include "schema.h"
+#include "value.h"
+
+#define SITE(member) .offset = offsetof(struct site, member), .size = sizeof(((struct site *)0)->member)
+#define IN(type_, member) .offset = offsetof(struct type_, member), .size = sizeof(((struct type_ *)0)->member)
+#define LIST(type_, member, count)                                                                                     \
+	SITE(member), .count_offset = offsetof(struct site, count), .element_size = sizeof(struct type_),              \
+		      .origin_offset = offsetof(struct type_, origin)
+
+#define DAY (UINT64_C(24) * 3600)
+
+static const char *const dmarc_words[] = { "none", "quarantine", "reject", NULL };
+static const char *const level_words[] = { "error", "warn", "info", "debug", NULL };
+static const char *const transport_words[] = { "tcp", "udp", NULL };
+
+static bool is_alias(const void *element)
+{
+	return !((const struct site_alias *)element)->list;
+}
+
+static bool is_list(const void *element)
+{
+	return ((const struct site_alias *)element)->list;
+}
+
+static void begin_list(void *element)
+{
+	((struct site_alias *)element)->list = true;
+}
+
+/* clang-format off */
+const struct schema_row schema[] = {
+	{ "host", TYPE_GROUP, .doc = "The machine: its name and addresses." },
+	{ "host.name", TYPE_DOMAIN, SITE(host.name), .required = true, .check = check_fqdn,
+	  .example = "\"mail.example.org\"",
+	  .doc = "The full host name: in the greeting, in MX records and in certificates." },
+	{ "host.ipv4", TYPE_IP4, SITE(host.ipv4), .fallback = "", .optional = true,
+	  .doc = "The IPv4 address to listen on." },
+	{ "host.ipv6", TYPE_IP6, SITE(host.ipv6), .fallback = "", .optional = true,
+	  .doc = "The IPv6 address to listen on." },
+	{ "host.public_ipv4", TYPE_IP4, SITE(host.public_ipv4), .optional = true, .shown = "host.ipv4",
+	  .doc = "What the world sees, when an address translation stands between." },
+	{ "host.public_ipv6", TYPE_IP6, SITE(host.public_ipv6), .optional = true, .shown = "host.ipv6",
+	  .doc = "The same for IPv6." },
+
+	{ "domains", TYPE_GROUPS, LIST(site_domain, domains, domain_count), .what = "domain",
+	  .doc = "The domains that receive mail here." },
+	{ "domains[].name", TYPE_DOMAIN, IN(site_domain, name), .required = true,
+	  .doc = "The domain; accented names are turned into A-labels." },
+	{ "domains[].catch_all", TYPE_ADDRESS, IN(site_domain, catch_all), .shown = "none",
+	  .doc = "Where mail to unknown local parts goes; without it they are refused." },
+	{ "domains[].dkim_selector", TYPE_STRING, IN(site_domain, dkim_selector), .fallback = "mail", .check = check_label,
+	  .doc = "The selector under which the DKIM key is published." },
+	{ "domains[].dmarc", TYPE_ENUM, IN(site_domain, dmarc), .fallback = "quarantine", .words = dmarc_words,
+	  .doc = "The policy that the DMARC record asks of receivers." },
+	{ "domains[].dns", TYPE_BOOL, IN(site_domain, dns), .fallback = "true",
+	  .doc = "Render the domain's zone; false when it is kept elsewhere." },
+	{ "domains[].records", TYPE_STRINGS, IN(site_domain, records), .check = check_line,
+	  .doc = "Further lines of the zone, in presentation form." },
+
+	{ "accounts", TYPE_GROUPS, LIST(site_account, accounts, account_count), .what = "account",
+	  .doc = "Who has a mailbox. Passwords are set with mailadm account passwd." },
+	{ "accounts[].address", TYPE_ADDRESS, IN(site_account, address), .required = true,
+	  .doc = "The address, which is also the user name." },
+	{ "accounts[].name", TYPE_STRING, IN(site_account, name), .fallback = "", .optional = true,
+	  .doc = "The display name." },
+	{ "accounts[].quota", TYPE_SIZE, IN(site_account, quota), .fallback = "0", .max = UINT64_C(1) << 50,
+	  .doc = "How much mail the account may hold; 0 is no limit." },
+	{ "accounts[].protocols", TYPE_PROTOCOLS, IN(site_account, protocols), .fallback = "imap pop3 submission",
+	  .doc = "What the account may use: imap, pop3, submission." },
+	{ "accounts[].password", TYPE_SECRET,
+	  .doc = "set it with: mailadm account passwd ADDRESS" },
+
+	{ "aliases", TYPE_GROUPS, LIST(site_alias, aliases, alias_count), .holds = is_alias, .what = "alias",
+	  .doc = "Addresses that lead to others, with the sender kept." },
+	{ "aliases[].address", TYPE_ADDRESS, IN(site_alias, address), .required = true, .doc = "The alias." },
+	{ "aliases[].to", TYPE_ADDRESSES, IN(site_alias, targets), .required = true,
+	  .doc = "Where it leads: one address or several, here or elsewhere." },
+
+	{ "lists", TYPE_GROUPS, LIST(site_alias, aliases, alias_count), .holds = is_list, .begin = begin_list, .what = "list",
+	  .doc = "Distribution lists: what arrives goes to every member, and bounces go to the owner." },
+	{ "lists[].address", TYPE_ADDRESS, IN(site_alias, address), .required = true, .doc = "The list's address." },
+	{ "lists[].members", TYPE_ADDRESSES, IN(site_alias, targets), .required = true,
+	  .doc = "The members' addresses, here or elsewhere." },
+	{ "lists[].owner", TYPE_ADDRESS, IN(site_alias, owner), .shown = "admin",
+	  .doc = "The envelope sender of what the list sends on." },
+
+	{ "listen", TYPE_GROUP, .doc = "The services, each with a switch." },
+	{ "listen.smtp", TYPE_BOOL, SITE(listen.on[SERVICE_SMTP]), .fallback = "true", .doc = "SMTP from other hosts, port 25." },
+	{ "listen.submission", TYPE_BOOL, SITE(listen.on[SERVICE_SUBMISSION]), .fallback = "true",
+	  .doc = "Submission with STARTTLS, port 587." },
+	{ "listen.submissions", TYPE_BOOL, SITE(listen.on[SERVICE_SUBMISSIONS]), .fallback = "true",
+	  .doc = "Submission over TLS, port 465." },
+	{ "listen.imap", TYPE_BOOL, SITE(listen.on[SERVICE_IMAP]), .fallback = "true", .doc = "IMAP with STARTTLS, port 143." },
+	{ "listen.imaps", TYPE_BOOL, SITE(listen.on[SERVICE_IMAPS]), .fallback = "true", .doc = "IMAP over TLS, port 993." },
+	{ "listen.pop3", TYPE_BOOL, SITE(listen.on[SERVICE_POP3]), .fallback = "true", .doc = "POP3 with STLS, port 110." },
+	{ "listen.pop3s", TYPE_BOOL, SITE(listen.on[SERVICE_POP3S]), .fallback = "true", .doc = "POP3 over TLS, port 995." },
+	{ "listen.loopback", TYPE_BOOL, SITE(listen.loopback), .fallback = "false",
+	  .doc = "Listen on loopback where the host's address is not on this machine: for trying a site out." },
+	{ "listen.insecure_loopback", TYPE_BOOL, SITE(listen.insecure_loopback), .fallback = "false",
+	  .doc = "Allow logins without TLS from loopback: for measuring." },
+
+	{ "tls", TYPE_GROUP, .doc = "The certificate; without one, a self-signed one is made in STATE/tls." },
+	{ "tls.certificate", TYPE_STRING, SITE(tls.certificate), .fallback = "", .optional = true,
+	  .doc = "A PEM file with the certificate and its chain." },
+	{ "tls.key", TYPE_STRING, SITE(tls.key), .fallback = "", .optional = true, .doc = "A PEM file with its private key." },
+
+	{ "limits", TYPE_GROUP, .doc = "How much is accepted, from whom, for how long." },
+	{ "limits.message_size", TYPE_SIZE, SITE(limits.message_size), .fallback = "50M", .min = 65536, .max = 1 << 30,
+	  .doc = "The largest message." },
+	{ "limits.recipients", TYPE_INT, SITE(limits.recipients), .fallback = "100", .min = 1, .max = 10000,
+	  .doc = "Recipients of one transaction." },
+	{ "limits.connections", TYPE_INT, SITE(limits.connections), .fallback = "5000", .min = 10, .max = 100000,
+	  .doc = "Connections of one process." },
+	{ "limits.connections_per_address", TYPE_INT, SITE(limits.connections_per_address), .fallback = "100", .min = 1,
+	  .max = 100000, .doc = "Connections from one address; loopback is not limited." },
+	{ "limits.errors", TYPE_INT, SITE(limits.errors), .fallback = "20", .min = 1, .max = 1000,
+	  .doc = "Bad commands until a connection is closed." },
+	{ "limits.idle", TYPE_DURATION, SITE(limits.idle), .fallback = "5m", .min = 10, .max = DAY,
+	  .doc = "Silence before login or between SMTP commands until a connection is closed." },
+	{ "limits.auth_failures", TYPE_INT, SITE(limits.auth_failures), .fallback = "10", .min = 1, .max = 1000,
+	  .doc = "Failed logins in ten minutes, by address and by account, until further ones are put off." },
+	{ "limits.undelete", TYPE_DURATION, SITE(limits.undelete), .fallback = "14d", .max = 3650 * DAY,
+	  .doc = "How long expunged mail can be brought back." },
+	{ "limits.disk_reserve", TYPE_SIZE, SITE(limits.disk_reserve), .fallback = "256M", .max = UINT64_C(1) << 50,
+	  .doc = "Disk space kept free: below it new mail is put off." },
+
+	{ "relay", TYPE_GROUP, .doc = "How mail leaves." },
+	{ "relay.smarthost", TYPE_STRING, SITE(relay.smarthost), .fallback = "", .optional = true, .check = check_host,
+	  .doc = "Send everything through this host instead of each domain's MX." },
+	{ "relay.port", TYPE_INT, SITE(relay.port), .fallback = "587", .min = 1, .max = 65535, .doc = "The smarthost's port." },
+	{ "relay.user", TYPE_STRING, SITE(relay.user), .fallback = "", .optional = true,
+	  .doc = "The user name at the smarthost; the password is in STATE/secrets as relay.password." },
+	{ "relay.password", TYPE_SECRET,
+	  .doc = "write it into the secrets file of state_dir (mode 0600), as: relay.password = \"...\"" },
+	{ "relay.tls_required", TYPE_BOOL, SITE(relay.tls_required), .fallback = "true",
+	  .doc = "Send to the smarthost over TLS only." },
+	{ "relay.expire", TYPE_DURATION, SITE(relay.expire), .fallback = "5d", .min = 60, .max = 30 * DAY,
+	  .doc = "How long delivery is tried until the message bounces." },
+	{ "relay.retry_min", TYPE_DURATION, SITE(relay.retry_min), .fallback = "5m", .min = 1, .max = DAY,
+	  .doc = "The first pause between attempts; it doubles." },
+	{ "relay.retry_max", TYPE_DURATION, SITE(relay.retry_max), .fallback = "4h", .min = 1, .max = 7 * DAY,
+	  .doc = "The longest pause between attempts." },
+	{ "relay.connections", TYPE_INT, SITE(relay.connections), .fallback = "100", .min = 1, .max = 5000,
+	  .doc = "Outgoing connections at once." },
+	{ "relay.port_out", TYPE_INT, SITE(relay.port_out), .fallback = "25", .min = 1, .max = 65535,
+	  .doc = "The SMTP port of other hosts: for tests." },
+
+	{ "dns", TYPE_GROUP, .doc = "How names are asked for, and what the zones say." },
+	{ "dns.forward", TYPE_STRINGS, SITE(dns.forward), .check = check_forwarder, .shown = "none: ask from the root",
+	  .doc = "Resolvers to ask, as ADDRESS or ADDRESS@PORT." },
+	{ "dns.dnssec", TYPE_BOOL, SITE(dns.dnssec), .fallback = "true", .doc = "Validate answers." },
+	{ "dns.ttl", TYPE_DURATION, SITE(dns.ttl), .fallback = "1h", .min = 1, .max = 7 * DAY,
+	  .doc = "The time to live of published records." },
+	{ "dns.nameservers", TYPE_DOMAINS, SITE(dns.nameservers), .check = check_fqdn, .shown = "this host, as ns1.DOMAIN",
+	  .doc = "The name servers that the zones name." },
+	{ "dns.caa", TYPE_STRING, SITE(dns.caa), .fallback = "", .optional = true, .check = check_host,
+	  .doc = "The certificate authority that a CAA record allows, such as letsencrypt.org." },
+	{ "dns.transfer", TYPE_PREFIXES, SITE(dns.transfer), .doc = "Who may transfer the zones." },
+
+	{ "firewall", TYPE_GROUP, .doc = "What is let in besides the services above." },
+	{ "firewall.admin_from", TYPE_PREFIXES, SITE(firewall.admin_from), .shown = "anyone",
+	  .doc = "From where ssh is reachable." },
+	{ "firewall.ssh_port", TYPE_INT, SITE(firewall.ssh_port), .fallback = "22", .min = 1, .max = 65535,
+	  .doc = "The port of ssh." },
+	{ "firewall.extra", TYPE_GROUPS, LIST(site_port, firewall.extra, firewall.extra_count), .what = "firewall port",
+	  .doc = "Further ports to open." },
+	{ "firewall.extra[].name", TYPE_STRING, IN(site_port, name), .required = true, .check = check_name,
+	  .example = "\"web\"",
+	  .doc = "What it is for." },
+	{ "firewall.extra[].protocol", TYPE_ENUM, IN(site_port, protocol), .fallback = "tcp", .words = transport_words,
+	  .doc = "The transport." },
+	{ "firewall.extra[].port", TYPE_INT, IN(site_port, port), .required = true, .min = 1, .max = 65535,
+	  .example = "443", .doc = "The port." },
+	{ "firewall.extra[].from", TYPE_PREFIXES, IN(site_port, from), .shown = "anyone", .doc = "From where." },
+
+	{ "backup", TYPE_GROUPS, LIST(site_backup, backups, backup_count), .what = "backup",
+	  .doc = "Where snapshots go, and when." },
+	{ "backup[].name", TYPE_STRING, IN(site_backup, name), .required = true, .check = check_name,
+	  .example = "\"nightly\"",
+	  .doc = "Its name in mailadm backup run NAME." },
+	{ "backup[].repository", TYPE_STRING, IN(site_backup, repository), .required = true,
+	  .example = "\"/srv/backup\"",
+	  .doc = "A restic repository: a folder, sftp:, s3: and so on." },
+	{ "backup[].password_file", TYPE_STRING, IN(site_backup, password_file), .shown = "STATE/backup-NAME.password",
+	  .doc = "The file with the repository's password." },
+	{ "backup[].schedule", TYPE_STRING, IN(site_backup, schedule), .fallback = "*-*-* 03:30:00",
+	  .doc = "When, as systemd's OnCalendar." },
+	{ "backup[].keep_daily", TYPE_INT, IN(site_backup, keep_daily), .fallback = "7", .max = 10000,
+	  .doc = "Daily snapshots to keep." },
+	{ "backup[].keep_weekly", TYPE_INT, IN(site_backup, keep_weekly), .fallback = "4", .max = 10000,
+	  .doc = "Weekly snapshots to keep." },
+	{ "backup[].keep_monthly", TYPE_INT, IN(site_backup, keep_monthly), .fallback = "12", .max = 10000,
+	  .doc = "Monthly snapshots to keep." },
+
+	{ "log", TYPE_GROUP, .doc = "Where log lines go." },
+	{ "log.destination", TYPE_STRING, SITE(log.destination), .fallback = "stderr", .check = check_log,
+	  .doc = "stderr (the journal, under systemd) or the absolute path of a file." },
+	{ "log.level", TYPE_ENUM, SITE(log.level), .fallback = "info", .words = level_words, .doc = "The least that is logged." },
+
+	{ "admin", TYPE_ADDRESS, SITE(admin), .shown = "the first account",
+	  .doc = "Who gets postmaster and abuse mail of every domain, and is told when something fails." },
+	{ "state_dir", TYPE_STRING, SITE(state_dir), .fallback = "/var/lib/mailadm",
+	  .doc = "Where mail, keys and credentials are; a relative path is relative to the site file." },
+	{ "run_dir", TYPE_STRING, SITE(run_dir), .shown = "/run/mailadm, or STATE/run when state_dir is set",
+	  .doc = "Where sockets are." },
+	{ "port_offset", TYPE_INT, SITE(port_offset), .fallback = "0", .max = 65535,
+	  .doc = "Added to every port, so that a whole host runs unprivileged." },
+};
+/* clang-format on */
+const size_t schema_count = sizeof(schema) / sizeof(schema[0]);
+_Static_assert(sizeof(schema) / sizeof(schema[0]) < SCHEMA_MAX, "SCHEMA_MAX is too small");
+
+/* Is row below parent?  *rest is then what follows "parent." or "parent[].". */
+static bool below(int parent, int row, const char **rest)
+{
+	const char *path = schema[row].path;
+	*rest = path;
+	if (parent < 0)
+		return true;
+	size_t n = strlen(schema[parent].path);
+	if (strncmp(path, schema[parent].path, n) != 0)
+		return false;
+	path += n;
+	if (schema[parent].type == TYPE_GROUPS) {
+		if (strncmp(path, "[]", 2) != 0)
+			return false;
+		path += 2;
+	}
+	*rest = path + 1;
+	return *path == '.';
+}
+
+int schema_next_child(int parent, int after)
+{
+	const char *rest;
+	for (int row = after + 1; row < (int)schema_count && below(parent, row, &rest); row++)
+		if (!strchr(rest, '.'))
+			return row;
+	return -1;
+}
+
+int schema_find(int parent, const char *name)
+{
+	for (int row = schema_next_child(parent, parent); row >= 0; row = schema_next_child(parent, row))
+		if (strcmp(schema_name(row), name) == 0)
+			return row;
+	return -1;
+}
+
+const char *schema_name(int row)
+{
+	const char *dot = strrchr(schema[row].path, '.');
+	return dot ? dot + 1 : schema[row].path;
+}
+
+/* Two letters changed places: the commonest slip, and two edits to text_distance. */
+static bool swapped(const char *a, const char *b)
+{
+	while (*a && *a == *b) {
+		a++;
+		b++;
+	}
+	return *a && *b && a[1] && a[0] == b[1] && a[1] == b[0] && strcmp(a + 2, b + 2) == 0;
+}
+
+const char *schema_nearest(int parent, const char *name)
+{
+	const char *best = NULL;
+	unsigned least = strlen(name) < 4 ? 2 : 3; /* one wrong letter in a short word, two in others */
+	for (int row = schema_next_child(parent, parent); row >= 0; row = schema_next_child(parent, row)) {
+		unsigned d = swapped(schema_name(row), name) ? 1 : text_distance(schema_name(row), name, 3);
+		if (d < least && schema[row].type != TYPE_SECRET) {
+			least = d;
+			best = schema_name(row);
+		}
+	}
+	return best;
+}
+
+static const struct {
+	const char *name, *example;
+} types[] = {
+	[TYPE_GROUP] = { "group", "{ ... }" },
+	[TYPE_GROUPS] = { "list of groups", "( { ... } )" },
+	[TYPE_SECRET] = { "secret", "" },
+	[TYPE_STRING] = { "text", "\"...\"" },
+	[TYPE_ADDRESS] = { "mail address", "\"alice@example.org\"" },
+	[TYPE_DOMAIN] = { "domain name", "\"example.org\"" },
+	[TYPE_IP4] = { "IPv4 address", "\"192.0.2.10\"" },
+	[TYPE_IP6] = { "IPv6 address", "\"2001:db8::10\"" },
+	[TYPE_ENUM] = { "word", "\"info\"" },
+	[TYPE_BOOL] = { "switch", "true or false, without quotes" },
+	[TYPE_INT] = { "number", "100, without quotes" },
+	[TYPE_SIZE] = { "size", "\"50M\" (suffix k, M, G, T)" },
+	[TYPE_DURATION] = { "duration", "\"10m\" (suffix s, m, h, d, w)" },
+	[TYPE_PROTOCOLS] = { "list of protocols", "( \"imap\", \"submission\" )" },
+	[TYPE_STRINGS] = { "list of texts", "( \"...\", \"...\" )" },
+	[TYPE_ADDRESSES] = { "list of mail addresses", "( \"alice@example.org\", \"bob@example.net\" )" },
+	[TYPE_DOMAINS] = { "list of domain names", "( \"ns1.example.org\", \"ns2.example.net\" )" },
+	[TYPE_PREFIXES] = { "list of addresses and prefixes", "( \"192.0.2.0/24\", \"2001:db8::/32\" )" },
+};
+
+const char *schema_type_name(enum schema_type type)
+{
+	return types[type].name;
+}
+
+const char *schema_type_example(enum schema_type type)
+{
+	return types[type].example;
+}
+
+const char *schema_example(const struct schema_row *row)
+{
+	return row->example ? row->example : schema_type_example(row->type);
+}
+
+void schema_default_text(const struct schema_row *row, struct buf *out)
+{
+	if (row->required)
+		buf_puts(out, "required");
+	else if (row->shown)
+		buf_puts(out, row->shown);
+	else if (row->fallback && row->fallback[0])
+		buf_puts(out, row->fallback);
+	else
+		buf_puts(out, "none");
+}

@@ -1,0 +1,42 @@
+/* Any bytes as a message: its record must open, and what it says must be sendable; each part's text is taken too. */
+#include <stdlib.h>
+
+#include "mailsvc/mime/mime.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct view message = { size ? (const char *)data : "", size };
+	struct buf blob = BUF_INIT(MIME_RECORD_MAX), body = BUF_INIT(MIME_RECORD_MAX), text = BUF_INIT(64 << 20);
+	struct mime_record record;
+	struct mime_part part;
+	uint32_t path[3];
+
+	mime_parse(message, &blob);
+	if (blob.full || mime_record_open(&record, buf_view(&blob), message.len) != 0)
+		abort();
+	mime_body_from_bodystructure(record.bodystructure, &body);
+	if (body.full || !mime_imap_text_ok(buf_view(&body)))
+		abort();
+	for (uint32_t i = 0; i < record.part_count && i < 20; i++) {
+		mime_record_part(&record, i, &part);
+		if (part.multipart || part.rfc822) {
+			uint32_t first = i + 1;
+
+			if (first >= record.part_count)
+				abort();
+		}
+		mime_part_text(&record, message, i, &text);
+	}
+	for (path[0] = 0; path[0] < 3; path[0]++)
+		for (path[1] = 0; path[1] < 3; path[1]++)
+			for (path[2] = 0; path[2] < 3; path[2]++)
+				(void)mime_record_find(&record, path, 3);
+	if (mime_header_len(message) > message.len)
+		abort();
+	buf_free(&blob);
+	buf_free(&body);
+	buf_free(&text);
+	return 0;
+}
