@@ -13,9 +13,9 @@ BUILD   ?= $(if $(SAN),build-san,build)
 BUILD_PACKAGES := build-essential pkg-config libevent-dev liblmdb-dev libunbound-dev libconfig-dev libldns-dev \
 	libseccomp-dev libssl-dev libidn2-dev libutf8proc-dev libsmartcols-dev \
 	libjansson-dev libcrypt-dev
-RUN_PACKAGES   := restic curl ca-certificates
+RUN_PACKAGES   := restic curl ca-certificates dns-root-data
 CHECK_PACKAGES := libcmocka-dev clang libclang-rt-14-dev clang-format mandoc perl python3 swaks msmtp mutt isync \
-	fetchmail bind9 bind9-utils bind9-dnsutils nftables iproute2 procps netcat-openbsd openssl strace gdb bsdutils
+	fetchmail bind9 bind9-utils bind9-dnsutils nftables iproute2 procps netcat-openbsd python3-dkim postfix openssl strace bsdutils libnet-ssleay-perl
 BENCH_PACKAGES := postfix dovecot-imapd dovecot-lmtpd
 export DEBIAN_FRONTEND := noninteractive
 
@@ -55,6 +55,7 @@ CLI_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cli/*.c))
 ARCHIVE := $(BUILD)/libmailadm.a
 UNIT := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 FUZZ := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+TOOLS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/tools/*.c))
 BENCH := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/bench_*.c))
 
 .PHONY: all help run check check-unit check-e2e check-fuzz fuzz bench install deb deps deps-check deps-bench clean format lint golden-update
@@ -103,7 +104,7 @@ check-fuzz: ## every fuzz corpus and the unit tests, under ASan and UBSan
 	@$(MAKE) SAN=1 QUIET=1 check-fuzz-build
 	@ASAN_OPTIONS=detect_leaks=0 tests/run-fuzz-corpus build-san
 	@ASAN_OPTIONS=detect_leaks=0 $(PROVE) $(sort $(UNIT:$(BUILD)/%=build-san/%))
-check-e2e: all ## the tests against the running daemon
+check-e2e: all $(TOOLS) ## the tests against the running daemon
 	@BUILD=$(BUILD) prove -j2 --exec '' --failures --timer $(T)
 golden-update: all ## rewrite the expected output of golden tests
 	@GOLDEN_UPDATE=1 BUILD=$(BUILD) tests/golden-update
@@ -156,6 +157,9 @@ format: ## clang-format every source file
 lint: ## clang-tidy, and the manual pages
 	@clang-tidy --quiet $(SRC) $(wildcard cli/*.c) -- -std=gnu17 -D_GNU_SOURCE -I. -DMAILADM_VERSION='"$(VERSION)"' $(PKG_CFLAGS) 2>/dev/null
 	@mandoc -Tlint -W warning man/*
+
+$(BUILD)/tests/tools/%: tests/tools/%.c
+	@mkdir -p $(@D); $(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -o $@ $<
 
 clean: ## remove what was built
 	rm -rf build build-san build-fuzz

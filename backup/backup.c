@@ -28,13 +28,14 @@ const struct site_backup *backup_find(const struct site *site, const char *name)
 	return NULL;
 }
 
-static char *password_path(const struct site *site, const struct site_backup *b)
+/* The default one, which is made when it is missing; any other is the administrator's. */
+static bool password_is_default(const struct site *site, const struct site_backup *b)
 {
-	if (b->password_file[0] != '\0')
-		return site_path(site, b->password_file);
 	char *name = xasprintf("backup-%s.password", b->name), *path = site_state(site, name);
+	bool is = strcmp(path, b->password_file) == 0;
 	free(name);
-	return path;
+	free(path);
+	return is;
 }
 
 /* A folder in the site is relative to it; "sftp:..." and the like are restic's own. */
@@ -46,7 +47,7 @@ static char *repository_of(const struct site *site, const struct site_backup *b)
 /* Runs restic with the repository's options before args (NULL-terminated). Its exit status, or -1. */
 static int restic(const struct site *site, const struct site_backup *b, const char *const *args, struct buf *out, struct error *e)
 {
-	char *password = password_path(site, b), *repository = repository_of(site, b), *cache = site_state(site, "backup/cache");
+	char *password = site_path(site, b->password_file), *repository = repository_of(site, b), *cache = site_state(site, "backup/cache");
 	char *argv[ARGS_MAX] = { "restic", "--quiet", "--json", "--repo", repository, "--password-file", password, "--cache-dir", cache };
 	size_t n = 9;
 	while (*args != NULL && n < ARGS_MAX - 1)
@@ -66,9 +67,9 @@ static int restic(const struct site *site, const struct site_backup *b, const ch
 
 static int make_password(const struct site *site, const struct site_backup *b, struct error *e)
 {
-	char *path = password_path(site, b);
+	char *path = site_path(site, b->password_file);
 	int result = 0;
-	if (access(path, F_OK) == -1 && b->password_file[0] != '\0') {
+	if (access(path, F_OK) == -1 && !password_is_default(site, b)) {
 		result = error_set(e, "the password file %s of backup %s is missing; write one, mode 0600", path, b->name);
 	} else if (access(path, F_OK) == -1) {
 		unsigned char secret[24];

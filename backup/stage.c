@@ -63,7 +63,7 @@ static int copy_below(const char *from_root, const char *to_root, const char *na
 static int link_segments(const struct site *site, const char *stage, char *const *segments, struct error *e)
 {
 	char *to_dir = xasprintf("%s/state/store/log", stage);
-	int result = file_mkdirs(to_dir, 0700, e);
+	int result = file_mkdirs(to_dir, 0750, e); /* the readers of the store have the group */
 	for (size_t i = 0; result == 0 && segments[i] != NULL; i++) {
 		char *from = xasprintf("%s/store/log/%s", site->state_dir, segments[i]), *to = xasprintf("%s/%s", to_dir, segments[i]);
 		if (strchr(segments[i], '/') != NULL)

@@ -12,8 +12,8 @@ enum { EXIT_YES = 0, EXIT_NO = 1, EXIT_USAGE = 2 }; /* fine; the answer is no; u
 
 struct cli {
 	const char *site_path; /* -c FILE, default /etc/mailadm/site.conf */
-	bool json;	       /* --json, before or behind the subcommand */
-	bool tty;	       /* stdout is a terminal */
+	bool json;             /* --json, before or behind the subcommand */
+	bool tty;              /* stdout is a terminal */
 	struct site *site;     /* after cli_site */
 };
 
@@ -26,23 +26,27 @@ struct command {
 };
 
 extern const struct command *const commands[]; /* in the order of the help, NULL-terminated */
-extern const struct command cmd_account, cmd_alias, cmd_backup, cmd_check, cmd_client, cmd_dns, cmd_fw, cmd_init, cmd_mailq,
-	cmd_queue, cmd_reload, cmd_sendmail, cmd_serve, cmd_site, cmd_status, cmd_store;
+extern const struct command cmd_account, cmd_alias, cmd_backup, cmd_check, cmd_client, cmd_dns, cmd_fw, cmd_init,
+    cmd_mailq, cmd_queue, cmd_reload, cmd_sendmail, cmd_serve, cmd_site, cmd_status, cmd_store;
 
-/* Loads the site once; prints its errors (warnings are for `check`); NULL (and the caller returns EXIT_USAGE) when it has some. */
+/* Loads the site once; prints its errors (warnings are for `check`); NULL (and the caller returns EXIT_USAGE) when it
+ * has some. */
 struct site *cli_site(struct cli *);
 /* "mailadm: text" on stderr; returns EXIT_USAGE so that callers can return it. */
 int cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Prints usage of the command on stderr; returns EXIT_USAGE. */
 int cli_usage(const struct command *);
-bool cli_wants_help(struct cli *, const struct command *, int argc, char **argv); /* --help or -h: prints it to stdout */
+bool cli_wants_help(
+    struct cli *, const struct command *, int argc, char **argv); /* --help or -h: prints it to stdout */
 
-/* A table: on a terminal aligned with a header, in a pipe plain tab-separated lines without one, with --json an array of objects. */
+/* A table: on a terminal aligned with a header, in a pipe plain tab-separated lines without one, with --json an array
+ * of objects. */
 struct cli_table;
-struct cli_table *cli_table_new(struct cli *, const char *const *columns); /* NULL-terminated; names are the JSON keys, shown in capitals */
-void cli_table_add(struct cli_table *, const char *const *cells);	   /* as many as columns; NULL is empty */
-void cli_table_print(struct cli_table *);				   /* and frees it */
-void cli_json_print(json_t *); /* steals it */
+struct cli_table *cli_table_new(
+    struct cli *, const char *const *columns); /* NULL-terminated; names are the JSON keys, shown in capitals */
+void cli_table_add(struct cli_table *, const char *const *cells); /* as many as columns; NULL is empty */
+void cli_table_print(struct cli_table *);                         /* and frees it */
+void cli_json_print(json_t *);                                    /* steals it */
 
 /* Connects to the running host's control socket (run_dir/control.sock). -1 with a message that says what to do. */
 int cli_control(struct cli *, struct error *);
@@ -50,14 +54,15 @@ int cli_control(struct cli *, struct error *);
 int cli_store(struct cli *, struct error *);
 
 /* Provided by the commands of these names, for init, check, account and alias. */
-int dns_print_records(struct cli *);			      /* what to publish */
-int dns_check_with_tools(struct cli *, struct findings *); /* named-checkzone; -1 when it adds an error */
-int fw_check_with_tools(struct cli *, struct findings *);  /* nft -c */
-int cli_reload_if_running(struct cli *);		      /* EXIT_YES also when nothing runs */
+int dns_print_records(struct cli *);                               /* what to publish */
+int dns_check_with_tools(struct cli *, struct findings *);         /* named-checkzone; -1 when it adds an error */
+int fw_check_with_tools(struct cli *, struct findings *);          /* nft -c */
+int cli_reload_if_running(struct cli *);                           /* EXIT_YES also when nothing runs */
 json_t *client_settings(const struct site *, const char *address); /* an array; address may be NULL */
 void client_print(struct cli *, const char *address);
 
-/* Reads one line from fd 0 without its newline, or asks on the terminal without echo (twice when `twice`). -1 on failure. */
+/* Reads one line from fd 0 without its newline, or asks on the terminal without echo (twice when `twice`). -1 on
+ * failure. */
 int cli_read_password(const char *prompt, bool twice, char *out, size_t size);
 
 #endif

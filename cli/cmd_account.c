@@ -1,6 +1,6 @@
 /*
- * account: who has a mailbox.  Accounts that this command makes stand in the drop-in it owns; those written by hand are shown, and get
- * passwords, but are not touched.
+ * account: who has a mailbox.  Accounts that this command makes stand in the drop-in it owns; those written by hand are
+ * shown, and get passwords, but are not touched.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -81,7 +81,8 @@ static int not_ours(struct cli *cli, const char *address)
 	if (!cli->site)
 		return EXIT_USAGE;
 	if (a)
-		cli_error("%s:%u: account %s was written by hand; remove it there", a->origin.file, a->origin.line, address);
+		cli_error(
+		    "%s:%u: account %s was written by hand; remove it there", a->origin.file, a->origin.line, address);
 	else
 		cli_error("there is no account %s; mailadm account list shows them", address);
 	return EXIT_NO;
@@ -114,7 +115,7 @@ static int remove_account(struct cli *cli, const char *argument)
 	if (status == EXIT_YES && cli->json)
 		cli_json_print(json_pack("{s:s}", "removed", address));
 	else if (status == EXIT_YES)
-		printf("removed %s; its mail stays until mailadm store purges it\n", address);
+		printf("removed %s; its mail stays in the store\n", address);
 	return status;
 }
 
@@ -144,8 +145,9 @@ static int passwd(struct cli *cli, const char *argument)
 	}
 	char *prompt = xasprintf("New password for %s", address);
 	char *password = xcalloc(1, PASSWORD_SIZE);
-	int status = cli_read_password(prompt, true, password, PASSWORD_SIZE) < 0 ? cli_error("no password was read")
-										   : set_password(cli, address, password);
+	int status = cli_read_password(prompt, true, password, PASSWORD_SIZE) < 0
+	                 ? cli_error("no password was read")
+	                 : set_password(cli, address, password);
 	explicit_bzero(password, PASSWORD_SIZE);
 	free(password);
 	free(prompt);
@@ -172,7 +174,8 @@ static int list(struct cli *cli)
 		protocols_text(a->protocols, &protocols);
 		buf_printf(&defined, "%s:%u", a->origin.file, a->origin.line);
 		const char *has = !readable ? "unknown" : credentials_find(&credentials, a->address) ? "yes" : "no";
-		cli_table_add(t, (const char *[]){ a->address, a->name, quota, buf_str(&protocols), has, buf_str(&defined) });
+		cli_table_add(
+		    t, (const char *[]){ a->address, a->name, quota, buf_str(&protocols), has, buf_str(&defined) });
 		buf_free(&protocols);
 		buf_free(&defined);
 	}
@@ -219,7 +222,8 @@ static int run(struct cli *cli, int argc, char **argv)
 
 const struct command cmd_account = {
 	.name = "account",
-	.synopsis = "add ADDRESS [--name N] [--quota Q] [--protocols imap,pop3,submission] | passwd ADDRESS | remove ADDRESS | list",
+	.synopsis = "add ADDRESS [--name N] [--quota Q] [--protocols imap,pop3,submission] | passwd ADDRESS | remove "
+	            "ADDRESS | list",
 	.summary = "who has a mailbox, and passwords",
 	.help = "add      makes the account in site.d/90-mailadm.conf, the one drop-in that mailadm edits\n"
 		"passwd   sets the password: asks twice on a terminal, else reads one line\n"

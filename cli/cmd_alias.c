@@ -1,4 +1,5 @@
-/* alias: addresses that lead to others.  Edits the drop-in that commands own; what was written by hand is shown and left alone. */
+/* alias: addresses that lead to others.  Edits the drop-in that commands own; what was written by hand is shown and
+ * left alone. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,8 +106,8 @@ static json_t *alias_json(const struct site_alias *a)
 	json_t *targets = json_array();
 	for (size_t i = 0; i < a->targets.count; i++)
 		json_array_append_new(targets, json_string(a->targets.at[i]));
-	return json_pack("{s:s, s:s, s:o, s:s, s:i}", "address", a->address, "kind", a->list ? "list" : "alias", "targets", targets,
-	    "file", a->origin.file, "line", (int)a->origin.line);
+	return json_pack("{s:s, s:s, s:o, s:s, s:i}", "address", a->address, "kind", a->list ? "list" : "alias",
+	    "targets", targets, "file", a->origin.file, "line", (int)a->origin.line);
 }
 
 static int list(struct cli *cli)
@@ -126,7 +127,8 @@ static int list(struct cli *cli)
 		for (size_t j = 0; j < a->targets.count; j++)
 			buf_printf(&targets, "%s%s", j ? ", " : "", a->targets.at[j]);
 		buf_printf(&defined, "%s:%u", a->origin.file, a->origin.line);
-		cli_table_add(t, (const char *[]){ a->address, a->list ? "list" : "alias", buf_str(&targets), buf_str(&defined) });
+		cli_table_add(t,
+		    (const char *[]){ a->address, a->list ? "list" : "alias", buf_str(&targets), buf_str(&defined) });
 		buf_free(&targets);
 		buf_free(&defined);
 	}

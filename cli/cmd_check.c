@@ -17,7 +17,8 @@ static void print_text(struct cli *cli, const struct findings *f, bool ok)
 	for (size_t i = 0; i < s->alias_count; i++)
 		lists += s->aliases[i].list;
 	size_t counts[] = { s->domain_count, s->account_count, s->alias_count - lists, lists };
-	const char *one[] = { "domain", "account", "alias", "list" }, *many[] = { "domains", "accounts", "aliases", "lists" };
+	const char *one[] = { "domain", "account", "alias", "list" },
+		   *many[] = { "domains", "accounts", "aliases", "lists" };
 	printf("%s: ok (", cli->site_path);
 	for (size_t i = 0; i < 4; i++)
 		printf("%s%zu %s", i ? ", " : "", counts[i], counts[i] == 1 ? one[i] : many[i]);
@@ -32,11 +33,11 @@ static void print_json(struct cli *cli, const struct findings *f, bool ok)
 	json_t *list = json_array();
 	for (size_t i = 0; i < f->count; i++) {
 		const struct finding *x = &f->at[i];
-		json_array_append_new(list, json_pack("{s:s, s:i, s:s, s:s}", "file", x->file, "line", (int)x->line, "severity",
-		    x->warning ? "warning" : "error", "text", x->text));
+		json_array_append_new(list, json_pack("{s:s, s:i, s:s, s:s}", "file", x->file, "line", (int)x->line,
+						"severity", x->warning ? "warning" : "error", "text", x->text));
 	}
-	json_t *top = json_pack("{s:s, s:b, s:i, s:i, s:o}", "site", cli->site_path, "ok", ok, "errors", (int)f->errors, "warnings",
-	    (int)(f->count - f->errors), "findings", list);
+	json_t *top = json_pack("{s:s, s:b, s:i, s:i, s:o}", "site", cli->site_path, "ok", ok, "errors", (int)f->errors,
+	    "warnings", (int)(f->count - f->errors), "findings", list);
 	if (cli->site) {
 		json_object_set_new(top, "domains", json_integer((json_int_t)cli->site->domain_count));
 		json_object_set_new(top, "accounts", json_integer((json_int_t)cli->site->account_count));
@@ -47,7 +48,8 @@ static void print_json(struct cli *cli, const struct findings *f, bool ok)
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	static const struct option options[] = { { "with-tools", no_argument, NULL, 't' }, { "strict", no_argument, NULL, 's' }, { 0 } };
+	static const struct option options[] = { { "with-tools", no_argument, NULL, 't' },
+		{ "strict", no_argument, NULL, 's' }, { 0 } };
 	bool tools = false, strict = false;
 	int option;
 	if (cli_wants_help(cli, &cmd_check, argc, argv))
@@ -82,7 +84,8 @@ const struct command cmd_check = {
 	.name = "check",
 	.synopsis = "[--with-tools] [--strict]",
 	.summary = "is the site file right?",
-	.help = "Reads the site, its includes and drop-ins, and checks them without touching the host.  Findings are lines\n"
+	.help = "Reads the site, its includes and drop-ins, and checks them without touching the host.  Findings are "
+	        "lines\n"
 		"FILE:LINE: what is wrong; what to do.  The exit status is 1 when there are errors.\n\n"
 		"  --with-tools  also let nft and named-checkzone read what would be generated\n"
 		"  --strict      warnings count as errors\n\n"

@@ -13,7 +13,8 @@ struct setting {
 	const char *security;
 };
 
-static const struct setting settings[] = { /* the better of two first */
+static const struct setting settings[] = {
+	/* the better of two first */
 	{ SERVICE_IMAPS, PROTOCOL_IMAP, "imap", "TLS" },
 	{ SERVICE_IMAP, PROTOCOL_IMAP, "imap", "STARTTLS" },
 	{ SERVICE_POP3S, PROTOCOL_POP3, "pop3", "TLS" },
@@ -34,9 +35,10 @@ json_t *client_settings(const struct site *site, const char *address)
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
 		const struct setting *s = &settings[i];
 		if (offered(site, s, account))
-			json_array_append_new(array, json_pack("{s:s, s:s, s:i, s:s, s:s}", "use", s->use, "server", site->host.name,
-			    "port", (int)site_port(site, s->service), "security", s->security, "user",
-			    address ? address : "the whole address"));
+			json_array_append_new(
+			    array, json_pack("{s:s, s:s, s:i, s:s, s:s}", "use", s->use, "server", site->host.name,
+				       "port", (int)site_port(site, s->service), "security", s->security, "user",
+				       address ? address : "the whole address"));
 	}
 	return array;
 }
@@ -53,7 +55,8 @@ void client_print(struct cli *cli, const char *address)
 		if (!offered(site, s, account))
 			continue;
 		snprintf(port, sizeof(port), "%u", site_port(site, s->service));
-		cli_table_add(t, (const char *[]){ s->use, site->host.name, port, s->security, address ? address : "the whole address" });
+		cli_table_add(t, (const char *[]){ s->use, site->host.name, port, s->security,
+				     address ? address : "the whole address" });
 	}
 	cli_table_print(t);
 }
@@ -84,7 +87,8 @@ const struct command cmd_client = {
 	.name = "client",
 	.synopsis = "[ADDRESS]",
 	.summary = "connection settings to hand to a user",
-	.help = "Servers, ports, security and user name for reading and sending mail; with an address only what the account may use.\n"
+	.help = "Servers, ports, security and user name for reading and sending mail; with an address only what the "
+	        "account may use.\n"
 		"Of two lines for the same use take the first (TLS).\n\n"
 		"Example: mailadm client alice@example.org\n",
 	.run = run,

@@ -1,6 +1,6 @@
 /*
- * init: a new mail host from a few options.  Writes the site file, makes passwords, certificate and DKIM keys, and prints what is
- * needed next: passwords (once), DNS records, client settings.  Never overwrites.
+ * init: a new mail host from a few options.  Writes the site file, makes passwords, certificate and DKIM keys, and
+ * prints what is needed next: passwords (once), DNS records, client settings.  Never overwrites.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -80,8 +80,8 @@ static int set_address(int family, const char *option, const char *text, char *o
 {
 	unsigned char bytes[16];
 	if (inet_pton(family, text, bytes) != 1)
-		return cli_error("--%s %s is no %s address; write it like %s", option, text, family == AF_INET ? "IPv4" : "IPv6",
-		    family == AF_INET ? "192.0.2.10" : "2001:db8::10");
+		return cli_error("--%s %s is no %s address; write it like %s", option, text,
+		    family == AF_INET ? "IPv4" : "IPv6", family == AF_INET ? "192.0.2.10" : "2001:db8::10");
 	inet_ntop(family, bytes, out, INET6_ADDRSTRLEN);
 	return 0;
 }
@@ -91,7 +91,8 @@ static int set_option(struct init *in, int option, const char *text, struct stri
 	uint64_t n;
 	switch (option) {
 	case 'h':
-		if (domain_normalise(view_of(text), in->hostname, sizeof(in->hostname)) < 0 || !strchr(in->hostname, '.'))
+		if (domain_normalise(view_of(text), in->hostname, sizeof(in->hostname)) < 0 ||
+		    !strchr(in->hostname, '.'))
 			return cli_error("--hostname %s is no full host name; write it like mail.example.org", text);
 		return 0;
 	case 'd':
@@ -133,7 +134,8 @@ static int parse_options(struct cli *cli, struct init *in, int argc, char **argv
 	if (status == 0 && !in->ipv4[0] && !in->ipv6[0])
 		status = cli_error("init needs the host's address; add --ipv4 192.0.2.10 or --ipv6 2001:db8::10");
 	if (status == 0 && in->domains.count + accounts.count > NAMES_MAX)
-		status = cli_error("init takes at most %d domains and accounts; write further ones into the site file", NAMES_MAX);
+		status = cli_error(
+		    "init takes at most %d domains and accounts; write further ones into the site file", NAMES_MAX);
 	if (status == 0 && !accounts.count)
 		append(&accounts, xstrdup("admin"));
 	for (size_t i = 0; status == 0 && i < accounts.count; i++)
@@ -148,7 +150,8 @@ static int parse_options(struct cli *cli, struct init *in, int argc, char **argv
 
 static void write_site(const struct init *in, struct buf *out)
 {
-	buf_puts(out, "# The mail host, as mailadm reads it: see mailadm-site(5). After a change: mailadm check && mailadm reload\n\n");
+	buf_puts(out, "# The mail host, as mailadm reads it: see mailadm-site(5). After a change: mailadm check && "
+	              "mailadm reload\n\n");
 	buf_printf(out, "host = {\n\tname = \"%s\";\n", in->hostname);
 	if (in->ipv4[0])
 		buf_printf(out, "\tipv4 = \"%s\";\n", in->ipv4);
@@ -158,8 +161,9 @@ static void write_site(const struct init *in, struct buf *out)
 	buf_puts(out, "# The domains that receive mail here.\ndomains = (\n");
 	for (size_t i = 0; i < in->domains.count; i++)
 		buf_printf(out, "\t{ name = \"%s\"; }%s\n", in->domains.at[i], i + 1 < in->domains.count ? "," : "");
-	buf_puts(out, ");\n\n# Who has a mailbox. More with: mailadm account add ADDRESS. The first one is the administrator,\n"
-		      "# who gets the mail of postmaster and abuse, unless `admin` names another.\naccounts = (\n");
+	buf_puts(out,
+	    ");\n\n# Who has a mailbox. More with: mailadm account add ADDRESS. The first one is the administrator,\n"
+	    "# who gets the mail of postmaster and abuse, unless `admin` names another.\naccounts = (\n");
 	for (size_t i = 0; i < in->accounts.count; i++) {
 		buf_puts(out, "\t{ address = \"");
 		for (const char *p = in->accounts.at[i]; *p; p++) {
@@ -170,15 +174,17 @@ static void write_site(const struct init *in, struct buf *out)
 		buf_printf(out, "\"; }%s\n", i + 1 < in->accounts.count ? "," : "");
 	}
 	buf_puts(out, ");\n\n# aliases = ( { address = \"info@example.org\"; to = ( \"alice@example.org\" ); } );\n"
-		      "# lists   = ( { address = \"team@example.org\"; members = ( \"alice@example.org\", \"bob@example.net\" ); } );\n\n"
+		      "# lists   = ( { address = \"team@example.org\"; members = ( \"alice@example.org\", "
+	              "\"bob@example.net\" ); } );\n\n"
 		      "# From where ssh is reachable; without it, from everywhere.\n"
 		      "# firewall = { admin_from = ( \"192.0.2.0/24\" ); };\n\n"
 		      "# backup = ( { name = \"nightly\"; repository = \"/srv/backup\"; } );\n");
 	if (in->dir)
 		buf_puts(out, "\n# Mail, keys and passwords; relative to this file.\nstate_dir = \"state\";\n");
 	if (in->port_offset)
-		buf_printf(out, "\n# Every port is this much higher, and loopback stands in for addresses that are not here.\n"
-				"port_offset = %u;\nlisten = { loopback = true; };\n",
+		buf_printf(out,
+		    "\n# Every port is this much higher, and loopback stands in for addresses that are not here.\n"
+		    "port_offset = %u;\nlisten = { loopback = true; };\n",
 		    in->port_offset);
 }
 
@@ -261,8 +267,8 @@ static int make_secrets(struct cli *cli, struct init *in)
 	const struct site *site = cli->site;
 	char *path = site_state(site, "credentials");
 	int status = EXIT_YES;
-	if (file_mkdirs(site->state_dir, 0711, &e) < 0 || make_passwords(in, path, &e) < 0 || selfsigned_ensure(site, &e) < 0 ||
-	    dkim_keys_ensure(site, false, &e) < 0)
+	if (file_mkdirs(site->state_dir, 0711, &e) < 0 || make_passwords(in, path, &e) < 0 ||
+	    selfsigned_ensure(site, &e) < 0 || dkim_keys_ensure(site, false, &e) < 0)
 		status = cli_error("%s", e.text);
 	if (status != EXIT_YES)
 		unlink(path);
@@ -276,16 +282,17 @@ static void print_json(struct cli *cli, const struct init *in)
 {
 	json_t *accounts = json_array();
 	for (size_t i = 0; i < in->accounts.count; i++)
-		json_array_append_new(accounts,
-		    json_pack("{s:s, s:s}", "address", in->accounts.at[i], "password", in->passwords.at[i]));
-	cli_json_print(json_pack("{s:s, s:s, s:o, s:o}", "site", in->path, "state_dir", cli->site->state_dir, "accounts", accounts,
-	    "client", client_settings(cli->site, NULL)));
+		json_array_append_new(
+		    accounts, json_pack("{s:s, s:s}", "address", in->accounts.at[i], "password", in->passwords.at[i]));
+	cli_json_print(json_pack("{s:s, s:s, s:o, s:o}", "site", in->path, "state_dir", cli->site->state_dir,
+	    "accounts", accounts, "client", client_settings(cli->site, NULL)));
 }
 
 static void print_text(struct cli *cli, const struct init *in)
 {
 	const char *option = in->dir ? " -c " : "", *path = in->dir ? in->path : "";
-	printf("The site is %s, with its state in %s.\n\nPasswords, shown this once:\n\n", in->path, cli->site->state_dir);
+	printf(
+	    "The site is %s, with its state in %s.\n\nPasswords, shown this once:\n\n", in->path, cli->site->state_dir);
 	for (size_t i = 0; i < in->accounts.count; i++)
 		printf("  %s  %s\n", in->accounts.at[i], in->passwords.at[i]);
 	puts("\nDNS records to publish:\n");
@@ -301,8 +308,9 @@ static int make_host(struct cli *cli, struct init *in)
 	struct buf text = BUF_INIT(1u << 20);
 	struct error e;
 	write_site(in, &text);
-	char *dir = strrchr(in->path, '/') ? view_dup((struct view){ in->path, (size_t)(strrchr(in->path, '/') - in->path) })
-					   : xstrdup(".");
+	char *dir = strrchr(in->path, '/')
+	                ? view_dup((struct view){ in->path, (size_t)(strrchr(in->path, '/') - in->path) })
+	                : xstrdup(".");
 	int status = check_text(in, &text);
 	if (status == 0 && dir[0] && file_mkdirs(dir, 0755, &e) < 0)
 		status = cli_error("%s", e.text);
@@ -348,7 +356,8 @@ static int run(struct cli *cli, int argc, char **argv)
 	int status = parse_options(cli, &in, argc, argv);
 	char *found = status == 0 ? in_the_way(&in) : NULL;
 	if (found)
-		status = cli_error("%s is there already, and init never overwrites; choose another folder, or edit the site", found);
+		status = cli_error(
+		    "%s is there already, and init never overwrites; choose another folder, or edit the site", found);
 	if (status == 0)
 		status = make_host(cli, &in);
 	free(found);
@@ -365,15 +374,19 @@ const struct command cmd_init = {
 	.name = "init",
 	.synopsis = "[DIR] --hostname H --domain D... --ipv4 A [--ipv6 A] [--account ADDRESS...] [--port-offset N]",
 	.summary = "make a new mail host",
-	.help = "Writes DIR/site.conf with its state in DIR/state, or without DIR /etc/mailadm/site.conf and /var/lib/mailadm;\n"
-		"makes passwords (shown once), a self-signed certificate and DKIM keys; prints the DNS records and the settings for\n"
-		"mail programs.  What is there already is never overwritten.\n\n"
-		"  --hostname H      the host's full name\n"
-		"  --domain D        a domain that receives mail; may be repeated\n"
-		"  --ipv4, --ipv6 A  the host's addresses\n"
-		"  --account A       an account, with or without @DOMAIN; may be repeated (default: admin)\n"
-		"  --port-offset N   all ports N higher, and listening on loopback: a host to try things on\n\n"
-		"Example: mailadm init --hostname mail.example.org --domain example.org --ipv4 192.0.2.10 --account alice\n"
-		"         mailadm init ./try --hostname mail.example.org --domain example.org --ipv4 127.0.0.1 --port-offset 20000\n",
+	.help =
+	    "Writes DIR/site.conf with its state in DIR/state, or without DIR /etc/mailadm/site.conf and "
+	    "/var/lib/mailadm;\n"
+	    "makes passwords (shown once), a self-signed certificate and DKIM keys; prints the DNS records and the "
+	    "settings for\n"
+	    "mail programs.  What is there already is never overwritten.\n\n"
+	    "  --hostname H      the host's full name\n"
+	    "  --domain D        a domain that receives mail; may be repeated\n"
+	    "  --ipv4, --ipv6 A  the host's addresses\n"
+	    "  --account A       an account, with or without @DOMAIN; may be repeated (default: admin)\n"
+	    "  --port-offset N   all ports N higher, and listening on loopback: a host to try things on\n\n"
+	    "Example: mailadm init --hostname mail.example.org --domain example.org --ipv4 192.0.2.10 --account alice\n"
+	    "         mailadm init ./try --hostname mail.example.org --domain example.org --ipv4 127.0.0.1 "
+	    "--port-offset 20000\n",
 	.run = run,
 };

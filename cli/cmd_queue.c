@@ -63,9 +63,10 @@ static void add_entry(struct cli *cli, struct cli_table *table, const json_t *en
 		short_duration(due - now, next);
 	else
 		snprintf(next, sizeof(next), "now");
-	json_array_foreach (json_object_get(entry, "recipients"), i, recipient) {
-		const char *cells[] = { text(entry, "id"), age, size, sender[0] != '\0' ? sender : "<>", text(recipient, "address"), attempts, next,
-			text(recipient, "reply") };
+	json_array_foreach(json_object_get(entry, "recipients"), i, recipient)
+	{
+		const char *cells[] = { text(entry, "id"), age, size, sender[0] != '\0' ? sender : "<>",
+			text(recipient, "address"), attempts, next, text(recipient, "reply") };
 		cli_table_add(table, cells);
 	}
 }
@@ -80,7 +81,8 @@ static int parse_json(const struct buf *answer, json_t **out)
 
 static int list(struct cli *cli, int fd)
 {
-	static const char *const columns[] = { "id", "age", "size", "sender", "recipient", "attempts", "next_try", "last_reply", NULL };
+	static const char *const columns[] = { "id", "age", "size", "sender", "recipient", "attempts", "next_try",
+		"last_reply", NULL };
 	struct buf answer = BUF_INIT(LIST_MAX);
 	struct error err;
 	json_t *queue, *entry;
@@ -102,8 +104,7 @@ static int list(struct cli *cli, int fd)
 		puts("The queue is empty.");
 	} else {
 		struct cli_table *table = cli_table_new(cli, columns);
-		json_array_foreach (queue, i, entry)
-			add_entry(cli, table, entry);
+		json_array_foreach(queue, i, entry) add_entry(cli, table, entry);
 		cli_table_print(table);
 	}
 	json_decref(queue);
@@ -126,9 +127,11 @@ static void print_entry(const json_t *entry)
 	short_duration(now - number(entry, "created"), age);
 	short_duration(number(entry, "due") - now, next);
 	text_format_size((uint64_t)number(entry, "size"), size);
-	printf("id: %s\nage: %s\nsize: %s\nsender: <%s>\ndestination: %s\nattempts: %" PRId64 "\nnext try: in %s\n", text(entry, "id"), age,
-	    size, text(entry, "sender"), text(entry, "domain"), number(entry, "attempts"), next);
-	json_array_foreach (json_object_get(entry, "recipients"), i, recipient) {
+	printf("id: %s\nage: %s\nsize: %s\nsender: <%s>\ndestination: %s\nattempts: %" PRId64 "\nnext try: in %s\n",
+	    text(entry, "id"), age, size, text(entry, "sender"), text(entry, "domain"), number(entry, "attempts"),
+	    next);
+	json_array_foreach(json_object_get(entry, "recipients"), i, recipient)
+	{
 		const char *reply = text(recipient, "reply"), *state = text(recipient, "state");
 		printf("recipient: <%s>%s%s%s%s\n", text(recipient, "address"), state[0] != '\0' ? " " : "", state,
 		    reply[0] != '\0' ? ": " : "", reply);

@@ -33,7 +33,8 @@ static int print_schema(struct cli *cli, bool mdoc)
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	static const struct option options[] = { { "origin", no_argument, NULL, 'o' }, { "mdoc", no_argument, NULL, 'm' }, { 0 } };
+	static const struct option options[] = { { "origin", no_argument, NULL, 'o' },
+		{ "mdoc", no_argument, NULL, 'm' }, { 0 } };
 	bool origin = false, mdoc = false;
 	int option;
 	if (cli_wants_help(cli, &cmd_site, argc, argv))
@@ -58,9 +59,11 @@ const struct command cmd_site = {
 	.name = "site",
 	.synopsis = "print [--origin] | schema [--mdoc]",
 	.summary = "the whole site with its defaults, or what a site can say",
-	.help = "print    the site as it was understood: includes and drop-ins merged, names normalised, every default written\n"
+	.help = "print    the site as it was understood: includes and drop-ins merged, names normalised, every default "
+	        "written\n"
 		"         out; it is a site file itself.  --origin adds where each value stands, --json prints JSON.\n"
-		"schema   every key with its type, limits, default and meaning; --json as JSON, --mdoc as in mailadm-site(5).\n\n"
+		"schema   every key with its type, limits, default and meaning; --json as JSON, --mdoc as in "
+	        "mailadm-site(5).\n\n"
 		"Example: mailadm site print --origin\n",
 	.run = run,
 };

@@ -1,6 +1,6 @@
 /*
- * The drop-in that `account` and `alias` own.  An edit is: lock, read, change, check the whole site with the change in it, write a new file,
- * rename.  The lock is on a file of its own, since the drop-in is replaced.
+ * The drop-in that `account` and `alias` own.  An edit is: lock, read, change, check the whole site with the change in
+ * it, write a new file, rename.  The lock is on a file of its own, since the drop-in is replaced.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -67,8 +67,8 @@ int dropin_open(struct cli *cli, struct dropin *d)
 {
 	*d = (struct dropin){ .lock = -1 };
 	if (access(cli->site_path, R_OK) < 0) {
-		cli_error("cannot read %s: %s; name the site file with -c FILE, or make one with mailadm init", cli->site_path,
-		    strerror(errno));
+		cli_error("cannot read %s: %s; name the site file with -c FILE, or make one with mailadm init",
+		    cli->site_path, strerror(errno));
 		return -1;
 	}
 	d->dir = site_drop_in_dir(cli->site_path);

@@ -12,11 +12,12 @@ struct dropin {
 	config_t config;
 };
 
-/* Takes the lock and reads the file (a missing one is empty). -1 with a message printed; dropin_close then must not be called. */
+/* Takes the lock and reads the file (a missing one is empty). -1 with a message printed; dropin_close then must not be
+ * called. */
 int dropin_open(struct cli *, struct dropin *);
 /*
- * Checks the whole site with the drop-in as it is now, and only then replaces the file. -1 with the findings or the reason printed, and
- * nothing changed.  On success cli->site is the new site.
+ * Checks the whole site with the drop-in as it is now, and only then replaces the file. -1 with the findings or the
+ * reason printed, and nothing changed.  On success cli->site is the new site.
  */
 int dropin_commit(struct cli *, struct dropin *);
 void dropin_close(struct dropin *);

@@ -1,5 +1,6 @@
 /*
- * mailadm: global options, then one subcommand out of a table.  Called as sendmail, newaliases or mailq it is that program.
+ * mailadm: global options, then one subcommand out of a table.  Called as sendmail, newaliases or mailq it is that
+ * program.
  */
 #include <errno.h>
 #include <langinfo.h>
@@ -116,9 +117,9 @@ static int ask(const char *prompt, char *out, size_t size)
 		return -1;
 	quiet = old;
 	quiet.c_lflag &= ~(tcflag_t)ECHO;
-	fprintf(stderr, "%s: ", prompt);
 	if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet) < 0)
 		return -1;
+	fprintf(stderr, "%s: ", prompt); /* after the flush, which would take an answer that comes at once */
 	int result = read_line(out, size);
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
 	fputc('\n', stderr);
@@ -208,7 +209,8 @@ static int run(struct cli *cli, const struct command *c, int argc, char **argv)
 	int status = c->run(cli, argc, argv);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		int broken = errno == EPIPE;
-		status = status == EXIT_YES && !broken ? cli_error("cannot write the result: %s", strerror(errno)) : status;
+		status =
+		    status == EXIT_YES && !broken ? cli_error("cannot write the result: %s", strerror(errno)) : status;
 	}
 	site_unref(cli->site);
 	return status;
@@ -232,7 +234,9 @@ static int global_options(struct cli *cli, int argc, char **argv, int *at)
 		else if (strcmp(argv[i], "-c") == 0)
 			return cli_error("-c needs the path of a site file") + 1;
 		else
-			return cli_error("there is no option %s before the command; mailadm --help lists them", argv[i]) + 1;
+			return cli_error(
+				   "there is no option %s before the command; mailadm --help lists them", argv[i]) +
+			       1;
 	}
 	*at = i;
 	return 0;

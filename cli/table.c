@@ -1,6 +1,6 @@
 /*
- * Tables: one model, three faces.  A terminal gets columns (libsmartcols, which also makes control characters harmless), a pipe gets
- * tab-separated lines, --json an array of objects.
+ * Tables: one model, three faces.  A terminal gets columns (libsmartcols, which also makes control characters
+ * harmless), a pipe gets tab-separated lines, --json an array of objects.
  */
 #include <ctype.h>
 #include <libsmartcols/libsmartcols.h>

@@ -1,6 +1,7 @@
 /*
  * The control socket, run_dir/control.sock (SOCK_SEQPACKET, 0600): how `mailadm` speaks to a running monitor.  A client
- * sends one request at a time and gets one reply.  Texts travel as sealed memfds, since status and findings can be long.
+ * sends one request at a time and gets one reply.  Texts travel as sealed memfds, since status and findings can be
+ * long.
  */
 #ifndef MAILSVC_CONTROL_H
 #define MAILSVC_CONTROL_H
@@ -11,9 +12,9 @@
 
 enum control_type {
 	CONTROL_STATUS = 1, /* -> TEXT: a JSON object, see `mailadm status --json` */
-	CONTROL_RELOAD,	    /* -> TEXT: findings that are warnings, or FAILED: the errors; the old site stays then */
-	CONTROL_REOPEN,	    /* opens the log file anew -> TEXT */
-	CONTROL_STORE,	    /* -> CHANNEL: a channel to store for store_admin_* */
+	CONTROL_RELOAD,     /* -> TEXT: findings that are warnings, or FAILED: the errors; the old site stays then */
+	CONTROL_REOPEN,     /* opens the log file anew -> TEXT */
+	CONTROL_STORE,      /* -> CHANNEL: a channel to store for store_admin_* */
 	CONTROL_TEXT = 64,
 	CONTROL_FAILED, /* with a text */
 	CONTROL_CHANNEL,
@@ -24,7 +25,8 @@ enum control_type {
 
 /* Connects; -1 with what to do, -2 when the host does not run. */
 int control_connect(const struct site *, struct error *);
-/* Sends one request and waits: 0 with the text (or *channel), 1 for FAILED with its text, -1 when the talk itself failed. channel may be NULL. */
+/* Sends one request and waits: 0 with the text (or *channel), 1 for FAILED with its text, -1 when the talk itself
+ * failed. channel may be NULL. */
 int control_ask(int fd, enum control_type, int timeout_ms, struct buf *text, int *channel, struct error *);
 /* Monitor's side: a reply with a text. */
 int control_reply(struct chan *, enum control_type, uint32_t id, struct view text);

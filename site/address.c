@@ -39,11 +39,13 @@ static bool utf8_ok(struct view v, bool *wide)
 			continue;
 		}
 		utf8proc_int32_t c;
-		utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)v.ptr + i, (utf8proc_ssize_t)(v.len - i), &c);
+		utf8proc_ssize_t n =
+		    utf8proc_iterate((const utf8proc_uint8_t *)v.ptr + i, (utf8proc_ssize_t)(v.len - i), &c);
 		if (n < 1)
 			return false;
 		utf8proc_category_t category = utf8proc_category(c);
-		if (category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_ZL || category == UTF8PROC_CATEGORY_ZP)
+		if (category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_ZL ||
+		    category == UTF8PROC_CATEGORY_ZP)
 			return false;
 		*wide = true;
 		i += (size_t)n;

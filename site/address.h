@@ -11,8 +11,8 @@
 struct address {
 	struct view local;  /* as written, quoted string included */
 	struct view domain; /* as written; may be an address literal in brackets */
-	bool utf8;	    /* holds a non-ASCII byte: needs SMTPUTF8 */
-	bool literal;	    /* [192.0.2.1] or [IPv6:...] */
+	bool utf8;          /* holds a non-ASCII byte: needs SMTPUTF8 */
+	bool literal;       /* [192.0.2.1] or [IPv6:...] */
 };
 
 /* Parses exactly one Mailbox; 0, or -1 when v is none. No source routes, no display names. */

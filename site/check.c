@@ -56,10 +56,12 @@ static void undeclared(const struct site *site, const char *what, const char *ad
 	if (!site->domain_count)
 		return; /* said once, and enough */
 	if (near)
-		findings_add(f, false, origin, "%s %s is in a domain that is not declared; did you mean '%s'?", what, address, near);
+		findings_add(f, false, origin, "%s %s is in a domain that is not declared; did you mean '%s'?", what,
+		    address, near);
 	else
-		findings_add(f, false, origin, "%s %s is in a domain that is not declared; add { name = \"%s\"; } to domains", what,
-		    address, domain_of(address));
+		findings_add(f, false, origin,
+		    "%s %s is in a domain that is not declared; add { name = \"%s\"; } to domains", what, address,
+		    domain_of(address));
 }
 
 static void check_presence(const struct site *site, struct findings *f)
@@ -69,7 +71,8 @@ static void check_presence(const struct site *site, struct findings *f)
 		findings_add(f, false, &at, "there is no domain; add domains = ( { name = \"example.org\"; } );");
 	at = check_origin(site, "accounts");
 	if (!site->account_count && !site->admin && !check_said(f, &at))
-		findings_add(f, false, &at, "there is no account; add accounts = ( { address = \"alice@example.org\"; } );");
+		findings_add(
+		    f, false, &at, "there is no account; add accounts = ( { address = \"alice@example.org\"; } );");
 }
 
 static bool served(const struct site *site, unsigned protocols)
@@ -89,15 +92,18 @@ static void check_accounts(const struct site *site, struct findings *f)
 		if (!site_find_domain(site, domain_of(a->address)))
 			undeclared(site, "account", a->address, &a->origin, f);
 		if (!a->protocols)
-			findings_add(f, true, &a->origin, "account %s may use no protocol; name one in protocols, or make it an alias",
-			    a->address);
+			findings_add(f, true, &a->origin,
+			    "account %s may use no protocol; name one in protocols, or make it an alias", a->address);
 		else if (!served(site, a->protocols))
 			findings_add(f, true, &a->origin,
-			    "account %s may only use protocols that listen has switched off; switch one on, or add to protocols",
+			    "account %s may only use protocols that listen has switched off; switch one on, or add to "
+			    "protocols",
 			    a->address);
 		if (a->quota && a->quota < site->limits.message_size)
 			findings_add(f, true, &a->origin,
-			    "the quota of %s is below limits.message_size, so that the largest mail never fits; raise it", a->address);
+			    "the quota of %s is below limits.message_size, so that the largest mail never fits; raise "
+			    "it",
+			    a->address);
 	}
 }
 
@@ -116,14 +122,15 @@ static void check_alias(const struct site *site, const struct site_alias *a, str
 		undeclared(site, what, a->address, &a->origin, f);
 	for (size_t i = 0; i < a->targets.count; i++)
 		if (!somebody(site, a->targets.at[i]))
-			findings_add(f, false, &a->origin, "%s %s leads to %s, who is nobody here; add the account, or correct the address",
-			    what, a->address, a->targets.at[i]);
+			findings_add(f, false, &a->origin,
+			    "%s %s leads to %s, who is nobody here; add the account, or correct the address", what,
+			    a->address, a->targets.at[i]);
 	if (a->list && a->owner && strcmp(a->owner, a->address) == 0)
-		findings_add(f, false, &a->origin, "list %s is its own owner, so that bounces would go round; name a person as owner",
-		    a->address);
+		findings_add(f, false, &a->origin,
+		    "list %s is its own owner, so that bounces would go round; name a person as owner", a->address);
 	else if (a->list && a->owner && !somebody(site, a->owner))
-		findings_add(f, false, &a->origin, "the owner of list %s is %s, who is nobody here; correct the address", a->address,
-		    a->owner);
+		findings_add(f, false, &a->origin,
+		    "the owner of list %s is %s, who is nobody here; correct the address", a->address, a->owner);
 }
 
 /* ---- aliases in aliases: circles, depth, width */
@@ -133,7 +140,7 @@ struct walk {
 	struct findings *findings;
 	unsigned char *colour; /* 0 new, 1 on the path, 2 done */
 	unsigned *height;      /* aliases on the longest way, itself included */
-	size_t *width;	       /* at most this many targets */
+	size_t *width;         /* at most this many targets */
 	const struct site_alias *path[WALK_MAX];
 };
 
@@ -146,7 +153,8 @@ static void report_loop(struct walk *w, const struct site_alias *again, size_t d
 	for (size_t i = start ? start - 1 : 0; i < depth; i++)
 		buf_printf(&way, "%s -> ", w->path[i]->address);
 	buf_puts(&way, again->address);
-	findings_add(w->findings, false, &again->origin, "aliases lead in a circle: %s; remove one of the steps", buf_str(&way));
+	findings_add(
+	    w->findings, false, &again->origin, "aliases lead in a circle: %s; remove one of the steps", buf_str(&way));
 	buf_free(&way);
 }
 
@@ -203,10 +211,12 @@ static void check_aliases(const struct site *site, struct findings *f)
 		check_alias(site, a, f);
 		visit(&w, i, 0);
 		if (w.height[i] == ROUTE_DEPTH_MAX + 1)
-			findings_add(f, false, &a->origin, "%s leads through more than %d aliases; let it lead to the addresses themselves",
+			findings_add(f, false, &a->origin,
+			    "%s leads through more than %d aliases; let it lead to the addresses themselves",
 			    a->address, ROUTE_DEPTH_MAX);
 		else if (w.width[i] > ROUTE_MAX && too_wide(site, a->address))
-			findings_add(f, false, &a->origin, "%s leads to more than %d addresses; split it", a->address, ROUTE_MAX);
+			findings_add(f, false, &a->origin, "%s leads to more than %d addresses; split it", a->address,
+			    ROUTE_MAX);
 	}
 	free(w.colour);
 	free(w.height);
@@ -219,9 +229,11 @@ static void check_members(const struct site *site, struct findings *f)
 	for (size_t i = 0; i < site->alias_count; i++) {
 		const struct site_alias *a = &site->aliases[i];
 		if (a->address && a->targets.at && a->targets.count == 0 && a->list)
-			findings_add(f, false, &a->origin, "list %s has no members; add some, or remove it", a->address);
+			findings_add(
+			    f, false, &a->origin, "list %s has no members; add some, or remove it", a->address);
 		else if (a->address && a->targets.at && a->targets.count == 0)
-			findings_add(f, false, &a->origin, "alias %s leads nowhere; add addresses to it, or remove it", a->address);
+			findings_add(f, false, &a->origin, "alias %s leads nowhere; add addresses to it, or remove it",
+			    a->address);
 	}
 }
 
@@ -234,8 +246,9 @@ static void check_domains(const struct site *site, struct findings *f)
 			continue;
 		route_hop(site, d->catch_all, &hop);
 		if (hop.kind == HOP_UNKNOWN || hop.caught)
-			findings_add(f, false, &d->origin, "the catch-all of %s is %s, who is nobody here; name an account or an alias",
-			    d->name, d->catch_all);
+			findings_add(f, false, &d->origin,
+			    "the catch-all of %s is %s, who is nobody here; name an account or an alias", d->name,
+			    d->catch_all);
 	}
 }
 
@@ -249,8 +262,8 @@ static void check_admin(const struct site *site, struct findings *f)
 	if (hop.implied)
 		findings_add(f, false, &at, "admin is %s, which leads to admin itself; name an account", site->admin);
 	else if (hop.kind == HOP_UNKNOWN || hop.caught)
-		findings_add(f, false, &at, "admin is %s, who is nobody here; name an account, an alias or an address elsewhere",
-		    site->admin);
+		findings_add(f, false, &at,
+		    "admin is %s, who is nobody here; name an account, an alias or an address elsewhere", site->admin);
 }
 
 void check_routes(const struct site *site, struct findings *f)

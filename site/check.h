@@ -11,7 +11,7 @@ struct site_origin check_origin(const struct site *, const char *path);
 bool check_said(const struct findings *, const struct site_origin *);
 
 void check_routes(const struct site *, struct findings *);  /* addresses: domains, aliases, loops, catch-all, admin */
-void check_machine(const struct site *, struct findings *);    /* host, ports, relay, limits, backup, firewall */
+void check_machine(const struct site *, struct findings *); /* host, ports, relay, limits, backup, firewall */
 void check_files(const struct site *, struct findings *);   /* certificate and key: reads files */
 /* Warnings that help once all else is right. */
 void check_advice(const struct site *, bool files, struct findings *);

@@ -12,8 +12,9 @@ static bool is_private(const char *text)
 {
 	unsigned char b[16];
 	if (inet_pton(AF_INET, text, b) == 1)
-		return b[0] == 10 || b[0] == 127 || (b[0] == 172 && (b[1] & 0xf0) == 16) || (b[0] == 192 && b[1] == 168) ||
-		       (b[0] == 169 && b[1] == 254) || (b[0] == 100 && (b[1] & 0xc0) == 64);
+		return b[0] == 10 || b[0] == 127 || (b[0] == 172 && (b[1] & 0xf0) == 16) ||
+		       (b[0] == 192 && b[1] == 168) || (b[0] == 169 && b[1] == 254) ||
+		       (b[0] == 100 && (b[1] & 0xc0) == 64);
 	if (inet_pton(AF_INET6, text, b) == 1)
 		return (b[0] & 0xfe) == 0xfc || (b[0] == 0xfe && (b[1] & 0xc0) == 0x80) || strcmp(text, "::1") == 0;
 	return false;
@@ -34,37 +35,48 @@ static void check_address(const struct site *site, const char *path, const char 
 {
 	struct site_origin at = check_origin(site, path);
 	if (at.line && is_unusable(address))
-		findings_add(f, false, &at, "%s = \"%s\" is not an address that a host can have; use the host's own", path, address);
+		findings_add(f, false, &at, "%s = \"%s\" is not an address that a host can have; use the host's own",
+		    path, address);
+}
+
+/* Behind an address translation the world has to be told another one; a host to try things on needs none. */
+static void check_public(const struct site *site, const char *path, const char *address, struct findings *f)
+{
+	struct site_origin at = check_origin(site, path);
+	if (!site->listen.loopback && !site->port_offset && address[0] && is_private(address))
+		findings_add(f, true, &at, "%s is a private address that other hosts cannot reach; add host.public_%s",
+		    address, strrchr(path, '.') + 1);
 }
 
 static void check_addresses(const struct site *site, struct findings *f)
 {
 	struct site_origin at = check_origin(site, "host");
 	struct site_origin v4 = check_origin(site, "host.ipv4"), v6 = check_origin(site, "host.ipv6");
-	if (!site->host.ipv4[0] && !site->host.ipv6[0] && !(at.line && check_said(f, &at)) && !(v4.line && check_said(f, &v4)) &&
-	    !(v6.line && check_said(f, &v6)))
-		findings_add(f, false, &at, "host has no address; add ipv4 = \"192.0.2.10\"; or ipv6, with the host's own");
+	if (!site->host.ipv4[0] && !site->host.ipv6[0] && !(at.line && check_said(f, &at)) &&
+	    !(v4.line && check_said(f, &v4)) && !(v6.line && check_said(f, &v6)))
+		findings_add(
+		    f, false, &at, "host has no address; add ipv4 = \"192.0.2.10\"; or ipv6, with the host's own");
 	check_address(site, "host.ipv4", site->host.ipv4, f);
 	check_address(site, "host.ipv6", site->host.ipv6, f);
 	check_address(site, "host.public_ipv4", site->host.public_ipv4, f);
 	check_address(site, "host.public_ipv6", site->host.public_ipv6, f);
 	at = check_origin(site, "host.public_ipv4");
 	if (at.line && site->host.public_ipv4[0] && !site->host.ipv4[0])
-		findings_add(f, false, &at, "host.public_ipv4 is published, but host.ipv4 listens nowhere; add host.ipv4");
+		findings_add(
+		    f, false, &at, "host.public_ipv4 is published, but host.ipv4 listens nowhere; add host.ipv4");
 	at = check_origin(site, "host.public_ipv6");
 	if (at.line && site->host.public_ipv6[0] && !site->host.ipv6[0])
-		findings_add(f, false, &at, "host.public_ipv6 is published, but host.ipv6 listens nowhere; add host.ipv6");
-	bool trial = site->listen.loopback || site->port_offset;
-	at = check_origin(site, "host.ipv4");
-	if (!trial && site->host.public_ipv4[0] && is_private(site->host.public_ipv4))
-		findings_add(f, true, &at, "%s is a private address that other hosts cannot reach; add host.public_ipv4",
-		    site->host.public_ipv4);
+		findings_add(
+		    f, false, &at, "host.public_ipv6 is published, but host.ipv6 listens nowhere; add host.ipv6");
+	check_public(site, "host.ipv4", site->host.public_ipv4, f);
+	check_public(site, "host.ipv6", site->host.public_ipv6, f);
 	at = check_origin(site, "listen.insecure_loopback");
 	bool outside = (site->host.public_ipv4[0] && !is_private(site->host.public_ipv4)) ||
-		       (site->host.public_ipv6[0] && !is_private(site->host.public_ipv6));
+	               (site->host.public_ipv6[0] && !is_private(site->host.public_ipv6));
 	if (site->listen.insecure_loopback && outside)
 		findings_add(f, true, &at,
-		    "listen.insecure_loopback on a host with a public address lets every local program send passwords in the clear; "
+		    "listen.insecure_loopback on a host with a public address lets every local program send passwords "
+		    "in the clear; "
 		    "use it for measuring only");
 }
 
@@ -80,11 +92,12 @@ static void check_ports(const struct site *site, struct findings *f)
 		if (!site->listen.on[s])
 			continue;
 		if (port > 65535)
-			findings_add(f, false, &at, "port_offset = %d puts %s (%d) beyond port 65535; use at most %d", site->port_offset,
-			    services[s].name, services[s].port, 65535 - services[s].port);
+			findings_add(f, false, &at, "port_offset = %d puts %s (%d) beyond port 65535; use at most %d",
+			    site->port_offset, services[s].name, services[s].port, 65535 - services[s].port);
 		if (port == site->firewall.ssh_port) {
 			struct site_origin ssh = check_origin(site, "firewall.ssh_port");
-			findings_add(f, false, &ssh, "firewall.ssh_port = %d is the port of %s; use another for ssh", port, services[s].name);
+			findings_add(f, false, &ssh, "firewall.ssh_port = %d is the port of %s; use another for ssh",
+			    port, services[s].name);
 		}
 	}
 	at = check_origin(site, "listen");
@@ -99,14 +112,18 @@ static void check_extra_ports(const struct site *site, struct findings *f)
 		if (!p->name || !p->protocol || check_said(f, &p->origin))
 			continue;
 		for (int s = 0; s < SERVICE_COUNT; s++)
-			if (site->listen.on[s] && strcmp(p->protocol, "tcp") == 0 && site_port(site, (enum service)s) == p->port)
-				findings_add(f, false, &p->origin, "firewall port %s is %u, which the service %s opens already; remove it",
-				    p->name, p->port, services[s].name);
+			if (site->listen.on[s] && strcmp(p->protocol, "tcp") == 0 &&
+			    site_port(site, (enum service)s) == p->port)
+				findings_add(f, false, &p->origin,
+				    "firewall port %s is %u, which the service %s opens already; remove it", p->name,
+				    p->port, services[s].name);
 		for (size_t j = 0; j < i; j++) {
 			const struct site_port *q = &site->firewall.extra[j];
-			if (q->name && q->protocol && (strcmp(p->name, q->name) == 0 ||
-							  (p->port == q->port && strcmp(p->protocol, q->protocol) == 0)))
-				findings_add(f, false, &p->origin, "firewall port %s (%s %u) is already the one of %s:%u; remove one of the two",
+			if (q->name && q->protocol &&
+			    (strcmp(p->name, q->name) == 0 ||
+				(p->port == q->port && strcmp(p->protocol, q->protocol) == 0)))
+				findings_add(f, false, &p->origin,
+				    "firewall port %s (%s %u) is already the one of %s:%u; remove one of the two",
 				    p->name, p->protocol, p->port, q->origin.file, q->origin.line);
 		}
 	}
@@ -158,11 +175,13 @@ static void check_backup(const struct site *site, const struct site_backup *b, s
 {
 	char *repository = local_repository(site, b->repository);
 	if (repository && inside(repository, site->state_dir))
-		findings_add(f, false, &b->origin, "backup %s would write into what it backs up (%s); put its repository outside state_dir",
-		    b->name, site->state_dir);
+		findings_add(f, false, &b->origin,
+		    "backup %s would write into what it backs up (%s); put its repository outside state_dir", b->name,
+		    site->state_dir);
 	free(repository);
 	if (!b->keep_daily && !b->keep_weekly && !b->keep_monthly)
-		findings_add(f, false, &b->origin, "backup %s keeps no snapshot; set keep_daily, keep_weekly or keep_monthly", b->name);
+		findings_add(f, false, &b->origin,
+		    "backup %s keeps no snapshot; set keep_daily, keep_weekly or keep_monthly", b->name);
 }
 
 static void check_backups(const struct site *site, struct findings *f)
@@ -174,7 +193,8 @@ static void check_backups(const struct site *site, struct findings *f)
 		check_backup(site, b, f);
 		for (size_t j = 0; j < i; j++)
 			if (site->backups[j].name && strcmp(site->backups[j].name, b->name) == 0)
-				findings_add(f, false, &b->origin, "backup %s is already the backup of %s:%u; remove one of the two", b->name,
+				findings_add(f, false, &b->origin,
+				    "backup %s is already the backup of %s:%u; remove one of the two", b->name,
 				    site->backups[j].origin.file, site->backups[j].origin.line);
 	}
 }
@@ -199,29 +219,38 @@ static void check_relay(const struct site *site, struct findings *f)
 {
 	struct site_origin at = check_origin(site, "relay.user");
 	if (site->relay.user[0] && !site->relay.smarthost[0])
-		findings_add(f, false, &at, "relay.user without relay.smarthost has no use; add relay.smarthost, or remove it");
+		findings_add(
+		    f, false, &at, "relay.user without relay.smarthost has no use; add relay.smarthost, or remove it");
 	at = check_origin(site, "relay.tls_required");
 	if (site->relay.user[0] && !site->relay.tls_required)
-		findings_add(f, true, &at, "relay.tls_required is off while relay.user logs in; a password is only sent over TLS: switch it on");
+		findings_add(f, true, &at,
+		    "relay.tls_required is off while relay.user logs in; a password is only sent over TLS: switch it "
+		    "on");
 	at = check_origin(site, "relay.smarthost");
 	if (site->host.name && strcmp(site->relay.smarthost, site->host.name) == 0)
-		findings_add(f, false, &at, "relay.smarthost is this host itself, so that mail would go round; name another");
+		findings_add(
+		    f, false, &at, "relay.smarthost is this host itself, so that mail would go round; name another");
 	at = check_origin(site, "relay.retry_min");
 	if (site->relay.retry_min > site->relay.retry_max)
 		findings_add(f, false, &at, "relay.retry_min is above relay.retry_max; swap them");
 	at = check_origin(site, "relay.retry_max");
 	if (site->relay.retry_max > site->relay.expire)
-		findings_add(f, true, &at, "relay.retry_max is above relay.expire, so that mail may bounce after one attempt; lower it");
+		findings_add(f, true, &at,
+		    "relay.retry_max is above relay.expire, so that mail may bounce after one attempt; lower it");
 }
 
 static void check_limits(const struct site *site, struct findings *f)
 {
 	struct site_origin at = check_origin(site, "limits.connections_per_address");
 	if (site->limits.connections_per_address > site->limits.connections)
-		findings_add(f, true, &at, "limits.connections_per_address is above limits.connections, so that one address can take all; lower it");
+		findings_add(f, true, &at,
+		    "limits.connections_per_address is above limits.connections, so that one address can take all; "
+		    "lower it");
 	at = check_origin(site, "limits.disk_reserve");
 	if (site->limits.disk_reserve < site->limits.message_size)
-		findings_add(f, true, &at, "limits.disk_reserve is below limits.message_size, so that one message can fill the disk; raise it");
+		findings_add(f, true, &at,
+		    "limits.disk_reserve is below limits.message_size, so that one message can fill the disk; raise "
+		    "it");
 	at = check_origin(site, "tls.certificate");
 	if (site->tls.certificate[0] && !site->tls.key[0])
 		findings_add(f, false, &at, "tls.certificate without tls.key; add the key's file");
@@ -236,7 +265,8 @@ static void check_nameservers(const struct site *site, struct findings *f)
 	for (size_t i = 0; i < site->dns.nameservers.count; i++)
 		for (size_t j = 0; j < i; j++)
 			if (strcmp(site->dns.nameservers.at[i], site->dns.nameservers.at[j]) == 0)
-				findings_add(f, false, &at, "dns.nameservers names %s twice; remove one", site->dns.nameservers.at[i]);
+				findings_add(f, false, &at, "dns.nameservers names %s twice; remove one",
+				    site->dns.nameservers.at[i]);
 }
 
 void check_machine(const struct site *site, struct findings *f)

@@ -46,7 +46,8 @@ int site_schema_text(struct buf *out)
 		if (!documented(row))
 			continue;
 		if (row->type == TYPE_GROUP || row->type == TYPE_GROUPS) {
-			buf_printf(out, "%s%s (%s)\n    %s\n", i ? "\n" : "", row->path, schema_type_name(row->type), row->doc);
+			buf_printf(out, "%s%s (%s)\n    %s\n", i ? "\n" : "", row->path, schema_type_name(row->type),
+			    row->doc);
 			continue;
 		}
 		buf_printf(out, "%s (%s", row->path, schema_type_name(row->type));

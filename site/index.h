@@ -17,9 +17,9 @@ struct hop {
 	const struct site_account *account;
 	const struct site_alias *alias;
 	char address[ADDRESS_MAX]; /* HOP_REMOTE */
-	char tag[ADDRESS_MAX];	   /* of user+tag, or "" */
-	bool implied;		   /* by postmaster, abuse and the like: reached through admin */
-	bool caught;		   /* by a catch-all */
+	char tag[ADDRESS_MAX];     /* of user+tag, or "" */
+	bool implied;              /* by postmaster, abuse and the like: reached through admin */
+	bool caught;               /* by a catch-all */
 };
 
 /*

@@ -26,7 +26,7 @@ struct loader {
 	const char *file;    /* being read, as shown; includes show their own */
 	const char *include; /* the folder of @include, as shown; "" for the current one */
 	bool drop_in;
-	const char *edited;  /* the drop-in that is read from edited_text instead, or NULL */
+	const char *edited; /* the drop-in that is read from edited_text instead, or NULL */
 	struct view edited_text;
 };
 
@@ -80,7 +80,8 @@ static const char *shown_file(struct loader *l, const char *file)
 
 static struct site_origin origin_of(struct loader *l, const config_setting_t *setting)
 {
-	return (struct site_origin){ shown_file(l, config_setting_source_file(setting)), config_setting_source_line(setting) };
+	return (struct site_origin){ shown_file(l, config_setting_source_file(setting)),
+		config_setting_source_line(setting) };
 }
 
 static void unknown_key(struct loader *l, const config_setting_t *setting, int parent, const struct site_origin *origin)
@@ -91,16 +92,18 @@ static void unknown_key(struct loader *l, const config_setting_t *setting, int p
 	if (parent >= 0)
 		buf_printf(&where, "%s%s.", schema[parent].path, schema[parent].type == TYPE_GROUPS ? "[]" : "");
 	if (near)
-		findings_add(l->findings, false, origin, "unknown key %s%.100s; did you mean '%s'?", buf_str(&where), name, near);
+		findings_add(l->findings, false, origin, "unknown key %s%.100s; did you mean '%s'?", buf_str(&where),
+		    name, near);
 	else
-		findings_add(l->findings, false, origin, "unknown key %s%.100s; mailadm site schema lists what there is",
-		    buf_str(&where), name);
+		findings_add(l->findings, false, origin,
+		    "unknown key %s%.100s; mailadm site schema lists what there is", buf_str(&where), name);
 	buf_free(&where);
 }
 
 static void load_group(struct loader *l, const config_setting_t *group, int parent, void *base, bool *seen);
 
-static void element_defaults(struct loader *l, int parent, void *element, const bool *seen, const struct site_origin *origin)
+static void element_defaults(
+    struct loader *l, int parent, void *element, const bool *seen, const struct site_origin *origin)
 {
 	const char *what = schema[parent].what;
 	for (int row = schema_next_child(parent, parent); row >= 0; row = schema_next_child(parent, row)) {
@@ -126,7 +129,8 @@ static void load_groups(struct loader *l, const config_setting_t *list, int row)
 		const config_setting_t *item = config_setting_get_elem(list, i);
 		struct site_origin origin = origin_of(l, item);
 		if (!config_setting_is_group(item)) {
-			findings_add(l->findings, false, &origin, "%s holds groups only; write each %s as { ... }", r->path, r->what);
+			findings_add(l->findings, false, &origin, "%s holds groups only; write each %s as { ... }",
+			    r->path, r->what);
 			continue;
 		}
 		bool seen[SCHEMA_MAX] = { false };
@@ -140,8 +144,8 @@ static void load_groups(struct loader *l, const config_setting_t *list, int row)
 	}
 }
 
-static void load_setting(struct loader *l, const config_setting_t *setting, int row, void *base,
-    const struct site_origin *origin)
+static void load_setting(
+    struct loader *l, const config_setting_t *setting, int row, void *base, const struct site_origin *origin)
 {
 	const struct schema_row *r = &schema[row];
 	bool group = config_setting_is_group(setting), list = config_setting_is_list(setting);
@@ -155,8 +159,8 @@ static void load_setting(struct loader *l, const config_setting_t *setting, int 
 	else if (r->type == TYPE_SECRET)
 		findings_add(l->findings, false, origin, "%s must not stand in the site; %s", r->path, r->doc);
 	else if (l->drop_in && base == (void *)l->site)
-		findings_add(l->findings, false, origin, "%s cannot stand in a drop-in, which only adds to lists; move it to %s",
-		    r->path, l->site->path);
+		findings_add(l->findings, false, origin,
+		    "%s cannot stand in a drop-in, which only adds to lists; move it to %s", r->path, l->site->path);
 	else if (value_set(r, base, setting, l->findings, origin) < 0)
 		value_default(r, base); /* so that the checks see something sane */
 }
@@ -186,11 +190,13 @@ static void syntax_error(struct loader *l, const config_t *config)
 	static const struct {
 		const char *theirs, *ours;
 	} words[] = {
-		{ "syntax error", "syntax error; look here and on the line before for a missing ';', quote or bracket" },
+		{ "syntax error",
+		    "syntax error; look here and on the line before for a missing ';', quote or bracket" },
 		{ "duplicate setting name", "this name is set a second time in its group; keep one of the two" },
 		{ "mismatched element type in array", "values of different types in [ ]; use a list ( ) of one type" },
 		{ "cannot open include file", "cannot open what @include names; correct the path" },
-		{ "include file nesting too deep", "files include each other too deeply; look for a file that includes itself" },
+		{ "include file nesting too deep",
+		    "files include each other too deeply; look for a file that includes itself" },
 	};
 	const char *text = config_error_text(config) ? config_error_text(config) : "unreadable";
 	struct site_origin origin = { shown_file(l, config_error_file(config)), (unsigned)config_error_line(config) };
@@ -266,7 +272,8 @@ static int read_drop_in(struct loader *l, const char *path)
 	return read_file(l, path);
 }
 
-/* The paths of the drop-ins, sorted, with the edited one even where it does not exist yet. -1: the folder cannot be read. */
+/* The paths of the drop-ins, sorted, with the edited one even where it does not exist yet. -1: the folder cannot be
+ * read. */
 static int list_drop_ins(struct loader *l, struct strings *paths)
 {
 	char *dir = site_drop_in_dir(l->site->path);
@@ -275,7 +282,8 @@ static int list_drop_ins(struct loader *l, struct strings *paths)
 	bool edited = l->edited != NULL;
 	if (count < 0 && errno != ENOENT) {
 		struct site_origin origin = { intern(l->site, dir), 0 };
-		findings_add(l->findings, false, &origin, "cannot read the drop-ins: %s; make the folder readable", strerror(errno));
+		findings_add(l->findings, false, &origin, "cannot read the drop-ins: %s; make the folder readable",
+		    strerror(errno));
 		result = -1;
 	}
 	paths->at = xcalloc(count > 0 ? (size_t)count + 1 : 1, sizeof(char *));
@@ -323,8 +331,8 @@ static void required_missing(struct loader *l)
 		int group = schema_find(-1, "host"); /* the only group with a required member */
 		struct site_origin *at = site->origins[group].line ? &site->origins[group] : &nowhere;
 		if (!(at->line && check_said(l->findings, at)))
-			findings_add(l->findings, false, at, "%s is missing; add %s = %s; to %s", r->path, schema_name(row),
-			    schema_example(r), schema_name(group));
+			findings_add(l->findings, false, at, "%s is missing; add %s = %s; to %s", r->path,
+			    schema_name(row), schema_example(r), schema_name(group));
 	}
 }
 
@@ -359,9 +367,9 @@ static void site_defaults(struct loader *l)
 	char *state = absolute(site, site->state_dir);
 	free(site->state_dir);
 	site->state_dir = state;
-	char *run = site->run_dir ? absolute(site, site->run_dir)
-		    : strcmp(state, "/var/lib/mailadm") == 0 ? xstrdup("/run/mailadm")
-							     : join(state, "run");
+	char *run = site->run_dir                            ? absolute(site, site->run_dir)
+	            : strcmp(state, "/var/lib/mailadm") == 0 ? xstrdup("/run/mailadm")
+	                                                     : join(state, "run");
 	free(site->run_dir);
 	site->run_dir = run;
 	for (size_t i = 0; i < site->alias_count; i++)
@@ -369,7 +377,8 @@ static void site_defaults(struct loader *l)
 			site->aliases[i].owner = xstrdup(site->admin);
 	for (size_t i = 0; i < site->backup_count; i++)
 		if (!site->backups[i].password_file && site->backups[i].name)
-			site->backups[i].password_file = xasprintf("%s/backup-%s.password", state, site->backups[i].name);
+			site->backups[i].password_file =
+			    xasprintf("%s/backup-%s.password", state, site->backups[i].name);
 }
 
 static struct site *site_new(const char *path)
@@ -415,8 +424,9 @@ static struct site *finish(struct loader *l, size_t first, bool readable, bool f
 struct site *site_load_with(const char *path, const char *drop_in, struct view text, struct findings *findings)
 {
 	char *include = folder_of(path);
-	struct loader l = { .site = site_new(path), .findings = findings, .include = include, .edited = drop_in,
-		.edited_text = text };
+	struct loader l = {
+		.site = site_new(path), .findings = findings, .include = include, .edited = drop_in, .edited_text = text
+	};
 	size_t first = findings->count;
 	bool readable = read_file(&l, path) == 0;
 	if (readable)

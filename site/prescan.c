@@ -1,6 +1,6 @@
 /*
- * Before libconfig 1.5 reads a file: it ends the process when it cannot read what is included (a folder, say), and takes
- * 4294967297 for 1.  So the text is walked once, past strings and comments, and such things become findings.
+ * Before libconfig 1.5 reads a file: it ends the process when it cannot read what is included (a folder, say), and
+ * takes 4294967297 for 1.  So the text is walked once, past strings and comments, and such things become findings.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -51,14 +51,20 @@ static int read_file(const char *path, const struct site_origin *origin, struct 
 	return 0;
 }
 
-static int scan_file(const char *path, const char *name, const char *dir, unsigned depth, const struct site_origin *origin,
-    struct findings *f)
+static int scan_file(const char *path, const char *name, const char *dir, unsigned depth,
+    const struct site_origin *origin, struct findings *f)
 {
 	struct buf text = BUF_INIT(FILE_MAX);
 	int result = read_file(path, origin, f, &text);
 	if (result == 0) {
-		struct scan s = { .p = text.data, .end = text.data + text.len, .name = name, .dir = dir, .line = 1,
-			.depth = depth, .fresh = true, .findings = f };
+		struct scan s = { .p = text.data,
+			.end = text.data + text.len,
+			.name = name,
+			.dir = dir,
+			.line = 1,
+			.depth = depth,
+			.fresh = true,
+			.findings = f };
 		result = scan(&s);
 	}
 	buf_free(&text);
@@ -78,11 +84,13 @@ static int include(struct scan *s)
 		return -1;
 	}
 	if (s->depth >= DEPTH_MAX) {
-		findings_add(s->findings, false, &origin, "files include each other too deeply; look for a file that includes itself");
+		findings_add(s->findings, false, &origin,
+		    "files include each other too deeply; look for a file that includes itself");
 		return -1;
 	}
 	if (!close || close == open + 1) {
-		findings_add(s->findings, false, &origin, "@include without a file name; write it like @include \"more.conf\"");
+		findings_add(
+		    s->findings, false, &origin, "@include without a file name; write it like @include \"more.conf\"");
 		return -1;
 	}
 	char *file = view_dup((struct view){ open + 1, (size_t)(close - open - 1) });
@@ -105,7 +113,8 @@ static int string(struct scan *s)
 		s->p++;
 		return 0;
 	}
-	findings_add(s->findings, false, &origin, "a text in quotes does not end on its line; close it with a double quote");
+	findings_add(
+	    s->findings, false, &origin, "a text in quotes does not end on its line; close it with a double quote");
 	s->p = s->end; /* what follows would be read inside out */
 	return -1;
 }
@@ -132,7 +141,8 @@ static bool skip_comment(struct scan *s)
 
 static bool word_byte(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+	       c == '.';
 }
 
 /* A name or a number. */
@@ -153,7 +163,8 @@ static int word(struct scan *s)
 	if (!digits || view_u64((struct view){ start, len }, INT32_MAX, &n) == 0)
 		return 0;
 	struct site_origin origin = here(s);
-	findings_add(s->findings, false, &origin, "%.*s is too large a number; write a smaller one, or a size in quotes, like \"10G\"",
+	findings_add(s->findings, false, &origin,
+	    "%.*s is too large a number; write a smaller one, or a size in quotes, like \"10G\"",
 	    (int)(len < 40 ? len : 40), start);
 	return -1;
 }
@@ -197,7 +208,9 @@ int prescan_file(const char *path, const char *name, const char *dir, struct fin
 
 int prescan_text(struct view text, const char *name, struct findings *f)
 {
-	struct scan s = { .p = text.ptr, .end = text.ptr + text.len, .name = name, .line = 1, .fresh = true, .findings = f };
+	struct scan s = {
+		.p = text.ptr, .end = text.ptr + text.len, .name = name, .line = 1, .fresh = true, .findings = f
+	};
 	return scan(&s);
 }
 

@@ -1,6 +1,6 @@
 /*
- * A loaded site as text, from the schema: one libconfig text with every value, for roles, for people (with origins), and as JSON.
- * What is printed loads back to the same site.
+ * A loaded site as text, from the schema: one libconfig text with every value, for roles, for people (with origins),
+ * and as JSON. What is printed loads back to the same site.
  */
 #include <jansson.h>
 #include <stdlib.h>
@@ -9,7 +9,6 @@
 #include "lib/text.h"
 #include "schema.h"
 #include "value.h"
-
 
 static void put_string(struct buf *out, const char *s)
 {

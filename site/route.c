@@ -39,7 +39,7 @@ static bool split_tag(const char *address, char base[ADDRESS_MAX], char tag[ADDR
 	buf_add(&b, address, (size_t)(plus - address));
 	buf_puts(&b, at);
 	bool ok = view_copy(buf_view(&b), base, ADDRESS_MAX) == 0 &&
-		  view_copy((struct view){ plus + 1, (size_t)(at - plus - 1) }, tag, ADDRESS_MAX) == 0;
+	          view_copy((struct view){ plus + 1, (size_t)(at - plus - 1) }, tag, ADDRESS_MAX) == 0;
 	buf_free(&b);
 	return ok;
 }
@@ -188,7 +188,8 @@ void route_resolve(const struct site *site, struct view address, struct route *o
 	struct expansion e = { .site = site, .out = out };
 	struct address a;
 	struct hop hop = { 0 };
-	char *whole = view_caseeq(address, "postmaster") ? xasprintf("postmaster@%s", site->host.name) : view_dup(address);
+	char *whole =
+	    view_caseeq(address, "postmaster") ? xasprintf("postmaster@%s", site->host.name) : view_dup(address);
 	char normal[ADDRESS_MAX];
 	*out = (struct route){ .status = ROUTE_INVALID };
 	if (address_parse(view_of(whole), &a) < 0 || address_normalise(view_of(whole), normal, sizeof(normal)) < 0)
@@ -242,8 +243,8 @@ bool site_may_send_as(const struct site *site, const struct site_account *accoun
 		return false;
 	struct route route;
 	route_resolve(site, address, &route);
-	bool alone = route.status == ROUTE_OK && route.count == 1 && route.targets[0].account == account && !route.truncated &&
-		     !route.targets[0].sender;
+	bool alone = route.status == ROUTE_OK && route.count == 1 && route.targets[0].account == account &&
+	             !route.truncated && !route.targets[0].sender;
 	route_free(&route);
 	return alone;
 }

@@ -9,16 +9,16 @@
 
 enum route_status {
 	ROUTE_OK,
-	ROUTE_UNKNOWN,	/* our domain, nobody there: 550 5.1.1 */
-	ROUTE_FOREIGN,	/* not our domain: relayed only for the authenticated */
-	ROUTE_INVALID,	/* not an address */
+	ROUTE_UNKNOWN, /* our domain, nobody there: 550 5.1.1 */
+	ROUTE_FOREIGN, /* not our domain: relayed only for the authenticated */
+	ROUTE_INVALID, /* not an address */
 };
 
 struct route_target {
 	const struct site_account *account; /* local delivery when set */
-	char *address;			    /* else: remote recipient (normalised domain, local part as written) */
-	char *tag;			    /* "x" of user+x@, or NULL */
-	char *sender;			    /* the envelope sender when a list replaced it, or NULL: as it was */
+	char *address;                      /* else: remote recipient (normalised domain, local part as written) */
+	char *tag;                          /* "x" of user+x@, or NULL */
+	char *sender;                       /* the envelope sender when a list replaced it, or NULL: as it was */
 };
 
 struct route {
@@ -27,7 +27,7 @@ struct route {
 	size_t count;
 	bool truncated; /* more targets than ROUTE_MAX, or too deep: load refuses such sites */
 };
-#define ROUTE_MAX 1000	   /* targets of one recipient */
+#define ROUTE_MAX 1000     /* targets of one recipient */
 #define ROUTE_DEPTH_MAX 10 /* alias in alias */
 
 /* ROUTE_FOREIGN yields one remote target. Loops were refused at load. */

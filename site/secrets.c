@@ -88,9 +88,9 @@ int secrets_load(int fd, struct secrets *out, struct error *e)
 	ssize_t n = 0;
 	while (len < SECRETS_MAX && (n = pread(fd, text + len, SECRETS_MAX - len, (off_t)len)) > 0)
 		len += (size_t)n;
-	int result = n < 0		  ? error_set(e, "secrets: cannot read: %s", strerror(errno))
-		     : len == SECRETS_MAX ? error_set(e, "secrets: larger than %d bytes", SECRETS_MAX)
-					  : parse(out, text, len, e);
+	int result = n < 0                ? error_set(e, "secrets: cannot read: %s", strerror(errno))
+	             : len == SECRETS_MAX ? error_set(e, "secrets: larger than %d bytes", SECRETS_MAX)
+	                                  : parse(out, text, len, e);
 	explicit_bzero(text, SECRETS_MAX);
 	free(text);
 	if (!out->relay_password)

@@ -27,19 +27,19 @@ struct strings {
 enum protocol { PROTOCOL_IMAP = 1, PROTOCOL_POP3 = 2, PROTOCOL_SUBMISSION = 4 };
 
 struct site_domain {
-	char *name;	     /* A-labels, lower case */
-	char *catch_all;     /* an address for unknown local parts, or NULL */
-	char *dkim_selector; /* default "mail" */
-	char *dmarc;	     /* none, quarantine (default), reject */
-	bool dns;	     /* we publish its zone (default true) */
+	char *name;             /* A-labels, lower case */
+	char *catch_all;        /* an address for unknown local parts, or NULL */
+	char *dkim_selector;    /* default "mail" */
+	char *dmarc;            /* none, quarantine (default), reject */
+	bool dns;               /* we publish its zone (default true) */
 	struct strings records; /* further lines of the zone, in presentation form */
 	struct site_origin origin;
 };
 
 struct site_account {
-	char *address; /* normalised: the account's key everywhere */
-	char *name;    /* display name, or "" */
-	uint64_t quota;	    /* bytes, 0: none */
+	char *address;      /* normalised: the account's key everywhere */
+	char *name;         /* display name, or "" */
+	uint64_t quota;     /* bytes, 0: none */
 	unsigned protocols; /* PROTOCOL_ bits */
 	struct site_origin origin;
 };
@@ -52,14 +52,14 @@ struct site_alias { /* also the simple distribution lists: `lists` are aliases w
 	struct site_origin origin;
 };
 
-enum service { /* every listener there is; the site says which are on */
-	SERVICE_SMTP,	     /* 25 */
+enum service {               /* every listener there is; the site says which are on */
+	SERVICE_SMTP,        /* 25 */
 	SERVICE_SUBMISSION,  /* 587, STARTTLS */
 	SERVICE_SUBMISSIONS, /* 465, TLS */
-	SERVICE_IMAP,	     /* 143, STARTTLS */
-	SERVICE_IMAPS,	     /* 993, TLS */
-	SERVICE_POP3,	     /* 110, STLS */
-	SERVICE_POP3S,	     /* 995, TLS */
+	SERVICE_IMAP,        /* 143, STARTTLS */
+	SERVICE_IMAPS,       /* 993, TLS */
+	SERVICE_POP3,        /* 110, STLS */
+	SERVICE_POP3S,       /* 995, TLS */
 	SERVICE_COUNT
 };
 
@@ -74,7 +74,7 @@ struct site_backup {
 	char *name;
 	char *repository;    /* a restic repository: a folder, sftp:, s3: ... */
 	char *password_file; /* default STATE/backup-NAME.password */
-	char *schedule;	     /* systemd OnCalendar, default "*-*-* 03:30:00" */
+	char *schedule;      /* systemd OnCalendar, default "*-*-* 03:30:00" */
 	int keep_daily, keep_weekly, keep_monthly;
 	struct site_origin origin;
 };
@@ -89,66 +89,67 @@ struct site_port { /* firewall.extra */
 
 struct site {
 	unsigned references;
-	char *path; /* the file that was read */
-	char *dir;  /* its folder, absolute: relative paths in the site are relative to it */
+	char *path;           /* the file that was read */
+	char *dir;            /* its folder, absolute: relative paths in the site are relative to it */
 	struct strings files; /* every file that was read: the site, its includes, its drop-ins */
 
 	struct {
-		char *name; /* mail.example.org */
-		char *ipv4, *ipv6;		 /* listening addresses, "" when none */
+		char *name;                      /* mail.example.org */
+		char *ipv4, *ipv6;               /* listening addresses, "" when none */
 		char *public_ipv4, *public_ipv6; /* what the world sees (NAT); default the same */
 	} host;
-	char *admin; /* contact address: postmaster@ and abuse@ of every domain, and who is told when something fails; default: the first account */
+	char *admin; /* contact address: postmaster@ and abuse@ of every domain, and who is told when something fails;
+	                default: the first account */
 	char *state_dir; /* absolute after load; default /var/lib/mailadm */
-	char *run_dir;	 /* sockets; default /run/mailadm for the default state_dir, else STATE/run */
+	char *run_dir;   /* sockets; default /run/mailadm for the default state_dir, else STATE/run */
 	int port_offset;
 
 	struct {
 		bool on[SERVICE_COUNT]; /* all true by default */
-		bool loopback;		/* listen on loopback where the host's address is not on this machine */
+		bool loopback;          /* listen on loopback where the host's address is not on this machine */
 		bool insecure_loopback; /* login without TLS from loopback peers: for measuring */
 	} listen;
 	struct {
 		char *certificate, *key; /* PEM files; "" : self-signed in STATE/tls */
 	} tls;
 	struct {
-		uint64_t message_size;	   /* bytes, default 50M */
-		int recipients;		   /* a transaction, default 100 */
-		int connections;	   /* a role process, default 5000 */
+		uint64_t message_size;       /* bytes, default 50M */
+		int recipients;              /* a transaction, default 100 */
+		int connections;             /* a role process, default 5000 */
 		int connections_per_address; /* default 100; loopback is not limited */
-		int errors;		   /* bad commands a connection, default 20 */
-		int idle;		   /* seconds before login or between SMTP commands, default 300 (smtp), see roles */
-		int auth_failures;	   /* per address and account before throttling, default 10 in 10 min */
-		uint64_t undelete;	   /* seconds, default 14d */
-		uint64_t disk_reserve;	   /* bytes kept free: below it new mail gets 452; default 256M */
+		int errors;                  /* bad commands a connection, default 20 */
+		int idle;          /* seconds before login or between SMTP commands, default 300 (smtp), see roles */
+		int auth_failures; /* per address and account before throttling, default 10 in 10 min */
+		uint64_t undelete; /* seconds, default 14d */
+		uint64_t disk_reserve; /* bytes kept free: below it new mail gets 452; default 256M */
 	} limits;
-	struct { /* sending */
-		char *smarthost; /* "" : by MX */
-		int port;	 /* 587 */
-		char *user;	 /* "" : no AUTH; the password is in the secrets file as relay.password */
-		bool tls_required; /* with a smarthost: default true */
-		uint64_t expire; /* seconds until a bounce, default 5d */
+	struct {                               /* sending */
+		char *smarthost;               /* "" : by MX */
+		int port;                      /* 587 */
+		char *user;                    /* "" : no AUTH; the password is in the secrets file as relay.password */
+		bool tls_required;             /* with a smarthost: default true */
+		uint64_t expire;               /* seconds until a bounce, default 5d */
 		uint64_t retry_min, retry_max; /* 5m, 4h */
-		int connections; /* at once, default 100; per destination: 4 */
-		int port_out;	 /* remote SMTP port, default 25; for tests */
+		int connections;               /* at once, default 100; per destination: 4 */
+		int port_out;                  /* remote SMTP port, default 25; for tests */
 	} relay;
 	struct {
 		struct strings forward; /* resolver: ask these "addr" or "addr@port"; empty: recurse from the root */
-		bool dnssec;		/* default true */
-		uint64_t ttl;		/* of published records, default 1h */
+		bool dnssec;            /* default true */
+		uint64_t ttl;           /* of published records, default 1h */
 		struct strings nameservers; /* host names; default: the host itself, as ns1.DOMAIN */
-		char *caa;		/* "letsencrypt.org"; "" none */
-		struct strings transfer; /* addresses that may transfer */
+		char *caa;                  /* "letsencrypt.org"; "" none */
+		struct strings transfer;    /* addresses that may transfer */
 	} dns;
 	struct {
 		struct strings admin_from; /* prefixes that may ssh; empty: anyone, which check warns of */
-		uint16_t ssh_port;	   /* 22 */
+		uint16_t ssh_port;         /* 22 */
 		struct site_port *extra;
 		size_t extra_count;
 	} firewall;
 	struct {
 		char *destination; /* "stderr" (default) or a file */
-		char *level;	   /* error, warn, info (default), debug */
+		char *level;       /* error, warn, info (default), debug */
 	} log;
 
 	struct site_domain *domains;
@@ -160,11 +161,12 @@ struct site {
 	struct site_backup *backups;
 	size_t backup_count;
 
-	struct site_index *index; /* hash tables over the above: see route.h */
+	struct site_index *index;    /* hash tables over the above: see route.h */
 	struct site_origin *origins; /* by schema row, for `site print --origin` and messages */
 };
 
-/* One finding: "FILE:LINE: what is wrong; what to do", with "warning: " before what is wrong. Errors forbid serving; warnings do not. */
+/* One finding: "FILE:LINE: what is wrong; what to do", with "warning: " before what is wrong. Errors forbid serving;
+ * warnings do not. */
 struct finding {
 	char *text;
 	bool warning;
@@ -176,12 +178,13 @@ struct findings {
 	size_t count, errors;
 };
 void findings_add(struct findings *, bool warning, const struct site_origin *, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
+    __attribute__((format(printf, 4, 5)));
 void findings_free(struct findings *);
 
 /*
  * Reads, sets defaults, normalises and cross-checks.  All errors are collected, in file order.  NULL when there
- * is one (never NULL without one).  site_load_memory reads what site_flatten wrote (a role's view; path is for messages).
+ * is one (never NULL without one).  site_load_memory reads what site_flatten wrote (a role's view; path is for
+ * messages).
  */
 struct site *site_load(const char *path, struct findings *);
 /* The same as if the drop-in (a path as in struct strings files) held this text: whether an edit would be right. */
@@ -192,16 +195,17 @@ void site_unref(struct site *); /* NULL is fine */
 
 /* The whole site as one libconfig text with every default written out; loads back to the same site. */
 int site_flatten(const struct site *, struct buf *out);
-int site_print(const struct site *, bool origin, struct buf *out);  /* for people: `mailadm site print` */
+int site_print(const struct site *, bool origin, struct buf *out); /* for people: `mailadm site print` */
 int site_print_json(const struct site *, struct buf *out);
-int site_schema_text(struct buf *out);	/* `mailadm site schema`: key, type, default, what it means */
+int site_schema_text(struct buf *out); /* `mailadm site schema`: key, type, default, what it means */
 int site_schema_json(struct buf *out);
 int site_schema_mdoc(struct buf *out); /* the option list of mailadm-site(5) */
 
 /* Paths below state_dir; malloc'd. site_path resolves one of the site's own relative paths. */
 char *site_state(const struct site *, const char *name);
 char *site_path(const struct site *, const char *name);
-char *site_drop_in_dir(const char *path); /* the folder of a site file's drop-ins: DIR/site.d for DIR/site.conf; malloc'd */
+char *site_drop_in_dir(
+    const char *path); /* the folder of a site file's drop-ins: DIR/site.d for DIR/site.conf; malloc'd */
 uint16_t site_port(const struct site *, enum service); /* with port_offset */
 
 #endif

@@ -1,6 +1,7 @@
 /*
  * Values: types, ranges and texts of one option.  Every text is valid UTF-8 without control characters, since texts end
- * up in zone files, headers and log lines.  Sizes are texts with a suffix only: libconfig 1.5 wraps large numbers silently.
+ * up in zone files, headers and log lines.  Sizes are texts with a suffix only: libconfig 1.5 wraps large numbers
+ * silently.
  */
 #include <arpa/inet.h>
 #include <inttypes.h>
@@ -29,7 +30,8 @@ static bool printable(const char *s)
 	struct view v = view_of(s);
 	for (size_t i = 0; i < v.len;) {
 		utf8proc_int32_t c;
-		utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)v.ptr + i, (utf8proc_ssize_t)(v.len - i), &c);
+		utf8proc_ssize_t n =
+		    utf8proc_iterate((const utf8proc_uint8_t *)v.ptr + i, (utf8proc_ssize_t)(v.len - i), &c);
 		if (n < 1 || c < 0x20 || (c >= 0x7f && c < 0xa0))
 			return false;
 		i += (size_t)n;
@@ -42,7 +44,8 @@ int prefix_normalise(const char *text, char *out, size_t size)
 	char address[INET6_ADDRSTRLEN];
 	unsigned char bytes[16];
 	const char *slash = strchr(text, '/');
-	if (view_copy((struct view){ text, slash ? (size_t)(slash - text) : strlen(text) }, address, sizeof(address)) < 0)
+	if (view_copy((struct view){ text, slash ? (size_t)(slash - text) : strlen(text) }, address, sizeof(address)) <
+	    0)
 		return -1;
 	int family = strchr(address, ':') ? AF_INET6 : AF_INET;
 	uint64_t bits = family == AF_INET6 ? 128 : 32, length = bits;
@@ -314,8 +317,10 @@ int value_set(const struct schema_row *row, void *base, const config_setting_t *
 		*(bool *)member(row, base) = config_setting_get_bool(setting);
 		return 0;
 	}
-	if ((row->type == TYPE_INT || row->type == TYPE_DURATION) && (type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64)) {
-		long long n = type == CONFIG_TYPE_INT ? config_setting_get_int(setting) : config_setting_get_int64(setting);
+	if ((row->type == TYPE_INT || row->type == TYPE_DURATION) &&
+	    (type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64)) {
+		long long n =
+		    type == CONFIG_TYPE_INT ? config_setting_get_int(setting) : config_setting_get_int64(setting);
 		if (set_number(row, base, n < 0 ? UINT64_MAX : (uint64_t)n, &why) < 0) {
 			findings_add(f, false, origin, "%s = %lld %s", row->path, n, why.text);
 			return -1;
@@ -409,7 +414,8 @@ const char *check_line(const char *s)
 
 const char *check_log(const char *s)
 {
-	return strcmp(s, "stderr") == 0 || s[0] == '/' ? NULL : "is neither \"stderr\" nor an absolute path; use one of them";
+	return strcmp(s, "stderr") == 0 || s[0] == '/' ? NULL
+	                                               : "is neither \"stderr\" nor an absolute path; use one of them";
 }
 
 const char *check_forwarder(const char *s)

@@ -7,13 +7,14 @@
 #include "schema.h"
 
 /* Parses into the member (freeing what was there); what is wrong goes to findings. 0, or -1. */
-int value_set(const struct schema_row *, void *base, const config_setting_t *, struct findings *, const struct site_origin *);
+int value_set(
+    const struct schema_row *, void *base, const config_setting_t *, struct findings *, const struct site_origin *);
 void value_default(const struct schema_row *, void *base);
 void value_free(const struct schema_row *, void *base); /* empties the member */
 
 uint64_t value_number(const struct schema_row *, const void *base); /* TYPE_INT, TYPE_SIZE, TYPE_DURATION */
-void value_size_text(uint64_t bytes, char out[24]);		    /* "50M": exact, parses back */
-extern const char *const protocol_names[];			    /* NULL-terminated, in the order of the bits */
+void value_size_text(uint64_t bytes, char out[24]);                 /* "50M": exact, parses back */
+extern const char *const protocol_names[];                          /* NULL-terminated, in the order of the bits */
 
 /* "192.0.2.0/24", "2001:db8::1" in canonical form; -1 when v is none or has bits behind its length. */
 int prefix_normalise(const char *v, char *out, size_t size);

@@ -1,6 +1,6 @@
 /*
- * The messages of auth.  A peer that sends anything else, or asks what its role may not, loses its channel: login and smtp
- * may CHECK (for their own protocols), imap may REDEEM, and auth alone speaks to hash.
+ * The messages of auth.  A peer that sends anything else, or asks what its role may not, loses its channel: login and
+ * smtp may CHECK (for their own protocols), imap may REDEEM, and auth alone speaks to hash.
  */
 #ifndef MAILSVC_AUTH_AUTH_PROTO_H
 #define MAILSVC_AUTH_AUTH_PROTO_H

@@ -10,7 +10,7 @@
 
 #define CREDENTIALS_FILE_MAX (32u * 1024 * 1024)
 #define CREDENTIALS_HASH_MAX 384 /* bytes with NUL: CRYPT_OUTPUT_SIZE */
-#define CREDENTIALS_MAX 100000	 /* accounts */
+#define CREDENTIALS_MAX 100000   /* accounts */
 
 struct credential {
 	char *address;

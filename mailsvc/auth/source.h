@@ -16,6 +16,6 @@ struct source {
 };
 
 void source_put(struct buf *, const struct sockaddr *); /* NULL and AF_UNIX: this machine */
-int source_get(struct cursor *, struct source *);	/* -1: malformed */
+int source_get(struct cursor *, struct source *);       /* -1: malformed */
 
 #endif

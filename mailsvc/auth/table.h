@@ -1,6 +1,6 @@
 /*
- * A bounded memory of digests with an expiry: when it is full the entry that was touched longest ago makes room, so that
- * strangers can fill it but never make it grow.
+ * A bounded memory of digests with an expiry: when it is full the entry that was touched longest ago makes room, so
+ * that strangers can fill it but never make it grow.
  */
 #ifndef MAILSVC_AUTH_TABLE_H
 #define MAILSVC_AUTH_TABLE_H
@@ -21,7 +21,7 @@ struct digest digest_of(const uint8_t key[DIGEST_LEN], const char *label, const 
 
 struct table_entry {
 	struct digest key;
-	uint32_t count;	 /* the caller's */
+	uint32_t count;  /* the caller's */
 	int64_t expires; /* seconds, on the caller's clock */
 };
 

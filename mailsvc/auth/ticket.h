@@ -12,6 +12,7 @@ struct tickets *tickets_new(void);
 void tickets_free(struct tickets *);
 int ticket_issue(struct tickets *, const char *address, enum protocol, int64_t now, uint8_t out[AUTH_TICKET_LEN]);
 /* Ends the ticket. -1: there is none, or its time is over. */
-int ticket_redeem(struct tickets *, const uint8_t ticket[AUTH_TICKET_LEN], int64_t now, char address[ADDRESS_MAX], enum protocol *);
+int ticket_redeem(
+    struct tickets *, const uint8_t ticket[AUTH_TICKET_LEN], int64_t now, char address[ADDRESS_MAX], enum protocol *);
 
 #endif

@@ -20,7 +20,7 @@ struct append {
 	uint32_t mailbox;
 	struct imap_flags flags;
 	int64_t internal_date;
-	char *data;	     /* size bytes, or NULL while draining */
+	char *data; /* size bytes, or NULL while draining */
 	uint64_t size, got;
 	size_t text_len;     /* of the command up to the literal: nothing may follow */
 	const char *refusal; /* "NO [...] ..." when the bytes are drained */
@@ -89,7 +89,7 @@ bool append_literal(struct imap_session *s)
 	int found;
 
 	if (s->append != NULL)
-		return false; /* a second message: MULTIAPPEND is not offered, cmd_append says so */
+		return false; /* a second message: MULTIAPPEND is not offered, imap_cmd_append says so */
 	a = xcalloc(1, sizeof(*a));
 	copy = xmalloc(len + 1); /* parsing unescapes in place, and this may be the wrong literal */
 	memcpy(copy, s->reader.text.data, len);
@@ -147,7 +147,8 @@ static void on_appended(void *arg, const struct store_result *result)
 
 	s->pending = 0;
 	if (result->status == STORE_OK && result->destination_count > 0)
-		imap_finish(s, "OK [APPENDUID %u %u] APPEND completed.", result->uid_validity, result->destination[0].first);
+		imap_finish(
+		    s, "OK [APPENDUID %u %u] APPEND completed.", result->uid_validity, result->destination[0].first);
 	else
 		imap_finish_store(s, result->status);
 }
@@ -166,7 +167,7 @@ static void store_message(struct imap_session *s, struct append *a)
 }
 
 /* The whole command is here; p stands behind the name. */
-int cmd_append(struct imap_session *s, struct imap_parser *p)
+int imap_cmd_append(struct imap_session *s, struct imap_parser *p)
 {
 	struct append *a = s->append;
 	int status = IMAP_DONE;

@@ -9,8 +9,8 @@ struct copy_args {
 	bool move;
 };
 
-static uint32_t send_copy(struct imap_session *s, struct slices *x, const struct uid_range *ranges, size_t count,
-    store_fn fn, void *arg)
+static uint32_t send_copy(
+    struct imap_session *s, struct slices *x, const struct uid_range *ranges, size_t count, store_fn fn, void *arg)
 {
 	const struct copy_args *a = x->arg;
 
@@ -43,7 +43,7 @@ static void on_copied(struct imap_session *s, struct slices *x)
 	buf_free(&code);
 }
 
-int cmd_copy(struct imap_session *s, struct imap_parser *p, bool uid, bool move)
+int imap_cmd_copy(struct imap_session *s, struct imap_parser *p, bool uid, bool move)
 {
 	char name[MAILBOX_NAME_MAX + 1];
 	struct uid_range *ranges = NULL;
@@ -74,6 +74,6 @@ int cmd_copy(struct imap_session *s, struct imap_parser *p, bool uid, bool move)
 		return IMAP_DONE;
 	}
 	a = xmalloc(sizeof(*a));
-	*a = (struct copy_args) { row.id, move };
+	*a = (struct copy_args){ row.id, move };
 	return slices_start(s, ranges, count, send_copy, on_copied, a);
 }

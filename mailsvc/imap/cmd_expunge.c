@@ -4,8 +4,8 @@
 #include "imap.h"
 #include "slices.h"
 
-static uint32_t send_expunge(struct imap_session *s, struct slices *x, const struct uid_range *ranges, size_t count,
-    store_fn fn, void *arg)
+static uint32_t send_expunge(
+    struct imap_session *s, struct slices *x, const struct uid_range *ranges, size_t count, store_fn fn, void *arg)
 {
 	(void)x;
 	return store_expunge(imap_store(s), s->mailbox->id, true, ranges, count, fn, arg);
@@ -19,7 +19,7 @@ static void on_expunged(struct imap_session *s, struct slices *x)
 		imap_finish(s, "OK EXPUNGE completed.");
 }
 
-int cmd_expunge(struct imap_session *s, struct imap_parser *p, bool uid)
+int imap_cmd_expunge(struct imap_session *s, struct imap_parser *p, bool uid)
 {
 	struct uid_range *ranges = NULL;
 	size_t count = 0;
@@ -33,7 +33,7 @@ int cmd_expunge(struct imap_session *s, struct imap_parser *p, bool uid)
 	if (!uid && s->mailbox->map.count > 0) {
 		count = 1;
 		ranges = xmalloc(sizeof(*ranges));
-		*ranges = (struct uid_range) { 1, uidmap_last(&s->mailbox->map) };
+		*ranges = (struct uid_range){ 1, uidmap_last(&s->mailbox->map) };
 	}
 	if (count == 0) {
 		imap_finish(s, "OK Nothing to expunge.");

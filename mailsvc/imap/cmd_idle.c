@@ -2,7 +2,7 @@
 #include "imap.h"
 #include "process.h"
 
-int cmd_idle(struct imap_session *s, struct imap_parser *p)
+int imap_cmd_idle(struct imap_session *s, struct imap_parser *p)
 {
 	if (!imap_parse_end(p))
 		return IMAP_BAD;

@@ -42,7 +42,7 @@ static struct name *add(struct names *n, const char *name, size_t len)
 		n->at = xreallocarray(n->at, n->cap, sizeof(*n->at));
 	}
 	e = &n->at[n->count++];
-	*e = (struct name) { .name = view_dup((struct view) { name, len }) };
+	*e = (struct name){ .name = view_dup((struct view){ name, len }) };
 	return e;
 }
 
@@ -62,7 +62,8 @@ static int compare(const void *a, const void *b)
 
 static void sort(struct names *n)
 {
-	qsort(n->at, n->count, sizeof(*n->at), compare);
+	if (n->count > 0)
+		qsort(n->at, n->count, sizeof(*n->at), compare);
 	n->sorted = n->count;
 }
 
@@ -119,7 +120,7 @@ static void add_parents(struct names *n)
 			size_t len = (size_t)(slash - n->at[i].name);
 			char parent[MAILBOX_NAME_MAX + 1];
 
-			if (view_copy((struct view) { n->at[i].name, len }, parent, sizeof(parent)) < 0 || len == 0)
+			if (view_copy((struct view){ n->at[i].name, len }, parent, sizeof(parent)) < 0 || len == 0)
 				break;
 			/* Names in order: the last one added is the only one that can be the same. */
 			if (find(n, parent) == NULL &&
@@ -180,7 +181,7 @@ static bool parse_args(struct imap_parser *p, bool lsub, struct list_args *a)
 {
 	struct view word;
 
-	*a = (struct list_args) { 0 };
+	*a = (struct list_args){ 0 };
 	if (!imap_parse_sp(p))
 		return false;
 	if (!lsub && imap_peek(p) == '(' && (!parse_options(p, true, a) || !imap_parse_sp(p)))
@@ -200,9 +201,11 @@ static bool parse_args(struct imap_parser *p, bool lsub, struct list_args *a)
 	return imap_parse_end(p);
 }
 
-/* Answering ---------------------------------------------------------------------------------------------------------- */
+/* Answering ----------------------------------------------------------------------------------------------------------
+ */
 
-static void put_attributes(struct buf *out, const struct names *n, const struct name *e, bool lsub, const struct list_args *a)
+static void put_attributes(
+    struct buf *out, const struct names *n, const struct name *e, bool lsub, const struct list_args *a)
 {
 	static const char *const uses[] = { "", " \\Drafts", " \\Sent", " \\Trash", " \\Junk", " \\Archive" };
 
@@ -228,8 +231,8 @@ static bool wanted(const struct name *e, bool lsub, bool levels, const struct li
 	return lsub ? e->subscribed || levels : e->exists || levels || (a->select & WANT_SUBSCRIBED);
 }
 
-static void answer(struct imap_session *s, const struct names *n, bool lsub, const struct list_args *a,
-    struct view pattern)
+static void answer(
+    struct imap_session *s, const struct names *n, bool lsub, const struct list_args *a, struct view pattern)
 {
 	bool levels = pattern.len > 0 && pattern.ptr[pattern.len - 1] == '%';
 	struct buf utf7 = BUF_INIT(MAILBOX_NAME_MAX * 4), line = BUF_INIT(8192);
@@ -264,13 +267,13 @@ static bool full_pattern(const struct list_args *a, struct buf *out)
 	buf_addv(out, a->pattern);
 	if (out->full)
 		return false;
-	if (out->len >= inbox.len && view_caseeq((struct view) { out->data, inbox.len }, "INBOX") &&
+	if (out->len >= inbox.len && view_caseeq((struct view){ out->data, inbox.len }, "INBOX") &&
 	    (out->len == inbox.len || strchr("/%*", out->data[inbox.len]) != NULL))
 		memcpy(out->data, inbox.ptr, inbox.len);
 	return true;
 }
 
-int cmd_list(struct imap_session *s, struct imap_parser *p, bool lsub)
+int imap_cmd_list(struct imap_session *s, struct imap_parser *p, bool lsub)
 {
 	struct names names = { 0 };
 	struct subscriptions subscriptions = { &names, lsub };

@@ -64,7 +64,7 @@ static bool parse_use(struct imap_parser *p, enum special_use *use)
 	return imap_parse_char(p, ')') && imap_parse_char(p, ')');
 }
 
-int cmd_create(struct imap_session *s, struct imap_parser *p)
+int imap_cmd_create(struct imap_session *s, struct imap_parser *p)
 {
 	char name[MAILBOX_NAME_MAX + 1];
 	enum special_use use = SPECIAL_NONE;
@@ -92,7 +92,7 @@ int cmd_create(struct imap_session *s, struct imap_parser *p)
 	return IMAP_WAIT;
 }
 
-int cmd_delete(struct imap_session *s, struct imap_parser *p)
+int imap_cmd_delete(struct imap_session *s, struct imap_parser *p)
 {
 	char name[MAILBOX_NAME_MAX + 1];
 	uint32_t id;
@@ -111,7 +111,7 @@ int cmd_delete(struct imap_session *s, struct imap_parser *p)
 	return IMAP_WAIT;
 }
 
-int cmd_rename(struct imap_session *s, struct imap_parser *p)
+int imap_cmd_rename(struct imap_session *s, struct imap_parser *p)
 {
 	char name[MAILBOX_NAME_MAX + 1], to[MAILBOX_NAME_MAX + 1];
 	size_t len;
@@ -135,7 +135,7 @@ int cmd_rename(struct imap_session *s, struct imap_parser *p)
 	return IMAP_WAIT;
 }
 
-int cmd_subscribe(struct imap_session *s, struct imap_parser *p, bool on)
+int imap_cmd_subscribe(struct imap_session *s, struct imap_parser *p, bool on)
 {
 	char name[MAILBOX_NAME_MAX + 1];
 	uint32_t id;

@@ -16,7 +16,7 @@
 struct walk {
 	struct imap_mailbox *mailbox;
 	uint32_t messages, unseen; /* unseen: the first one's sequence number */
-	bool map;		   /* build the map, not only look for flags */
+	bool map;                  /* build the map, not only look for flags */
 };
 
 static bool take_row(void *arg, const struct message_row *row)
@@ -101,23 +101,13 @@ static void finish_select(struct imap_session *s)
 static void on_claimed(void *arg, const struct store_result *result)
 {
 	struct imap_session *s = arg;
-	struct imap_mailbox *m = s->mailbox;
-	struct uid_range *ranges;
 
+	(void)result; /* a mailbox whose claim failed is open all the same */
 	s->pending = 0;
-	if (result->status == STORE_OK && m->recent.runs > 0) {
-		/* The client has just been told of them as recent: that they no longer are so in the store is no news. */
-		ranges = xreallocarray(NULL, m->recent.runs, sizeof(*ranges));
-		for (uint32_t i = 0; i < m->recent.runs; i++)
-			ranges[i] = (struct uid_range) { m->recent.run[i].first,
-				m->recent.run[i].first + m->recent.run[i].count - 1 };
-		imap_note_own(s, result->modseq, ranges, m->recent.runs);
-		free(ranges);
-	}
 	finish_select(s);
 }
 
-int cmd_select(struct imap_session *s, struct imap_parser *p, bool read_only)
+int imap_cmd_select(struct imap_session *s, struct imap_parser *p, bool read_only)
 {
 	char name[MAILBOX_NAME_MAX + 1];
 	struct mailbox_row row;
@@ -169,7 +159,7 @@ static void on_closed(void *arg, const struct store_result *result)
 		imap_finish_store(s, result->status);
 }
 
-int cmd_close(struct imap_session *s, struct imap_parser *p, bool expunge)
+int imap_cmd_close(struct imap_session *s, struct imap_parser *p, bool expunge)
 {
 	struct uid_range all = { 1, uidmap_last(&s->mailbox->map) };
 	struct mailbox_row row;

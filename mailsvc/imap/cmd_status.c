@@ -50,7 +50,7 @@ static void put_status(struct buf *out, const struct mailbox_row *row, unsigned 
 	buf_puts(out, ")\r\n");
 }
 
-int cmd_status(struct imap_session *s, struct imap_parser *p)
+int imap_cmd_status(struct imap_session *s, struct imap_parser *p)
 {
 	char name[MAILBOX_NAME_MAX + 1];
 	struct mailbox_row row;

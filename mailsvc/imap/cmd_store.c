@@ -70,13 +70,13 @@ static bool report_run(struct imap_session *s, void *state)
 	return true;
 }
 
-static uint32_t send_flags(struct imap_session *s, struct slices *x, const struct uid_range *ranges, size_t count,
-    store_fn fn, void *arg)
+static uint32_t send_flags(
+    struct imap_session *s, struct slices *x, const struct uid_range *ranges, size_t count, store_fn fn, void *arg)
 {
 	const struct store_args *a = x->arg;
 
-	return store_flags(imap_store(s), s->mailbox->id, a->mode, a->flags, a->keywords, a->keyword_count, ranges, count,
-	    fn, arg);
+	return store_flags(
+	    imap_store(s), s->mailbox->id, a->mode, a->flags, a->keywords, a->keyword_count, ranges, count, fn, arg);
 }
 
 static void on_stored(struct imap_session *s, struct slices *x)
@@ -141,7 +141,7 @@ static struct store_args *keep(const struct imap_flags *f)
 	return a;
 }
 
-int cmd_store(struct imap_session *s, struct imap_parser *p, bool uid)
+int imap_cmd_store(struct imap_session *s, struct imap_parser *p, bool uid)
 {
 	struct uid_range *ranges = NULL;
 	size_t count;
@@ -152,7 +152,8 @@ int cmd_store(struct imap_session *s, struct imap_parser *p, bool uid)
 
 	if (!imap_parse_sp(p) || !imap_parse_uids(s, p, uid, &ranges, &count))
 		return IMAP_BAD;
-	if (!imap_parse_sp(p) || !parse_item(p, &mode, &silent) || !imap_parse_sp(p) || !imap_parse_flags(p, true, &flags)) {
+	if (!imap_parse_sp(p) || !parse_item(p, &mode, &silent) || !imap_parse_sp(p) ||
+	    !imap_parse_flags(p, true, &flags)) {
 		free(ranges);
 		return IMAP_BAD;
 	}

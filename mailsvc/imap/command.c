@@ -65,59 +65,59 @@ static int run_enable(struct imap_session *s, struct imap_parser *p)
 
 static int run_select(struct imap_session *s, struct imap_parser *p)
 {
-	return cmd_select(s, p, false);
+	return imap_cmd_select(s, p, false);
 }
 
 static int run_examine(struct imap_session *s, struct imap_parser *p)
 {
-	return cmd_select(s, p, true);
+	return imap_cmd_select(s, p, true);
 }
 
 static int run_close(struct imap_session *s, struct imap_parser *p)
 {
-	return cmd_close(s, p, true);
+	return imap_cmd_close(s, p, true);
 }
 
 static int run_unselect(struct imap_session *s, struct imap_parser *p)
 {
-	return cmd_close(s, p, false);
+	return imap_cmd_close(s, p, false);
 }
 
 static int run_list(struct imap_session *s, struct imap_parser *p)
 {
-	return cmd_list(s, p, false);
+	return imap_cmd_list(s, p, false);
 }
 
 static int run_lsub(struct imap_session *s, struct imap_parser *p)
 {
-	return cmd_list(s, p, true);
+	return imap_cmd_list(s, p, true);
 }
 
 static int run_subscribe(struct imap_session *s, struct imap_parser *p)
 {
-	return cmd_subscribe(s, p, true);
+	return imap_cmd_subscribe(s, p, true);
 }
 
 static int run_unsubscribe(struct imap_session *s, struct imap_parser *p)
 {
-	return cmd_subscribe(s, p, false);
+	return imap_cmd_subscribe(s, p, false);
 }
 
-#define PAIR(name, call, uid_call)                                                  \
-	static int run_##name(struct imap_session *s, struct imap_parser *p)        \
-	{                                                                           \
-		return call;                                                        \
-	}                                                                           \
-	static int run_uid_##name(struct imap_session *s, struct imap_parser *p)    \
-	{                                                                           \
-		return uid_call;                                                    \
+#define PAIR(name, call, uid_call)                                                                                     \
+	static int run_##name(struct imap_session *s, struct imap_parser *p)                                           \
+	{                                                                                                              \
+		return call;                                                                                           \
+	}                                                                                                              \
+	static int run_uid_##name(struct imap_session *s, struct imap_parser *p)                                       \
+	{                                                                                                              \
+		return uid_call;                                                                                       \
 	}
-PAIR(fetch, cmd_fetch(s, p, false), cmd_fetch(s, p, true))
-PAIR(search, cmd_search(s, p, false), cmd_search(s, p, true))
-PAIR(store, cmd_store(s, p, false), cmd_store(s, p, true))
-PAIR(copy, cmd_copy(s, p, false, false), cmd_copy(s, p, true, false))
-PAIR(move, cmd_copy(s, p, false, true), cmd_copy(s, p, true, true))
-PAIR(expunge, cmd_expunge(s, p, false), cmd_expunge(s, p, true))
+PAIR(fetch, imap_cmd_fetch(s, p, false), imap_cmd_fetch(s, p, true))
+PAIR(search, imap_cmd_search(s, p, false), imap_cmd_search(s, p, true))
+PAIR(store, imap_cmd_store(s, p, false), imap_cmd_store(s, p, true))
+PAIR(copy, imap_cmd_copy(s, p, false, false), imap_cmd_copy(s, p, true, false))
+PAIR(move, imap_cmd_copy(s, p, false, true), imap_cmd_copy(s, p, true, true))
+PAIR(expunge, imap_cmd_expunge(s, p, false), imap_cmd_expunge(s, p, true))
 #undef PAIR
 
 #define MAILBOX IMAP_NEEDS_MAILBOX
@@ -131,11 +131,11 @@ const struct imap_command imap_commands[] = {
 	{ "UID STORE", WRITE, run_uid_store },
 	{ "SEARCH", MAILBOX | IMAP_NO_EXPUNGE, run_search },
 	{ "UID SEARCH", MAILBOX, run_uid_search },
-	{ "IDLE", 0, cmd_idle },
-	{ "STATUS", 0, cmd_status },
+	{ "IDLE", 0, imap_cmd_idle },
+	{ "STATUS", 0, imap_cmd_status },
 	{ "SELECT", 0, run_select },
 	{ "EXAMINE", 0, run_examine },
-	{ "APPEND", 0, cmd_append },
+	{ "APPEND", 0, imap_cmd_append },
 	{ "COPY", MAILBOX, run_copy },
 	{ "UID COPY", MAILBOX, run_uid_copy },
 	{ "MOVE", WRITE, run_move },
@@ -147,9 +147,9 @@ const struct imap_command imap_commands[] = {
 	{ "CHECK", MAILBOX, run_noop },
 	{ "LIST", 0, run_list },
 	{ "LSUB", 0, run_lsub },
-	{ "CREATE", 0, cmd_create },
-	{ "DELETE", 0, cmd_delete },
-	{ "RENAME", 0, cmd_rename },
+	{ "CREATE", 0, imap_cmd_create },
+	{ "DELETE", 0, imap_cmd_delete },
+	{ "RENAME", 0, imap_cmd_rename },
 	{ "SUBSCRIBE", 0, run_subscribe },
 	{ "UNSUBSCRIBE", 0, run_unsubscribe },
 	{ "CAPABILITY", 0, run_capability },
@@ -174,7 +174,7 @@ static const struct imap_command *find(struct imap_parser *p)
 	if (view_caseeq(word, "UID")) {
 		if (!imap_parse_sp(p) || !imap_parse_atom(p, &word))
 			return NULL;
-		word = (struct view) { start, (size_t)(word.ptr + word.len - start) };
+		word = (struct view){ start, (size_t)(word.ptr + word.len - start) };
 	}
 	for (const struct imap_command *c = imap_commands; c->name != NULL; c++)
 		if (view_caseeq(word, c->name))

@@ -1,11 +1,11 @@
 /*
- * FETCH and UID FETCH, as a job in three steps: look for unread messages where reading marks them (without PEEK, in a mailbox
- * open for writing), have store mark them, send.
+ * FETCH and UID FETCH, as a job in three steps: look for unread messages where reading marks them (without PEEK, in a
+ * mailbox open for writing), have store mark them, send.
  *
- * Replies gather in one buffer that goes to the connection in pieces of about FLUSH bytes.  A slice ends when the output is
- * at its mark, or after SLICE_MS; a snapshot lives within a slice.  Short contents are read straight into the buffer; long ones
- * are noted as pieces and streamed into the connection's own memory, over as many slices as it takes, from a
- * reference that is renewed when it gets old.  Messages that went meanwhile are passed over; one that cannot be
+ * Replies gather in one buffer that goes to the connection in pieces of about FLUSH bytes.  A slice ends when the
+ * output is at its mark, or after SLICE_MS; a snapshot lives within a slice.  Short contents are read straight into the
+ * buffer; long ones are noted as pieces and streamed into the connection's own memory, over as many slices as it takes,
+ * from a reference that is renewed when it gets old.  Messages that went meanwhile are passed over; one that cannot be
  * read is left out, and the command ends with NO; one that fails in the middle of its literal ends the session.
  */
 #include <errno.h>
@@ -18,13 +18,13 @@
 #include "mailsvc/imap/process.h"
 
 #define FLUSH (64 * 1024)
-#define INLINE_MAX (32 * 1024)	/* longer contents are streamed */
-#define STREAM (128 * 1024)	/* bytes of a read; bodies have a checksum per CHUNK */
+#define INLINE_MAX (32 * 1024) /* longer contents are streamed */
+#define STREAM (128 * 1024)    /* bytes of a read; bodies have a checksum per CHUNK */
 #define CHUNK (64 * 1024)
-#define REPLY_MAX (16u << 20)	/* what one message's reply may take in memory, beside streamed contents */
+#define REPLY_MAX (16u << 20) /* what one message's reply may take in memory, beside streamed contents */
 #define SLICE_MS 20
-#define LOOK_ROWS 128		/* rows between two looks at the clock */
-#define REF_MS 20000		/* then a body's place is looked up again */
+#define LOOK_ROWS 128 /* rows between two looks at the clock */
+#define REF_MS 20000  /* then a body's place is looked up again */
 
 struct piece { /* body bytes that go between out[..at] and out[at..] */
 	size_t at;
@@ -52,10 +52,10 @@ struct fetch {
 	size_t piece_count, piece, sent; /* sent: of out, while streaming */
 	uint64_t body, ref_ms;
 	struct body_ref ref; /* of the message that is being streamed or rendered */
-	bool failed;	     /* a message could not be read */
+	bool failed;         /* a message could not be read */
 	unsigned rows;
 	uint64_t slice_end; /* clock_mono_ms */
-	struct { /* what FLAGS is without keywords and \Recent */
+	struct {            /* what FLAGS is without keywords and \Recent */
 		uint8_t len;
 		char text[63];
 	} flag_text[32];
@@ -121,7 +121,7 @@ static bool look_row(void *arg, const struct message_row *row)
 				f->unread_cap = f->unread_cap * 2 + 16;
 				f->unread = xreallocarray(f->unread, f->unread_cap, sizeof(*f->unread));
 			}
-			f->unread[f->unread_count++] = (struct uid_range) { row->uid, row->uid };
+			f->unread[f->unread_count++] = (struct uid_range){ row->uid, row->uid };
 		}
 	}
 	if (!slice_over(f))
@@ -152,8 +152,8 @@ static void mark_slice(struct fetch *f)
 	if (n > STORE_RANGES_MAX)
 		n = STORE_RANGES_MAX;
 	f->unread_sent += n;
-	s->pending = store_flags(imap_store(s), s->mailbox->id, FLAGS_ADD, FLAG_SEEN, NULL, 0, f->unread + f->unread_sent - n, n,
-	    on_marked, s);
+	s->pending = store_flags(imap_store(s), s->mailbox->id, FLAGS_ADD, FLAG_SEEN, NULL, 0,
+	    f->unread + f->unread_sent - n, n, on_marked, s);
 }
 
 static bool is_marked(const struct fetch *f, uint32_t uid)
@@ -257,11 +257,12 @@ static int put_content(struct fetch *f, struct fetch_source *src, const struct f
 	buf_addv(&f->out, c.text);
 	if (c.length <= INLINE_MAX)
 		return fetch_source_read(src, c.offset, c.length, &f->out);
-	f->pieces[f->piece_count++] = (struct piece) { f->out.len, c.offset, c.length };
+	f->pieces[f->piece_count++] = (struct piece){ f->out.len, c.offset, c.length };
 	return 0;
 }
 
-static int put_item(struct fetch *f, struct fetch_source *src, const struct message_row *row, const struct fetch_item *item)
+static int put_item(
+    struct fetch *f, struct fetch_source *src, const struct message_row *row, const struct fetch_item *item)
 {
 	struct buf *out = &f->out;
 
@@ -443,7 +444,8 @@ static int stream_rest(struct fetch *f)
 	int status = f->piece_count > 0 ? stream(f) : 1;
 
 	if (status < 0) {
-		log_warn("imap: cannot read a message in the middle of its literal: mailbox=%u", f->session->mailbox->id);
+		log_warn(
+		    "imap: cannot read a message in the middle of its literal: mailbox=%u", f->session->mailbox->id);
 		imap_close(f->session, NULL, "read error");
 	}
 	return status;
@@ -508,7 +510,7 @@ static bool fetch_run(struct imap_session *s, void *state)
 	return send_slice(f);
 }
 
-int cmd_fetch(struct imap_session *s, struct imap_parser *p, bool uid)
+int imap_cmd_fetch(struct imap_session *s, struct imap_parser *p, bool uid)
 {
 	struct fetch *f = xcalloc(1, sizeof(*f));
 	struct imap_job job = { fetch_run, fetch_free, f };

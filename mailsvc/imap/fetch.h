@@ -13,7 +13,7 @@
 #include "mailsvc/store/view.h"
 
 #define FETCH_ITEMS_MAX 64
-#define FETCH_FIELDS_MAX 256	       /* names in one HEADER.FIELDS */
+#define FETCH_FIELDS_MAX 256           /* names in one HEADER.FIELDS */
 #define FETCH_HEADER_MAX (1024 * 1024) /* bytes of a header that fields are looked for in */
 
 enum fetch_kind {
@@ -50,24 +50,25 @@ struct fetch_item {
 struct fetch_items {
 	struct fetch_item *at;
 	size_t count;
-	bool flags;	/* FLAGS is among them */
+	bool flags;     /* FLAGS is among them */
 	bool sets_seen; /* reading without PEEK */
-	bool body;	/* something needs the body's record or bytes */
+	bool body;      /* something needs the body's record or bytes */
 };
 
-/* "(UID BODY.PEEK[])", "FULL", "FLAGS". uid: a UID FETCH, whose replies always have UID. Free with fetch_items_free, also after failure. */
+/* "(UID BODY.PEEK[])", "FULL", "FLAGS". uid: a UID FETCH, whose replies always have UID. Free with fetch_items_free,
+ * also after failure. */
 bool fetch_items_parse(struct imap_parser *, bool uid, struct fetch_items *);
 void fetch_items_free(struct fetch_items *);
 
 /* A message as FETCH and SEARCH read it. */
 struct fetch_source {
 	struct view prefix;
-	uint64_t length; /* of the body */
+	uint64_t length;                                                   /* of the body */
 	int (*read)(void *arg, uint64_t offset, void *dst, size_t length); /* 0, or -1: errno */
 	void *arg;
 	struct view mime; /* its record, as stored */
 	struct mime_record record;
-	bool opened;	   /* record is */
+	bool opened;       /* record is */
 	struct buf parsed; /* a record made here, because the stored one is unusable */
 };
 /* 0: record is open. It is computed anew when the stored one is broken or of another version. -1: cannot read. */
@@ -83,6 +84,7 @@ struct fetch_content {
 	uint64_t offset, length;
 };
 /* scratch holds text where it must be put together (HEADER.FIELDS); partial is applied. -1: cannot read. */
-int fetch_section_find(struct fetch_source *, const struct fetch_section *, struct buf *scratch, struct fetch_content *);
+int fetch_section_find(
+    struct fetch_source *, const struct fetch_section *, struct buf *scratch, struct fetch_content *);
 
 #endif

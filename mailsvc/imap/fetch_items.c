@@ -114,7 +114,7 @@ static bool parse_partial(struct imap_parser *p, struct fetch_section *s)
 		return true;
 	s->partial = true;
 	return imap_parse_number(p, &s->origin) && imap_parse_char(p, '.') && imap_parse_nz_number(p, &s->size) &&
-	    imap_parse_char(p, '>');
+	       imap_parse_char(p, '>');
 }
 
 static void put_field_name(struct buf *label, struct view name)

@@ -1,6 +1,6 @@
 /*
- * Where a section's bytes are: arithmetic on the offsets of the message's record.  Only HEADER.FIELDS is put together in memory,
- * from a header of at most FETCH_HEADER_MAX bytes (what is behind them is not found).
+ * Where a section's bytes are: arithmetic on the offsets of the message's record.  Only HEADER.FIELDS is put together
+ * in memory, from a header of at most FETCH_HEADER_MAX bytes (what is behind them is not found).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -105,7 +105,8 @@ static void take(struct fetch_content *c, uint64_t from, uint64_t to)
 	c->length = to - from;
 }
 
-/* The message whose HEADER or TEXT is meant: the root, or the one inside a message/rfc822 part. False: there is none. */
+/* The message whose HEADER or TEXT is meant: the root, or the one inside a message/rfc822 part. False: there is none.
+ */
 static bool inner_message(const struct fetch_source *src, uint32_t index, struct mime_part *part)
 {
 	int64_t child;
@@ -178,7 +179,8 @@ static void cut(struct fetch_content *c, uint64_t origin, uint64_t size)
 		c->length = size;
 }
 
-int fetch_section_find(struct fetch_source *src, const struct fetch_section *s, struct buf *scratch, struct fetch_content *c)
+int fetch_section_find(
+    struct fetch_source *src, const struct fetch_section *s, struct buf *scratch, struct fetch_content *c)
 {
 	memset(c, 0, sizeof(*c));
 	c->text = VIEW_LIT("");

@@ -19,8 +19,8 @@
 #include "mailsvc/store/client.h"
 #include "mailsvc/store/view.h"
 
-#define IMAP_OUTPUT_SLICE (256 * 1024)	/* a job returns to the loop when it has added about this much */
-#define IMAP_OUTPUT_MAX (1024 * 1024)	/* above it neither input is read nor jobs run */
+#define IMAP_OUTPUT_SLICE (256 * 1024) /* a job returns to the loop when it has added about this much */
+#define IMAP_OUTPUT_MAX (1024 * 1024)  /* above it neither input is read nor jobs run */
 
 enum imap_status { IMAP_DONE, IMAP_WAIT, IMAP_BAD };
 
@@ -30,9 +30,9 @@ struct opened;
 
 /*
  * Long work in slices.  run is called from the event loop while output is below the mark; it adds at most about a
- * slice and returns false to be called again, or calls imap_finish and returns true.  It may also stop to wait for store:
- * set session->pending, return false, and call imap_resume_job from the reply.  free is called exactly once, after
- * run returned true or when the session dies.
+ * slice and returns false to be called again, or calls imap_finish and returns true.  It may also stop to wait for
+ * store: set session->pending, return false, and call imap_resume_job from the reply.  free is called exactly once,
+ * after run returned true or when the session dies.
  */
 struct imap_job {
 	bool (*run)(struct imap_session *, void *state);
@@ -43,14 +43,14 @@ struct imap_job {
 struct imap_mailbox {
 	uint32_t id;
 	uint32_t uid_validity;
-	bool read_only;	      /* EXAMINE */
-	bool gone;	      /* deleted by another session */
-	uint64_t modseq;      /* messages and flags are reported up to here */
-	uint64_t expunge_modseq; /* expunges are reported up to here: <= modseq */
-	struct uidmap map;    /* what the client knows: sequence numbers come from here and nowhere else */
-	struct uidmap recent; /* \Recent in this session */
+	bool read_only;               /* EXAMINE */
+	bool gone;                    /* deleted by another session */
+	uint64_t modseq;              /* messages and flags are reported up to here */
+	uint64_t expunge_modseq;      /* expunges are reported up to here: <= modseq */
+	struct uidmap map;            /* what the client knows: sequence numbers come from here and nowhere else */
+	struct uidmap recent;         /* \Recent in this session */
 	char *keywords[KEYWORDS_MAX]; /* names by number, NULL: unused */
-	unsigned keyword_count;	      /* slots to look at */
+	unsigned keyword_count;       /* slots to look at */
 	/* A change that its command has reported itself, or keeps silent: the next synchronisation skips it. */
 	struct {
 		uint64_t modseq;
@@ -79,24 +79,24 @@ struct imap_session {
 	struct imap_reader reader;
 	const struct imap_command *command; /* that runs */
 	char tag[65];
-	bool waiting_drain; /* a job stopped because output is above the mark */
-	bool runnable;	   /* in the process's run queue */
-	bool in_command;   /* inside a command's or job's function */
-	bool finished;	   /* imap_finish was called: the reader still holds the command */
-	struct imap_job job; /* run NULL: nothing to run */
-	void *append;	     /* cmd_append.c, while a message is on its way */
+	bool waiting_drain;    /* a job stopped because output is above the mark */
+	bool runnable;         /* in the process's run queue */
+	bool in_command;       /* inside a command's or job's function */
+	bool finished;         /* imap_finish was called: the reader still holds the command */
+	struct imap_job job;   /* run NULL: nothing to run */
+	void *append;          /* cmd_append.c, while a message is on its way */
 	struct opened *opened; /* who this is: process.h */
 	uint64_t bytes_in, bytes_out;
-	const char *reason; /* why it is being closed, for the log */
+	const char *reason;                /* why it is being closed, for the log */
 	struct evbuffer_cb_entry *counter; /* of bytes_out */
 	struct imap_session *next, **prev_next, *run_next;
 };
 
 enum imap_command_flags {
-	IMAP_NEEDS_MAILBOX = 1,	 /* selected state only */
-	IMAP_NEEDS_WRITE = 2,	 /* not after EXAMINE */
-	IMAP_NO_EXPUNGE = 4,	 /* sequence numbers must stand still: FETCH, STORE, SEARCH (RFC 3501 5.5) */
-	IMAP_NO_SYNC = 8,	 /* nothing untagged before the reply (LOGOUT, SELECT) */
+	IMAP_NEEDS_MAILBOX = 1, /* selected state only */
+	IMAP_NEEDS_WRITE = 2,   /* not after EXAMINE */
+	IMAP_NO_EXPUNGE = 4,    /* sequence numbers must stand still: FETCH, STORE, SEARCH (RFC 3501 5.5) */
+	IMAP_NO_SYNC = 8,       /* nothing untagged before the reply (LOGOUT, SELECT) */
 };
 struct imap_command {
 	const char *name; /* "FETCH", "UID FETCH" */
@@ -105,7 +105,7 @@ struct imap_command {
 };
 extern const struct imap_command imap_commands[]; /* name NULL ends it */
 
-#define IMAP_CAPABILITY /* after authentication; only what fully works */ \
+#define IMAP_CAPABILITY /* after authentication; only what fully works */                                              \
 	"IMAP4rev1 LITERAL+ ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT MOVE CHILDREN SPECIAL-USE"
 
 /* The process ------------------------------------------------------------------------------------------- */
@@ -124,8 +124,8 @@ void imap_finish(struct imap_session *, const char *fmt, ...) __attribute__((for
 void imap_finish_store(struct imap_session *, enum store_status);
 /* Starts a job, in place of an earlier one; the command returns IMAP_WAIT. */
 void imap_start_job(struct imap_session *, const struct imap_job *);
-void imap_resume_job(struct imap_session *); /* after a job waited for store */
-bool imap_output_full(const struct imap_session *); /* a slice has been written: come back later */
+void imap_resume_job(struct imap_session *);           /* after a job waited for store */
+bool imap_output_full(const struct imap_session *);    /* a slice has been written: come back later */
 int imap_bad(struct imap_parser *, const char *error); /* returns IMAP_BAD */
 
 /* "(\Seen $Forwarded)" with \Recent as this session has it. */
@@ -151,28 +151,29 @@ int imap_snapshot(struct imap_session *);
  * number that does not exist (error is set).  UIDs that do not exist are left out.
  */
 bool imap_resolve_set(const struct imap_session *, struct imap_parser *, const struct imap_set *, bool uid,
-		      struct uid_range **out, size_t *count);
+    struct uid_range **out, size_t *count);
 /* Parses a set and resolves it. */
-bool imap_parse_uids(const struct imap_session *, struct imap_parser *, bool uid, struct uid_range **out, size_t *count);
+bool imap_parse_uids(
+    const struct imap_session *, struct imap_parser *, bool uid, struct uid_range **out, size_t *count);
 /* The command reports a change itself (or must not): copies the ranges; replaces an earlier note. */
 void imap_note_own(struct imap_session *, uint64_t modseq, const struct uid_range *, size_t count);
 bool imap_is_recent(const struct imap_session *, uint32_t uid);
 
 /* Commands in files of their own -------------------------------------------------------------------------- */
-int cmd_fetch(struct imap_session *, struct imap_parser *, bool uid);
-int cmd_search(struct imap_session *, struct imap_parser *, bool uid);
-int cmd_store(struct imap_session *, struct imap_parser *, bool uid);
-int cmd_copy(struct imap_session *, struct imap_parser *, bool uid, bool move);
-int cmd_expunge(struct imap_session *, struct imap_parser *, bool uid);
-int cmd_select(struct imap_session *, struct imap_parser *, bool read_only);
-int cmd_close(struct imap_session *, struct imap_parser *, bool expunge);
-int cmd_list(struct imap_session *, struct imap_parser *, bool subscribed);
-int cmd_status(struct imap_session *, struct imap_parser *);
-int cmd_append(struct imap_session *, struct imap_parser *);
-int cmd_create(struct imap_session *, struct imap_parser *);
-int cmd_delete(struct imap_session *, struct imap_parser *);
-int cmd_rename(struct imap_session *, struct imap_parser *);
-int cmd_subscribe(struct imap_session *, struct imap_parser *, bool on);
-int cmd_idle(struct imap_session *, struct imap_parser *);
+int imap_cmd_fetch(struct imap_session *, struct imap_parser *, bool uid);
+int imap_cmd_search(struct imap_session *, struct imap_parser *, bool uid);
+int imap_cmd_store(struct imap_session *, struct imap_parser *, bool uid);
+int imap_cmd_copy(struct imap_session *, struct imap_parser *, bool uid, bool move);
+int imap_cmd_expunge(struct imap_session *, struct imap_parser *, bool uid);
+int imap_cmd_select(struct imap_session *, struct imap_parser *, bool read_only);
+int imap_cmd_close(struct imap_session *, struct imap_parser *, bool expunge);
+int imap_cmd_list(struct imap_session *, struct imap_parser *, bool subscribed);
+int imap_cmd_status(struct imap_session *, struct imap_parser *);
+int imap_cmd_append(struct imap_session *, struct imap_parser *);
+int imap_cmd_create(struct imap_session *, struct imap_parser *);
+int imap_cmd_delete(struct imap_session *, struct imap_parser *);
+int imap_cmd_rename(struct imap_session *, struct imap_parser *);
+int imap_cmd_subscribe(struct imap_session *, struct imap_parser *, bool on);
+int imap_cmd_idle(struct imap_session *, struct imap_parser *);
 
 #endif

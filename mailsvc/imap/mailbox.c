@@ -192,7 +192,7 @@ int imap_snapshot(struct imap_session *s)
 struct sync {
 	struct imap_session *session;
 	bool expunge;
-	bool grown; /* there are UIDs above the map */
+	bool grown;             /* there are UIDs above the map */
 	struct uid_range *gone; /* single UIDs, unsorted */
 	size_t gone_count, gone_cap;
 	uint32_t *flags; /* UIDs whose flags changed */
@@ -228,7 +228,7 @@ static bool collect(void *arg, uint64_t modseq, uint32_t uid, enum change_kind k
 			y->gone_cap = y->gone_cap * 2 + 16;
 			y->gone = xreallocarray(y->gone, y->gone_cap, sizeof(*y->gone));
 		}
-		y->gone[y->gone_count++] = (struct uid_range) { uid, uid };
+		y->gone[y->gone_count++] = (struct uid_range){ uid, uid };
 		return true;
 	}
 	if (modseq <= m->modseq)
@@ -346,7 +346,8 @@ void imap_note_own(struct imap_session *s, uint64_t modseq, const struct uid_ran
 	}
 }
 
-/* Message sets ------------------------------------------------------------------------------------------------------ */
+/* Message sets ------------------------------------------------------------------------------------------------------
+ */
 
 /* Sorts, merges what overlaps or has no message between it; returns the new count. */
 static size_t merge(const struct uidmap *map, struct uid_range *at, size_t count)
@@ -355,8 +356,7 @@ static size_t merge(const struct uidmap *map, struct uid_range *at, size_t count
 
 	qsort(at, count, sizeof(*at), by_uid);
 	for (size_t i = 0; i < count; i++) {
-		if (n > 0 && (at[i].first <= at[n - 1].last ||
-				 uidmap_next(map, at[n - 1].last + 1) >= at[i].first)) {
+		if (n > 0 && (at[i].first <= at[n - 1].last || uidmap_next(map, at[n - 1].last + 1) >= at[i].first)) {
 			if (at[i].last > at[n - 1].last)
 				at[n - 1].last = at[i].last;
 		} else {
@@ -419,8 +419,8 @@ bool imap_resolve_set(const struct imap_session *s, struct imap_parser *p, const
 	return true;
 }
 
-bool imap_parse_uids(const struct imap_session *s, struct imap_parser *p, bool uid, struct uid_range **out,
-    size_t *count)
+bool imap_parse_uids(
+    const struct imap_session *s, struct imap_parser *p, bool uid, struct uid_range **out, size_t *count)
 {
 	struct imap_set set;
 	bool fine;

@@ -1,6 +1,7 @@
 /*
  * Taking IMAP arguments apart.  Each function either moves p behind what it took or leaves it and sets error.  Literals
- * stand in the text as "{n}" CRLF and n bytes; the reader has checked that those bytes are there, and this checks again.
+ * stand in the text as "{n}" CRLF and n bytes; the reader has checked that those bytes are there, and this checks
+ * again.
  */
 #include "parse.h"
 
@@ -12,7 +13,7 @@
 
 struct imap_parser imap_parser_of(char *text, size_t len)
 {
-	return (struct imap_parser) { text, text + len, NULL };
+	return (struct imap_parser){ text, text + len, NULL };
 }
 
 bool imap_fail(struct imap_parser *p, const char *error)
@@ -72,7 +73,8 @@ static bool tag_char(unsigned char c)
 
 static bool word_char(unsigned char c)
 {
-	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' || c == '.' || c == '_';
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' || c == '.' ||
+	       c == '_';
 }
 
 static bool take(struct imap_parser *p, bool (*accepts)(unsigned char), struct view *out, const char *error)
@@ -84,7 +86,7 @@ static bool take(struct imap_parser *p, bool (*accepts)(unsigned char), struct v
 	if (at == start)
 		return imap_fail(p, error);
 	p->p = at;
-	*out = (struct view) { start, (size_t)(at - start) };
+	*out = (struct view){ start, (size_t)(at - start) };
 	return true;
 }
 
@@ -132,7 +134,7 @@ static bool parse_quoted(struct imap_parser *p, struct view *out)
 			from++;
 		*to++ = *from;
 	}
-	*out = (struct view) { start, (size_t)(to - start) };
+	*out = (struct view){ start, (size_t)(to - start) };
 	return true;
 }
 
@@ -145,14 +147,14 @@ static bool parse_literal(struct imap_parser *p, struct view *out)
 
 	if (close == NULL)
 		return imap_fail(p, "Invalid literal.");
-	digits = (struct view) { p->p + 1, (size_t)(close - p->p) - 1 };
+	digits = (struct view){ p->p + 1, (size_t)(close - p->p) - 1 };
 	if (digits.len > 0 && digits.ptr[digits.len - 1] == '+')
 		digits.len--;
 	if (view_u64(digits, UINT32_MAX, &n) < 0 || p->end - close < 3 || close[1] != '\r' || close[2] != '\n' ||
 	    n > (uint64_t)(p->end - close - 3))
 		return imap_fail(p, "Invalid literal.");
 	data = close + 3;
-	*out = (struct view) { data, (size_t)n };
+	*out = (struct view){ data, (size_t)n };
 	p->p += (data - p->p) + (ptrdiff_t)n;
 	return true;
 }
@@ -266,7 +268,8 @@ bool imap_parse_id(struct imap_parser *p)
 	struct view ignored;
 
 	if (!imap_accept(p, '('))
-		return imap_parse_nstring(p, &ignored) && (ignored.ptr == NULL || imap_fail(p, "Expected a list or NIL."));
+		return imap_parse_nstring(p, &ignored) &&
+		       (ignored.ptr == NULL || imap_fail(p, "Expected a list or NIL."));
 	if (imap_accept(p, ')'))
 		return true;
 	for (unsigned pairs = 0; pairs < 30; pairs++) {
@@ -316,7 +319,8 @@ static bool parse_day(struct imap_parser *p, int64_t *day)
 	p->p += 3;
 	if (month == 12 || !imap_accept(p, '-') || !parse_digits(p, 4, 4, &year))
 		return false;
-	if (d < 1 || d > lengths[month] || (month == 1 && d == 29 && (year % 4 != 0 || (year % 100 == 0 && year % 400 != 0))))
+	if (d < 1 || d > lengths[month] ||
+	    (month == 1 && d == 29 && (year % 4 != 0 || (year % 100 == 0 && year % 400 != 0))))
 		return false;
 	*day = day_number(year, month + 1, d);
 	return true;
@@ -377,7 +381,7 @@ bool imap_parse_set(struct imap_parser *p, struct imap_set *set)
 	char *start = p->p;
 	size_t cap = 0;
 
-	*set = (struct imap_set) { 0 };
+	*set = (struct imap_set){ 0 };
 	do {
 		struct uid_range r;
 
@@ -402,7 +406,7 @@ bad:
 void imap_set_free(struct imap_set *set)
 {
 	free(set->at);
-	*set = (struct imap_set) { 0 };
+	*set = (struct imap_set){ 0 };
 }
 
 /* One flag into out; text has room for a keyword at *used. */
@@ -446,7 +450,7 @@ bool imap_parse_flags(struct imap_parser *p, bool bare, struct imap_flags *out)
 	size_t used = 0;
 	bool list;
 
-	*out = (struct imap_flags) { 0 };
+	*out = (struct imap_flags){ 0 };
 	/* A keyword takes no more room than its bytes and the separator behind it. */
 	out->text = xmalloc((size_t)(p->end - p->p) + 2);
 	list = imap_accept(p, '(');
@@ -472,5 +476,5 @@ bad:
 void imap_flags_free(struct imap_flags *f)
 {
 	free(f->text);
-	*f = (struct imap_flags) { 0 };
+	*f = (struct imap_flags){ 0 };
 }

@@ -18,18 +18,19 @@ struct imap_parser {
 struct imap_parser imap_parser_of(char *text, size_t len);
 bool imap_fail(struct imap_parser *, const char *error); /* sets error, returns false */
 
-int imap_peek(const struct imap_parser *);		       /* the next byte as 0..255, -1 at the end */
-bool imap_parse_end(struct imap_parser *);		       /* nothing may follow */
-bool imap_parse_sp(struct imap_parser *);		       /* exactly one space */
-bool imap_parse_char(struct imap_parser *, char);	       /* that very byte, else false */
-bool imap_accept(struct imap_parser *, char);		       /* takes it if it is there; never an error */
-bool imap_parse_tag(struct imap_parser *, struct view *);      /* at most 64 bytes */
-bool imap_parse_atom(struct imap_parser *, struct view *);     /* 1*ATOM-CHAR */
-/* Letters, digits, "-", "." and "_" only, at least one: names of FETCH items (stops at "[", "<", space, parens) and keys. */
+int imap_peek(const struct imap_parser *);                 /* the next byte as 0..255, -1 at the end */
+bool imap_parse_end(struct imap_parser *);                 /* nothing may follow */
+bool imap_parse_sp(struct imap_parser *);                  /* exactly one space */
+bool imap_parse_char(struct imap_parser *, char);          /* that very byte, else false */
+bool imap_accept(struct imap_parser *, char);              /* takes it if it is there; never an error */
+bool imap_parse_tag(struct imap_parser *, struct view *);  /* at most 64 bytes */
+bool imap_parse_atom(struct imap_parser *, struct view *); /* 1*ATOM-CHAR */
+/* Letters, digits, "-", "." and "_" only, at least one: names of FETCH items (stops at "[", "<", space, parens) and
+ * keys. */
 bool imap_parse_word(struct imap_parser *, struct view *);
-bool imap_parse_string(struct imap_parser *, struct view *);   /* quoted or literal */
-bool imap_parse_astring(struct imap_parser *, struct view *);  /* atom (with "]") or string */
-bool imap_parse_nstring(struct imap_parser *, struct view *);  /* NIL: ptr is NULL */
+bool imap_parse_string(struct imap_parser *, struct view *);       /* quoted or literal */
+bool imap_parse_astring(struct imap_parser *, struct view *);      /* atom (with "]") or string */
+bool imap_parse_nstring(struct imap_parser *, struct view *);      /* NIL: ptr is NULL */
 bool imap_parse_list_mailbox(struct imap_parser *, struct view *); /* a LIST pattern: atom with % * ], or string */
 bool imap_parse_number(struct imap_parser *, uint32_t *);
 bool imap_parse_number64(struct imap_parser *, uint64_t *);

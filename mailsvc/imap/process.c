@@ -60,7 +60,8 @@ static void refuse(struct opening *o, const char *code, const char *text)
 	opening_free(o);
 }
 
-/* Opening ----------------------------------------------------------------------------------------------------------- */
+/* Opening -----------------------------------------------------------------------------------------------------------
+ */
 
 static char *place(char **at, const char *s)
 {
@@ -131,7 +132,8 @@ static void on_ticket(void *arg, const struct auth_answer *answer)
 	}
 }
 
-/* From login --------------------------------------------------------------------------------------------------------- */
+/* From login ---------------------------------------------------------------------------------------------------------
+ */
 
 static void on_handoff(struct chan *c, struct imsg *m, void *arg)
 {
@@ -172,7 +174,8 @@ static void on_login_closed(struct chan *c, void *arg)
 
 static const struct chan_ops login_ops = { .message = on_handoff, .closed = on_login_closed };
 
-/* What sessions share -------------------------------------------------------------------------------------------------- */
+/* What sessions share
+ * -------------------------------------------------------------------------------------------------- */
 
 static void on_run(evutil_socket_t fd, short what, void *arg)
 {
@@ -210,7 +213,8 @@ static void on_changed(void *arg, const uint32_t *mailboxes, size_t count)
 	imap_changed(arg, mailboxes, count);
 }
 
-/* The role --------------------------------------------------------------------------------------------------------------- */
+/* The role
+ * --------------------------------------------------------------------------------------------------------------- */
 
 /* Channels of peers may come before init. */
 static struct process *state(struct role_ctx *ctx)
@@ -233,19 +237,34 @@ static struct process *state(struct role_ctx *ctx)
 	return p;
 }
 
+/* What a store that died had committed but not announced: idle sessions look for themselves. */
+static void on_store_back(evutil_socket_t fd, short what, void *arg)
+{
+	struct process *p = arg;
+
+	(void)fd;
+	(void)what;
+	for (struct imap_session *s = p->sessions; s != NULL; s = s->next)
+		if (s->phase == IMAP_PHASE_IDLE)
+			imap_kick(s);
+}
+
 static void role_peer(struct role_ctx *ctx, enum role_id peer, unsigned instance, int fd)
 {
+	static const struct timeval settled = { 1, 0 };
 	struct process *p = state(ctx);
 
 	(void)instance;
-	if (peer == ROLE_AUTH)
+	if (peer == ROLE_AUTH) {
 		auth_client_attach(p->auth, fd);
-	else if (peer == ROLE_STORE)
+	} else if (peer == ROLE_STORE) {
 		store_client_attach(p->store, fd);
-	else if (peer == ROLE_LOGIN)
+		event_base_once(ctx->base, -1, EV_TIMEOUT, on_store_back, p, &settled);
+	} else if (peer == ROLE_LOGIN) {
 		chan_new(ctx->base, fd, &login_ops, p);
-	else
+	} else {
 		close(fd);
+	}
 }
 
 static int role_init(struct role_ctx *ctx, struct error *e)

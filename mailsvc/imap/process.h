@@ -10,7 +10,7 @@
 #include "mailsvc/role.h"
 
 #define APPEND_BUDGET (512ull * 1024 * 1024) /* bytes of messages on their way in, all sessions */
-#define MAILBOX_BUCKETS 4096		     /* hash of sessions by mailbox id; a power of two */
+#define MAILBOX_BUCKETS 4096                 /* hash of sessions by mailbox id; a power of two */
 
 struct pop3_session;
 
@@ -20,15 +20,15 @@ struct process {
 	struct auth_client *auth;
 	struct store_client *store;
 	struct store_view *view;
-	struct event *run_event;	  /* runs what is queued, at the end of the loop */
+	struct event *run_event; /* runs what is queued, at the end of the loop */
 	struct imap_session *run_first, **run_last;
-	struct imap_session *sessions;	  /* all of them */
-	struct imap_session *dead;	  /* to be freed at the end of the loop */
+	struct imap_session *sessions; /* all of them */
+	struct imap_session *dead;     /* to be freed at the end of the loop */
 	struct pop3_session *pop3;
 	struct pop3_session *pop3_dead;
 	struct opening *openings;
-	unsigned session_count;		  /* both protocols, and what is being opened */
-	uint64_t append_bytes;		  /* of APPEND_BUDGET in use */
+	unsigned session_count; /* both protocols, and what is being opened */
+	uint64_t append_bytes;  /* of APPEND_BUDGET in use */
 	struct imap_session *by_mailbox[MAILBOX_BUCKETS];
 };
 
@@ -49,7 +49,7 @@ void process_log_open(const struct opened *, const char *protocol);
 void process_log_close(const struct opened *, const char *protocol, const char *reason, uint64_t in, uint64_t out);
 
 /* session.c */
-void imap_run_queue(struct process *);	  /* from the run event */
+void imap_run_queue(struct process *); /* from the run event */
 void imap_free_dead(struct process *);
 void imap_shutdown_all(struct process *); /* BYE to everyone */
 void imap_kick(struct imap_session *);
@@ -59,7 +59,7 @@ void imap_error(struct imap_session *, const char *text); /* counts towards limi
 
 /* mailbox.c */
 void imap_changed(struct process *, const uint32_t *mailboxes, size_t count); /* a push from store */
-void imap_select_mailbox(struct imap_session *, struct imap_mailbox *);	      /* takes it over; the old one is freed */
+void imap_select_mailbox(struct imap_session *, struct imap_mailbox *);       /* takes it over; the old one is freed */
 void imap_deselect(struct imap_session *);
 /* Reports what changed since last time; expunge: expunges too. Returns -1 when store is away (nothing was sent). */
 int imap_sync(struct imap_session *, bool expunge);

@@ -2,21 +2,29 @@
  * The command reader.  A command is lines joined by literals: a line that ends in "{n}" or "{n+}" announces n bytes and
  * more of the same command behind them (RFC 3501 4.3, RFC 7888).
  *
- * What ends a line is CR LF and nothing else; a bare CR, a bare LF or a NUL makes the command wrong.  A wrong command is
- * skipped to its end, literals included, so that its bytes are never taken for commands; that is bounded by
+ * What ends a line is CR LF and nothing else; a bare CR, a bare LF or a NUL makes the command wrong.  A wrong command
+ * is skipped to its end, literals included, so that its bytes are never taken for commands; that is bounded by
  * limits->discard.
  */
 #include "reader.h"
 
 #include <string.h>
 
-enum { STATE_LINE, STATE_ANNOUNCED, STATE_LITERAL, STATE_DISCARD_LINE, STATE_DISCARD_LITERAL, STATE_FAILED, STATE_DONE };
+enum {
+	STATE_LINE,
+	STATE_ANNOUNCED,
+	STATE_LITERAL,
+	STATE_DISCARD_LINE,
+	STATE_DISCARD_LITERAL,
+	STATE_FAILED,
+	STATE_DONE
+};
 
 #define HEAD_KEPT 80 /* bytes of a wrong command that are kept, for its tag */
 
 void imap_reader_init(struct imap_reader *r, const struct imap_reader_limits *limits)
 {
-	*r = (struct imap_reader) { .limits = limits, .text = BUF_INIT(limits->total) };
+	*r = (struct imap_reader){ .limits = limits, .text = BUF_INIT(limits->total) };
 }
 
 void imap_reader_next(struct imap_reader *r)
@@ -148,8 +156,7 @@ static size_t feed_line(struct imap_reader *r, const char *data, size_t len, enu
 		return 0; /* the same bytes again, now to be thrown away */
 	}
 	room = r->line <= r->limits->line ? r->limits->line + 1 - r->line : 0; /* the CR may come on top */
-	if (body > room ||
-	    buf_add(&r->text, data, body) < 0) {
+	if (body > room || buf_add(&r->text, data, body) < 0) {
 		discard(r, "Command line is too long.", data, body);
 		return 0;
 	}
@@ -157,7 +164,7 @@ static size_t feed_line(struct imap_reader *r, const char *data, size_t len, enu
 	r->cr = lf == NULL && cr;
 	if (lf == NULL)
 		return n;
-	r->text.len--; /* the CR */
+	r->text.len--;                                                                  /* the CR */
 	if (announcement(r, r->text.data + r->text.len - (r->line - 1), r->line - 1)) { /* this line, without its CR */
 		r->state = STATE_ANNOUNCED;
 		*status = READER_LITERAL;

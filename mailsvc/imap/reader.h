@@ -8,32 +8,32 @@
 #include "lib/buf.h"
 
 struct imap_reader_limits {
-	uint32_t line;	  /* bytes of a line without CRLF */
+	uint32_t line;    /* bytes of a line without CRLF */
 	uint32_t literal; /* bytes of a literal; 0: the protocol has none (POP3) */
-	uint32_t total;	  /* bytes of a command, literals included */
+	uint32_t total;   /* bytes of a command, literals included */
 	uint32_t discard; /* bytes read and thrown away behind an error before it becomes fatal */
 };
 
 enum reader_status {
-	READER_MORE,	/* all bytes taken, nothing complete */
+	READER_MORE,    /* all bytes taken, nothing complete */
 	READER_LITERAL, /* a literal was announced: call imap_reader_take, _refuse or _external, then feed on */
 	READER_COMMAND, /* text is a whole command, literals in place as {n}CRLF bytes, without the last CRLF */
-	READER_ERROR,	/* the command was wrong and is skipped: error says how; text begins with its tag */
-	READER_FATAL,	/* as READER_ERROR, and the stream cannot be followed any more */
+	READER_ERROR,   /* the command was wrong and is skipped: error says how; text begins with its tag */
+	READER_FATAL,   /* as READER_ERROR, and the stream cannot be followed any more */
 };
 
 struct imap_reader {
 	const struct imap_reader_limits *limits;
 	struct buf text;
 	const char *error;
-	uint64_t literal;  /* announced: its size */
-	uint32_t line;	   /* bytes of the current line */
+	uint64_t literal; /* announced: its size */
+	uint32_t line;    /* bytes of the current line */
 	uint32_t discarded;
-	uint64_t left;	   /* bytes of a literal still to come */
+	uint64_t left; /* bytes of a literal still to come */
 	uint8_t tail_len, state;
-	bool sync;	   /* announced: the client waits for "+" */
-	bool cr;	   /* the last byte was a CR */
-	char tail[16];	   /* the end of the line while discarding */
+	bool sync;     /* announced: the client waits for "+" */
+	bool cr;       /* the last byte was a CR */
+	char tail[16]; /* the end of the line while discarding */
 };
 
 void imap_reader_init(struct imap_reader *, const struct imap_reader_limits *);

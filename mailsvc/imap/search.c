@@ -18,7 +18,7 @@ struct search {
 	struct search_message message;
 	struct body_ref ref;
 	bool uid, sending;
-	uint32_t next; /* UID to go on at */
+	uint32_t next;            /* UID to go on at */
 	uint32_t hit_run, hit_at; /* what of hits has been sent */
 	struct uidmap hits;
 	unsigned rows;
@@ -48,11 +48,9 @@ static int open_message(struct search_message *m)
 
 	if (view_body(imap_view(x->session), m->row->body, &x->ref) != 1)
 		return -1;
-	m->source = (struct fetch_source) { .prefix = m->row->prefix,
-		.length = x->ref.length,
-		.read = read_body,
-		.arg = x,
-		.mime = x->ref.mime };
+	m->source = (struct fetch_source){
+		.prefix = m->row->prefix, .length = x->ref.length, .read = read_body, .arg = x, .mime = x->ref.mime
+	};
 	return 0;
 }
 
@@ -146,7 +144,7 @@ static bool search_run(struct imap_session *s, void *state)
 	return true;
 }
 
-int cmd_search(struct imap_session *s, struct imap_parser *p, bool uid)
+int imap_cmd_search(struct imap_session *s, struct imap_parser *p, bool uid)
 {
 	struct search *x = xcalloc(1, sizeof(*x));
 	struct imap_job job = { search_run, search_state_free, x };
@@ -161,8 +159,9 @@ int cmd_search(struct imap_session *s, struct imap_parser *p, bool uid)
 		search_state_free(x);
 		if (!bad_charset)
 			return IMAP_BAD;
-		imap_finish(s, "NO [BADCHARSET (US-ASCII UTF-8 ISO-8859-1 ISO-8859-15 WINDOWS-1252 ISO-2022-JP SHIFT_JIS GB18030 "
-			       "BIG5 EUC-KR KOI8-R WINDOWS-1251)] Unknown charset.");
+		imap_finish(s,
+		    "NO [BADCHARSET (US-ASCII UTF-8 ISO-8859-1 ISO-8859-15 WINDOWS-1252 ISO-2022-JP SHIFT_JIS GB18030 "
+		    "BIG5 EUC-KR KOI8-R WINDOWS-1251)] Unknown charset.");
 		return IMAP_DONE;
 	}
 	imap_start_job(s, &job);

@@ -2,7 +2,7 @@
  * SEARCH (RFC 3501 6.4.4): a program of keys, and whether a message satisfies it.
  *
  * Text is compared as substrings of its folded form (mime_fold).  Keys are put in the order of their cost, so that a
- * message is read only when its row cannot decide.  Nothing here but cmd_search needs a store.
+ * message is read only when its row cannot decide.  Nothing here but imap_cmd_search needs a store.
  */
 #ifndef MAILSVC_IMAP_SEARCH_H
 #define MAILSVC_IMAP_SEARCH_H
@@ -16,11 +16,11 @@
 enum search_type {
 	/* decided by the row */
 	SEARCH_ALL,
-	SEARCH_FLAGS,	/* number: flags that must be set */
+	SEARCH_FLAGS, /* number: flags that must be set */
 	SEARCH_RECENT,
 	SEARCH_KEYWORD, /* text: its name as given */
-	SEARCH_UIDS,	/* ranges */
-	SEARCH_BEFORE,	/* number: a day; of the internal date, in UTC */
+	SEARCH_UIDS,    /* ranges */
+	SEARCH_BEFORE,  /* number: a day; of the internal date, in UTC */
 	SEARCH_ON,
 	SEARCH_SINCE,
 	SEARCH_LARGER,
@@ -43,14 +43,14 @@ enum search_type {
 
 struct search_key {
 	enum search_type type;
-	unsigned cost; /* 0 row, 1 record, 2 header, 3 body */
+	unsigned cost;        /* 0 row, 1 record, 2 header, 3 body */
 	uint32_t first, next; /* children (AND, OR, NOT) and siblings, as indexes; SEARCH_NONE ends */
 	int64_t number;
-	char *name;	   /* of a header field */
-	struct buf text;   /* folded, but for KEYWORD */
+	char *name;               /* of a header field */
+	struct buf text;          /* folded, but for KEYWORD */
 	struct uid_range *ranges; /* sorted */
 	size_t range_count;
-	uint64_t keyword_bits;	  /* of KEYWORD, by search_bind */
+	uint64_t keyword_bits; /* of KEYWORD, by search_bind */
 };
 #define SEARCH_NONE UINT32_MAX
 
@@ -69,7 +69,8 @@ void search_bind(struct search_program *, const struct imap_mailbox *);
 struct search_message {
 	const struct message_row *row;
 	bool recent;
-	/* Opens source when it is first wanted: 0, or -1 when the message cannot be read (then no content key matches). */
+	/* Opens source when it is first wanted: 0, or -1 when the message cannot be read (then no content key matches).
+	 */
 	int (*open)(struct search_message *);
 	void *arg;
 	struct fetch_source source;

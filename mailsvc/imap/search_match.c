@@ -1,8 +1,8 @@
 /*
  * Does a message satisfy a search program?  What is read of it is read once: record, header, text.
  *
- * BODY looks in the text of every text part (decoded, mime_leaf_text) and in the headers of messages inside; TEXT in the
- * header too.  Limits: FETCH_HEADER_MAX bytes of a header, MIME_TEXT_MAX of a part.  What cannot be read matches no
+ * BODY looks in the text of every text part (decoded, mime_leaf_text) and in the headers of messages inside; TEXT in
+ * the header too.  Limits: FETCH_HEADER_MAX bytes of a header, MIME_TEXT_MAX of a part.  What cannot be read matches no
  * key that needs it.
  */
 #include <string.h>
@@ -125,8 +125,8 @@ static bool add_part_text(struct search_message *m, uint32_t index)
 		body_len = p.end - p.body < MIME_TEXT_RAW_MAX ? p.end - p.body : MIME_TEXT_RAW_MAX;
 		fine = fetch_source_read(&m->source, p.body, body_len, &raw) == 0;
 		if (fine)
-			mime_leaf_text((struct view) { raw.data ? raw.data : "", (size_t)header_len },
-			    (struct view) { raw.data ? raw.data + header_len : "", (size_t)body_len }, &m->body_text);
+			mime_leaf_text((struct view){ raw.data ? raw.data : "", (size_t)header_len },
+			    (struct view){ raw.data ? raw.data + header_len : "", (size_t)body_len }, &m->body_text);
 	}
 	buf_addc(&m->body_text, '\n');
 	buf_free(&raw);
@@ -149,7 +149,8 @@ static bool need_body_text(struct search_message *m)
 
 static bool contains(const struct buf *text, const struct buf *needle)
 {
-	return needle->len == 0 || (text->len >= needle->len && memmem(text->data, text->len, needle->data, needle->len) != NULL);
+	return needle->len == 0 ||
+	       (text->len >= needle->len && memmem(text->data, text->len, needle->data, needle->len) != NULL);
 }
 
 static bool header_matches(const struct search_key *k, struct search_message *m)
@@ -252,8 +253,8 @@ static bool match(const struct search_program *g, uint32_t index, struct search_
 	case SEARCH_BODY:
 		return need_body_text(m) && contains(&m->body_text, &k->text);
 	case SEARCH_TEXT:
-		return need_header_text(m) &&
-		    (contains(&m->header_text, &k->text) || (need_body_text(m) && contains(&m->body_text, &k->text)));
+		return need_header_text(m) && (contains(&m->header_text, &k->text) ||
+						  (need_body_text(m) && contains(&m->body_text, &k->text)));
 	case SEARCH_AND:
 		for (c = k->first; c != SEARCH_NONE && match(g, c, m);)
 			c = g->keys[c].next;

@@ -114,7 +114,7 @@ static void clamp_set(struct imap_set *set, uint32_t messages)
 		}
 		if (first > messages || messages == 0)
 			continue;
-		set->at[n++] = (struct uid_range) { first, last > messages ? messages : last };
+		set->at[n++] = (struct uid_range){ first, last > messages ? messages : last };
 	}
 	set->count = n;
 }
@@ -209,12 +209,12 @@ static bool parse_argument(struct parse *c, size_t row, uint32_t key)
 /* key becomes NOT key. */
 static bool negate(struct parse *c, uint32_t *key)
 {
-	uint32_t not;
+	uint32_t not ;
 
-	if (!new_key(c, SEARCH_NOT, &not))
+	if (!new_key(c, SEARCH_NOT, &not ))
 		return false;
 	adopt(c->program, not, *key);
-	*key = not;
+	*key = not ;
 	return true;
 }
 
@@ -271,7 +271,7 @@ static bool parse_named(struct parse *c, unsigned depth, struct view word, uint3
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		if (view_caseeq(word, keys[i].name))
 			return new_key(c, keys[i].type, out) && parse_argument(c, i, *out) &&
-			    (!keys[i].negated || negate(c, out));
+			       (!keys[i].negated || negate(c, out));
 	}
 	return imap_fail(c->p, "Unknown search key.");
 }
@@ -317,8 +317,8 @@ bool search_parse(const struct imap_session *s, struct imap_parser *p, struct se
 	struct parse c = { .session = s, .p = p, .program = program };
 
 	memset(program, 0, sizeof(*program));
-	return imap_parse_sp(p) && parse_charset(&c) && new_key(&c, SEARCH_AND, &program->root) && parse_list(&c, 0, program->root) &&
-	    imap_parse_end(p);
+	return imap_parse_sp(p) && parse_charset(&c) && new_key(&c, SEARCH_AND, &program->root) &&
+	       parse_list(&c, 0, program->root) && imap_parse_end(p);
 }
 
 void search_free(struct search_program *program)

@@ -79,7 +79,7 @@ static void free_job(struct imap_session *s)
 {
 	struct imap_job job = s->job;
 
-	s->job = (struct imap_job) { 0 };
+	s->job = (struct imap_job){ 0 };
 	if (job.free != NULL)
 		job.free(job.state);
 }
@@ -374,11 +374,8 @@ void imap_run_queue(struct process *p)
 
 static void on_readable(struct conn *c, void *arg)
 {
-	struct imap_session *s = arg;
-
 	(void)c;
-	if (!s->runnable)
-		session_run(s);
+	session_run(arg);
 }
 
 static void on_drained(struct conn *c, void *arg)

@@ -55,8 +55,8 @@ static void on_reply(void *arg, const struct store_result *result)
 	x->done(s, x);
 }
 
-int slices_start(struct imap_session *s, struct uid_range *ranges, size_t count, slices_send_fn send,
-    slices_done_fn done, void *arg)
+int slices_start(
+    struct imap_session *s, struct uid_range *ranges, size_t count, slices_send_fn send, slices_done_fn done, void *arg)
 {
 	struct slices *x = xcalloc(1, sizeof(*x));
 	struct imap_job job = { .free = slices_free, .state = x };

@@ -10,7 +10,7 @@
 void uidmap_free(struct uidmap *m)
 {
 	free(m->run);
-	*m = (struct uidmap) { 0 };
+	*m = (struct uidmap){ 0 };
 }
 
 static void grow(struct uidmap *m)
@@ -31,7 +31,7 @@ bool uidmap_append(struct uidmap *m, uint32_t uid)
 		last->count++;
 	} else {
 		grow(m);
-		m->run[m->runs++] = (struct uid_run) { uid, 1, m->count };
+		m->run[m->runs++] = (struct uid_run){ uid, 1, m->count };
 	}
 	m->count++;
 	return true;
@@ -126,7 +126,7 @@ uint32_t uidmap_next(const struct uidmap *m, uint32_t uid)
 static void push(struct uidmap *out, uint32_t first, uint32_t last)
 {
 	grow(out);
-	out->run[out->runs++] = (struct uid_run) { first, last - first + 1, out->count };
+	out->run[out->runs++] = (struct uid_run){ first, last - first + 1, out->count };
 	out->count += last - first + 1;
 }
 

@@ -27,7 +27,7 @@ void uidmap_shrink(struct uidmap *); /* gives back room that appending kept in r
 
 uint32_t uidmap_seq(const struct uidmap *, uint32_t uid); /* 0: not in the map */
 uint32_t uidmap_uid(const struct uidmap *, uint32_t seq); /* 0: beyond the map */
-uint32_t uidmap_last(const struct uidmap *);		  /* highest UID, 0 when empty */
+uint32_t uidmap_last(const struct uidmap *);              /* highest UID, 0 when empty */
 /* How many messages have a UID below uid. */
 uint32_t uidmap_below(const struct uidmap *, uint32_t uid);
 /* The lowest UID that is >= uid, or 0. */

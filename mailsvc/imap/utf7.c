@@ -90,7 +90,8 @@ int utf7_decode(struct view in, char *out, size_t size)
 			else if (end == in.ptr + i + 1)
 				fine = buf_addc(&utf8, '&') == 0;
 			else
-				fine = decode_shift((struct view) { in.ptr + i + 1, (size_t)(end - in.ptr) - i - 1 }, &utf8);
+				fine = decode_shift(
+				    (struct view){ in.ptr + i + 1, (size_t)(end - in.ptr) - i - 1 }, &utf8);
 			i = end != NULL ? (size_t)(end - in.ptr) : i;
 		}
 	}

@@ -1,6 +1,7 @@
 /*
- * The DKIM signer of smtp: canonicalises and hashes in the caller's process, asks keys for the signature over 32 bytes, and
- * puts the field together.  Without a key, or without keys, the answer is an empty view: mail is then sent unsigned.
+ * The DKIM signer of smtp: canonicalises and hashes in the caller's process, asks keys for the signature over 32 bytes,
+ * and puts the field together.  Without a key, or without keys, the answer is an empty view: mail is then sent
+ * unsigned.
  */
 #include "client.h"
 
@@ -54,7 +55,8 @@ static void answered(void *arg, enum rpc_status status, struct imsg *reply)
 	struct pending *p = arg;
 	struct view signature = VIEW_NONE, field = VIEW_NONE;
 
-	if (status == RPC_OK && (reply->type != KEYS_MESSAGE_SIGNATURE || keys_signature_get(reply->data, &signature) == -1)) {
+	if (status == RPC_OK &&
+	    (reply->type != KEYS_MESSAGE_SIGNATURE || keys_signature_get(reply->data, &signature) == -1)) {
 		log_warnx("event=dkim error=\"malformed answer from keys\"");
 		signature = VIEW_NONE;
 	}
@@ -67,8 +69,8 @@ static void answered(void *arg, enum rpc_status status, struct imsg *reply)
 	pending_free(p);
 }
 
-uint32_t dkim_sign(struct keys_client *k, const char *domain, const char *selector, struct view message, dkim_fn fn,
-    void *arg)
+uint32_t dkim_sign(
+    struct keys_client *k, const char *domain, const char *selector, struct view message, dkim_fn fn, void *arg)
 {
 	struct pending *p = xcalloc(1, sizeof(*p));
 	struct keys_request request = { .domain = "" };
@@ -92,7 +94,8 @@ void dkim_cancel(struct keys_client *k, uint32_t id)
 {
 	struct pending *p;
 
-	LIST_FOREACH (p, &k->pending, entry) {
+	LIST_FOREACH(p, &k->pending, entry)
+	{
 		if (p->id == id)
 			break;
 	}

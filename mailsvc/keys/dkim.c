@@ -18,8 +18,8 @@
 
 /* 5.4.1, in the order they are listed in h=. */
 static const char *const signed_names[] = { "From", "Reply-To", "Sender", "To", "Cc", "Subject", "Date", "Message-ID",
-	"In-Reply-To", "References", "MIME-Version", "Content-Type", "Content-Transfer-Encoding", "List-Id", "List-Post",
-	"List-Unsubscribe", "List-Unsubscribe-Post" };
+	"In-Reply-To", "References", "MIME-Version", "Content-Type", "Content-Transfer-Encoding", "List-Id",
+	"List-Post", "List-Unsubscribe", "List-Unsubscribe-Post" };
 
 /* Body -------------------------------------------------------------------------------------------------------- */
 
@@ -86,7 +86,8 @@ void dkim_body_end(struct dkim_body *b)
 		release(b);
 		b->emit(b->arg, "\r", 1);
 	}
-	/* However many line ends are held back: the last line that holds something has one, and empty ones have none. */
+	/* However many line ends are held back: the last line that holds something has one, and empty ones have none.
+	 */
 	if (b->text)
 		b->emit(b->arg, "\r\n", 2);
 }
@@ -174,7 +175,8 @@ static void choose(struct view headers, struct chosen *out)
 			if (!view_caseeq(h.name, signed_names[n]))
 				continue;
 			if (out->count == SIGNED_FIELDS_MAX) {
-				out->count = first; /* only all of them verify: too many of one name are left unsigned */
+				out->count =
+				    first; /* only all of them verify: too many of one name are left unsigned */
 				break;
 			}
 			out->names[out->count] = signed_names[n];
@@ -235,8 +237,8 @@ static void fold_names(struct buf *out, size_t *column, const struct chosen *cho
 	}
 }
 
-void dkim_prepare(const char *domain, const char *selector, int64_t now, struct view message, struct buf *field,
-    uint8_t hash[32])
+void dkim_prepare(
+    const char *domain, const char *selector, int64_t now, struct view message, struct buf *field, uint8_t hash[32])
 {
 	struct chosen chosen;
 	struct buf canonical = BUF_INIT(64 * 1024 * 1024);

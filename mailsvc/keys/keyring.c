@@ -34,7 +34,8 @@ static EVP_PKEY *read_pem(struct view pem)
 	EVP_PKEY *pkey = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)"") : NULL;
 
 	BIO_free(bio);
-	if (pkey != NULL && (!EVP_PKEY_is_a(pkey, "RSA") || EVP_PKEY_get_bits(pkey) < 1024 || EVP_PKEY_get_bits(pkey) > 8192)) {
+	if (pkey != NULL &&
+	    (!EVP_PKEY_is_a(pkey, "RSA") || EVP_PKEY_get_bits(pkey) < 1024 || EVP_PKEY_get_bits(pkey) > 8192)) {
 		EVP_PKEY_free(pkey);
 		pkey = NULL;
 	}
@@ -55,7 +56,8 @@ struct keyring *keyring_load(struct view packed, struct error *err)
 			break;
 		EVP_PKEY *pkey = read_pem(pem);
 		if (pkey == NULL) {
-			log_warnx("event=dkim domain=%s selector=%s error=\"not a usable RSA private key\"", domain, selector);
+			log_warnx("event=dkim domain=%s selector=%s error=\"not a usable RSA private key\"", domain,
+			    selector);
 			continue;
 		}
 		ring->keys = xreallocarray(ring->keys, ring->count + 1, sizeof(*ring->keys));
@@ -92,7 +94,8 @@ size_t keyring_count(const struct keyring *ring)
 int keyring_sign(const struct keyring *ring, const struct keys_request *r, struct buf *out)
 {
 	struct key wanted = { (char *)r->domain, (char *)r->selector, NULL };
-	const struct key *key = ring->count > 0 ? bsearch(&wanted, ring->keys, ring->count, sizeof(*ring->keys), compare_keys) : NULL;
+	const struct key *key =
+	    ring->count > 0 ? bsearch(&wanted, ring->keys, ring->count, sizeof(*ring->keys), compare_keys) : NULL;
 	size_t len = KEYS_SIGNATURE_MAX;
 	unsigned char *to;
 	int rc = -1;
@@ -101,7 +104,8 @@ int keyring_sign(const struct keyring *ring, const struct keys_request *r, struc
 		return -1;
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key->pkey, NULL);
 	if (ctx != NULL && EVP_PKEY_sign_init(ctx) == 1 && EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) == 1 &&
-	    EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()) == 1 && (to = (unsigned char *)buf_reserve(out, len)) != NULL &&
+	    EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()) == 1 &&
+	    (to = (unsigned char *)buf_reserve(out, len)) != NULL &&
 	    EVP_PKEY_sign(ctx, to, &len, r->hash, sizeof(r->hash)) == 1) {
 		out->len += len;
 		rc = 0;

@@ -9,7 +9,8 @@ struct keyring;
 
 #define KEYRING_MAX 10000
 
-/* packed: {blob domain, blob selector, blob PEM}*.  A key that cannot be read is left out with a warning. NULL: malformed. */
+/* packed: {blob domain, blob selector, blob PEM}*.  A key that cannot be read is left out with a warning. NULL:
+ * malformed. */
 struct keyring *keyring_load(struct view packed, struct error *);
 void keyring_free(struct keyring *); /* NULL is fine */
 size_t keyring_count(const struct keyring *);

@@ -1,6 +1,6 @@
 /*
- * keys: holds the DKIM private keys and signs hashes, nothing else.  It has no rights at all: no file, no socket, no mail;
- * it never sees a message, only 32 bytes.  The keys arrive from monitor in a sealed memfd, anew at each reload.
+ * keys: holds the DKIM private keys and signs hashes, nothing else.  It has no rights at all: no file, no socket, no
+ * mail; it never sees a message, only 32 bytes.  The keys arrive from monitor in a sealed memfd, anew at each reload.
  */
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -101,7 +101,8 @@ static void keys_peer(struct role_ctx *ctx, enum role_id role, unsigned instance
 	struct keys *k = keys_of(ctx);
 	struct asker *a;
 
-	LIST_FOREACH (a, &k->askers, entry) {
+	LIST_FOREACH(a, &k->askers, entry)
+	{
 		if (a->role == role && a->instance == instance) {
 			asker_free(a);
 			break;

@@ -5,7 +5,7 @@
 #include "lib/buf.h"
 
 enum keys_message {
-	KEYS_MESSAGE_SIGN = 1,	    /* blob domain, blob selector, 32 bytes: SHA-256 of the header hash input */
+	KEYS_MESSAGE_SIGN = 1,      /* blob domain, blob selector, 32 bytes: SHA-256 of the header hash input */
 	KEYS_MESSAGE_SIGNATURE = 2, /* blob signature; empty: no such key */
 };
 

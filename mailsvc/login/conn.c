@@ -162,7 +162,9 @@ static void on_answer(void *arg, const struct auth_answer *answer)
 	login_peer_name(&lc->peer, name);
 	log_info("id=%s event=login-failed ip=%s proto=%s reason=%s", id, name,
 	    lc->pre.protocol == PROTOCOL_IMAP ? "imap" : "pop3",
-	    answer->status == AUTH_DENIED ? "denied" : answer->status == AUTH_THROTTLED ? "throttled" : "unavailable");
+	    answer->status == AUTH_DENIED      ? "denied"
+	    : answer->status == AUTH_THROTTLED ? "throttled"
+					       : "unavailable");
 	if (preauth_answer(&lc->pre, answer->status) == PREAUTH_CLOSE) {
 		login_end(lc, "failed-logins");
 		return;
@@ -250,8 +252,9 @@ static void on_secured(struct conn *c, void *arg)
 
 static void on_ended(struct conn *c, void *arg, enum conn_end how)
 {
-	static const char *const reasons[] = { [CONN_EOF] = "eof", [CONN_TIMEOUT] = "timeout", [CONN_ERROR] = "error",
-		[CONN_TLS] = "tls" };
+	static const char *const reasons[] = {
+		[CONN_EOF] = "eof", [CONN_TIMEOUT] = "timeout", [CONN_ERROR] = "error", [CONN_TLS] = "tls"
+	};
 
 	(void)c;
 	login_end(arg, reasons[how]);
@@ -259,7 +262,8 @@ static void on_ended(struct conn *c, void *arg, enum conn_end how)
 
 static const struct conn_ops ops = { on_readable, on_drained, on_secured, on_ended };
 
-/* Coming and going ---------------------------------------------------------------------------------------------------- */
+/* Coming and going ----------------------------------------------------------------------------------------------------
+ */
 
 static void turn_away(int fd, enum protocol protocol, bool tls, bool per_address)
 {
@@ -293,8 +297,8 @@ void login_accept(struct login *l, int fd, const union peer *peer, enum service 
 	lc->serial = ++l->serial;
 	lc->deadline = clock_mono_ms() + 1000ull * seconds;
 	lc->state = tls ? LOGIN_HANDSHAKE : LOGIN_TALKING;
-	preauth_init(&lc->pre, protocol, tls, l->tls != NULL, site->listen.insecure_loopback && address_is_loopback(&peer->sa),
-	    (unsigned)site->limits.errors);
+	preauth_init(&lc->pre, protocol, tls, l->tls != NULL,
+	    site->listen.insecure_loopback && address_is_loopback(&peer->sa), (unsigned)site->limits.errors);
 	lc->prev_next = l->last;
 	*l->last = lc;
 	l->last = &lc->next;

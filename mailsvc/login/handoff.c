@@ -19,7 +19,7 @@ int handoff_get(struct view data, struct handoff *h)
 	struct view ticket;
 	uint8_t protocol, tls;
 
-	*h = (struct handoff) { 0 };
+	*h = (struct handoff){ 0 };
 	protocol = cursor_u8(&c);
 	tls = cursor_u8(&c);
 	ticket = cursor_bytes(&c, sizeof(h->ticket));

@@ -84,8 +84,8 @@ static enum preauth_action login(struct preauth *p, struct imap_parser *a)
 
 	if (!preauth_may_login(p))
 		return reply(p, NEEDS_TLS);
-	if (!imap_parse_sp(a) || !imap_parse_astring(a, &user) || !imap_parse_sp(a) || !imap_parse_astring(a, &password) ||
-	    !imap_parse_end(a))
+	if (!imap_parse_sp(a) || !imap_parse_astring(a, &user) || !imap_parse_sp(a) ||
+	    !imap_parse_astring(a, &password) || !imap_parse_end(a))
 		return reply(p, "BAD Expected a user and a password.");
 	if (preauth_take_user(p, user, password) < 0)
 		return preauth_answer(p, AUTH_DENIED);
@@ -109,7 +109,7 @@ static enum preauth_action authenticate(struct preauth *p, struct imap_parser *a
 	}
 	if (!imap_parse_sp(a))
 		return reply(p, "BAD Expected an initial response.");
-	response = (struct view) { a->p, (size_t)(a->end - a->p) };
+	response = (struct view){ a->p, (size_t)(a->end - a->p) };
 	if (preauth_plain(p, response) < 0)
 		return reply(p, "BAD Invalid SASL response.");
 	return PREAUTH_LOGIN;

@@ -27,11 +27,12 @@ struct login {
 	struct chan *imap[ROLE_INSTANCES_MAX];
 	struct address_counts *counts;
 	struct login_listener *listeners;
-	struct event *sweep;	  /* every second: pre-auth deadlines */
-	struct event *accept_later; /* after running out of descriptors */
+	struct event *sweep;              /* every second: pre-auth deadlines */
+	struct event *accept_later;       /* after running out of descriptors */
 	struct login_conn *first, **last; /* pre-auth, oldest first */
 	struct login_conn *relays;
 	unsigned count, relay_count;
+	bool started; /* a listener that comes now accepts at once */
 	uint32_t serial;
 };
 
@@ -46,7 +47,7 @@ union peer {
 struct login_conn {
 	struct login *login;
 	struct conn *conn;
-	struct conn *inner;  /* LOGIN_RELAY: the way to imap */
+	struct conn *inner; /* LOGIN_RELAY: the way to imap */
 	enum login_state state;
 	uint32_t auth_request;
 	uint32_t serial;

@@ -92,7 +92,7 @@ static enum preauth_action auth(struct preauth *p, struct view arg)
 		p->sasl = true;
 		return PREAUTH_MORE;
 	}
-	if (preauth_plain(p, (struct view) { sp + 1, arg.len - mechanism.len - 1 }) < 0)
+	if (preauth_plain(p, (struct view){ sp + 1, arg.len - mechanism.len - 1 }) < 0)
 		return reply(p, "-ERR Invalid SASL response.");
 	return PREAUTH_LOGIN;
 }
@@ -129,7 +129,7 @@ enum preauth_action preauth_pop3_command(struct preauth *p)
 
 	if (sp != NULL) {
 		name.len = (size_t)(sp - line.ptr);
-		arg = (struct view) { sp + 1, line.len - name.len - 1 };
+		arg = (struct view){ sp + 1, line.len - name.len - 1 };
 	}
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (view_caseeq(name, commands[i].name))

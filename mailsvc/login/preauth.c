@@ -8,12 +8,15 @@
 
 #include "lib/text.h"
 
-static const struct imap_reader_limits imap_limits = { .line = 8192, .literal = 1024, .total = 16384, .discard = 65536 };
+static const struct imap_reader_limits imap_limits = {
+	.line = 8192, .literal = 1024, .total = 16384, .discard = 65536
+};
 static const struct imap_reader_limits pop3_limits = { .line = 8192, .literal = 0, .total = 16384, .discard = 65536 };
 
-void preauth_init(struct preauth *p, enum protocol protocol, bool tls, bool starttls, bool insecure, unsigned errors_max)
+void preauth_init(
+    struct preauth *p, enum protocol protocol, bool tls, bool starttls, bool insecure, unsigned errors_max)
 {
-	*p = (struct preauth) { .protocol = protocol, .tls = tls, .starttls = starttls && !tls, .insecure = insecure };
+	*p = (struct preauth){ .protocol = protocol, .tls = tls, .starttls = starttls && !tls, .insecure = insecure };
 	p->errors_max = errors_max < UINT16_MAX ? (uint16_t)errors_max : UINT16_MAX;
 	p->secret = BUF_INIT(2 * AUTH_PASSWORD_MAX + ADDRESS_MAX);
 	p->out = BUF_INIT(65536);
@@ -59,12 +62,12 @@ bool preauth_may_login(const struct preauth *p)
 
 struct view preauth_user(const struct preauth *p)
 {
-	return (struct view) { p->secret.data, p->user_len };
+	return (struct view){ p->secret.data, p->user_len };
 }
 
 struct view preauth_password(const struct preauth *p)
 {
-	return (struct view) { p->secret.data + p->user_len, p->secret.len - p->user_len };
+	return (struct view){ p->secret.data + p->user_len, p->secret.len - p->user_len };
 }
 
 int preauth_take_user(struct preauth *p, struct view user, struct view password)
@@ -91,13 +94,14 @@ int preauth_plain(struct preauth *p, struct view base64)
 
 	buf_reserve(&raw, raw.max);
 	if (text_base64_decode(&raw, base64) == 0 && raw.len > 0 && (first = memchr(raw.data, '\0', raw.len)) != NULL) {
-		identity = (struct view) { raw.data, (size_t)(first - raw.data) };
-		user = (struct view) { first + 1, raw.len - identity.len - 1 };
+		identity = (struct view){ raw.data, (size_t)(first - raw.data) };
+		user = (struct view){ first + 1, raw.len - identity.len - 1 };
 		second = user.len > 0 ? memchr(user.ptr, '\0', user.len) : NULL;
 		if (second != NULL) {
-			password = (struct view) { second + 1, user.len - (size_t)(second - user.ptr) - 1 };
+			password = (struct view){ second + 1, user.len - (size_t)(second - user.ptr) - 1 };
 			user.len = (size_t)(second - user.ptr);
-			if (identity.len == 0 || (identity.len == user.len && memcmp(identity.ptr, user.ptr, user.len) == 0))
+			if (identity.len == 0 ||
+			    (identity.len == user.len && memcmp(identity.ptr, user.ptr, user.len) == 0))
 				status = preauth_take_user(p, user, password);
 		}
 	}
@@ -127,8 +131,8 @@ static enum preauth_action refused(struct preauth *p)
 		return PREAUTH_MORE;
 	}
 	while (n < p->reader.text.len && n < 64 &&
-	       ((text[n] >= '0' && text[n] <= '9') || (text[n] >= 'A' && text[n] <= 'Z') || (text[n] >= 'a' && text[n] <= 'z') ||
-		   text[n] == '.'))
+	       ((text[n] >= '0' && text[n] <= '9') || (text[n] >= 'A' && text[n] <= 'Z') ||
+		   (text[n] >= 'a' && text[n] <= 'z') || text[n] == '.'))
 		n++;
 	if (n == 0 || n == p->reader.text.len || text[n] != ' ')
 		buf_printf(&p->out, "* BAD %s\r\n", p->reader.error);
@@ -188,14 +192,15 @@ const char *preauth_refusal(enum protocol protocol, bool per_address)
 {
 	if (protocol == PROTOCOL_POP3)
 		return per_address ? "-ERR [SYS/TEMP] Too many connections from your address.\r\n"
-				   : "-ERR [SYS/TEMP] Too many connections; try again later.\r\n";
+		                   : "-ERR [SYS/TEMP] Too many connections; try again later.\r\n";
 	return per_address ? "* BYE [UNAVAILABLE] Too many connections from your address.\r\n"
-			   : "* BYE [UNAVAILABLE] Too many connections; try again later.\r\n";
+	                   : "* BYE [UNAVAILABLE] Too many connections; try again later.\r\n";
 }
 
 void preauth_timeout(struct preauth *p)
 {
-	buf_puts(&p->out, p->protocol == PROTOCOL_IMAP ? "* BYE Timeout before login.\r\n" : "-ERR Timeout before login.\r\n");
+	buf_puts(&p->out,
+	    p->protocol == PROTOCOL_IMAP ? "* BYE Timeout before login.\r\n" : "-ERR Timeout before login.\r\n");
 }
 
 enum preauth_action preauth_answer(struct preauth *p, enum auth_status status)

@@ -9,22 +9,22 @@
 #include "mailsvc/imap/reader.h"
 
 enum preauth_action {
-	PREAUTH_MORE,	  /* wants more input */
+	PREAUTH_MORE,     /* wants more input */
 	PREAUTH_STARTTLS, /* out holds the go-ahead: start TLS, then preauth_secured */
-	PREAUTH_LOGIN,	  /* secret holds user and password: ask auth, then preauth_answer; no input is taken until then */
-	PREAUTH_CLOSE,	  /* send what out holds and close */
+	PREAUTH_LOGIN, /* secret holds user and password: ask auth, then preauth_answer; no input is taken until then */
+	PREAUTH_CLOSE, /* send what out holds and close */
 };
 
 struct preauth {
 	enum protocol protocol;
-	bool tls;	    /* the connection is encrypted */
-	bool starttls;	    /* it could be */
-	bool insecure;	    /* a login without TLS is allowed here */
-	bool sasl;	    /* the next line is a SASL response */
-	bool user_given;    /* POP3: secret holds the user */
-	uint8_t failures;   /* wrong passwords */
+	bool tls;         /* the connection is encrypted */
+	bool starttls;    /* it could be */
+	bool insecure;    /* a login without TLS is allowed here */
+	bool sasl;        /* the next line is a SASL response */
+	bool user_given;  /* POP3: secret holds the user */
+	uint8_t failures; /* wrong passwords */
 	uint16_t errors, errors_max;
-	uint16_t user_len;  /* in secret; the rest is the password */
+	uint16_t user_len; /* in secret; the rest is the password */
 	struct buf secret;
 	struct buf out;
 	struct imap_reader reader;
@@ -50,7 +50,8 @@ void preauth_timeout(struct preauth *);
 
 /* For the two dialects. ---------------------------------------------------------------------------------------- */
 bool preauth_may_login(const struct preauth *);
-/* SASL PLAIN (RFC 4616) into secret; -1: not base64, or not "authzid NUL user NUL password" with authzid empty or the user. */
+/* SASL PLAIN (RFC 4616) into secret; -1: not base64, or not "authzid NUL user NUL password" with authzid empty or the
+ * user. */
 int preauth_plain(struct preauth *, struct view base64);
 int preauth_take_user(struct preauth *, struct view user, struct view password);
 void preauth_wipe(struct preauth *); /* secret */

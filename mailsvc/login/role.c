@@ -85,6 +85,14 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 	login_sweep(arg);
 }
 
+static void listen_on(struct login_listener *k)
+{
+	k->event = event_new(k->login->ctx->base, k->listener.fd, EV_READ | EV_PERSIST, on_accept, k);
+	if (k->event == NULL)
+		fatalx("event_new failed");
+	event_add(k->event, NULL);
+}
+
 static void role_listener(struct role_ctx *ctx, const struct listener *listener)
 {
 	struct login *l = state(ctx);
@@ -95,6 +103,27 @@ static void role_listener(struct role_ctx *ctx, const struct listener *listener)
 	k->next = l->listeners;
 	l->listeners = k;
 	evutil_make_socket_nonblocking(listener->fd);
+	if (l->started)
+		listen_on(k);
+}
+
+static void role_unlisten(struct role_ctx *ctx, enum service service)
+{
+	struct login *l = state(ctx);
+	struct login_listener **p = &l->listeners;
+
+	while (*p != NULL) {
+		struct login_listener *k = *p;
+
+		if (k->listener.service != service) {
+			p = &k->next;
+			continue;
+		}
+		*p = k->next;
+		event_free(k->event);
+		close(k->listener.fd);
+		free(k);
+	}
 }
 
 /* Peers ---------------------------------------------------------------------------------------------------------- */
@@ -132,30 +161,15 @@ static void role_peer(struct role_ctx *ctx, enum role_id peer, unsigned instance
 	}
 }
 
-/* TLS ---------------------------------------------------------------------------------------------------------------- */
+/* TLS ----------------------------------------------------------------------------------------------------------------
+ */
 
 static int load_tls(struct role_ctx *ctx, struct error *e)
 {
 	static const struct view alpn = { "\4imap\4pop3", 10 };
 	struct login *l = state(ctx);
-	struct view files, certificate, key;
-	struct cursor c;
-	SSL_CTX *tls = NULL;
+	SSL_CTX *tls = role_take_tls(ctx, alpn, e);
 
-	if (ctx->fds[ROLE_FD_TLS] == -1)
-		return error_set(e, "login has been given no certificate");
-	if (memfd_map_sealed(ctx->fds[ROLE_FD_TLS], TLS_FILES_MAX, &files) < 0)
-		return error_errno(e, "cannot map the certificate");
-	c = cursor_of(files.ptr, files.len);
-	certificate = cursor_blob(&c, TLS_FILES_MAX);
-	key = cursor_blob(&c, TLS_FILES_MAX);
-	if (!cursor_done(&c))
-		error_set(e, "the certificate message is malformed");
-	else
-		tls = tls_server_ctx(certificate, key, alpn, e);
-	munmap((void *)(uintptr_t)files.ptr, files.len);
-	close(ctx->fds[ROLE_FD_TLS]);
-	ctx->fds[ROLE_FD_TLS] = -1;
 	if (tls == NULL)
 		return -1;
 	SSL_CTX_free(l->tls); /* connections keep theirs */
@@ -163,7 +177,8 @@ static int load_tls(struct role_ctx *ctx, struct error *e)
 	return 0;
 }
 
-/* Life ----------------------------------------------------------------------------------------------------------------- */
+/* Life
+ * ----------------------------------------------------------------------------------------------------------------- */
 
 static int role_init(struct role_ctx *ctx, struct error *e)
 {
@@ -191,12 +206,9 @@ static void role_start(struct role_ctx *ctx)
 	struct login *l = state(ctx);
 
 	event_add(l->sweep, &second);
-	for (struct login_listener *k = l->listeners; k != NULL; k = k->next) {
-		k->event = event_new(ctx->base, k->listener.fd, EV_READ | EV_PERSIST, on_accept, k);
-		if (k->event == NULL)
-			fatalx("event_new failed");
-		event_add(k->event, NULL);
-	}
+	l->started = true;
+	for (struct login_listener *k = l->listeners; k != NULL; k = k->next)
+		listen_on(k);
 }
 
 static void role_reload(struct role_ctx *ctx)
@@ -246,6 +258,7 @@ const struct role role_login = {
 	.reload = role_reload,
 	.peer = role_peer,
 	.listener = role_listener,
+	.unlisten = role_unlisten,
 	.drain = role_drain,
 	.status = role_status,
 };

@@ -1,6 +1,6 @@
 /*
- * Address lists, RFC 5322 3.4 with its obsolete forms, tolerant of what is seen: addresses without a domain, "name" in a
- * trailing comment, an unquoted address as display name, missing commas' remains, unclosed quotes and groups.
+ * Address lists, RFC 5322 3.4 with its obsolete forms, tolerant of what is seen: addresses without a domain, "name" in
+ * a trailing comment, an unquoted address as display name, missing commas' remains, unclosed quotes and groups.
  *
  * One pass, no allocation: the parts of one address are gathered in fixed storage and cut where they are longer.
  */
@@ -137,7 +137,8 @@ static void close_dots(struct piece *s)
 	size_t n = 0;
 
 	for (size_t i = 0; i < s->len; i++) {
-		if (s->data[i] == ' ' && ((n > 0 && s->data[n - 1] == '.') || (i + 1 < s->len && s->data[i + 1] == '.')))
+		if (s->data[i] == ' ' &&
+		    ((n > 0 && s->data[n - 1] == '.') || (i + 1 < s->len && s->data[i + 1] == '.')))
 			continue;
 		s->data[n++] = s->data[i];
 	}

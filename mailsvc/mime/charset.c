@@ -1,9 +1,9 @@
 /*
  * Charsets to UTF-8 through iconv, and the folded form in which text is compared.
  *
- * Only charsets of the table below are taken: gconv loads a module for each, so the list bounds what hostile mail can pull
- * in.  Converters are opened when first wanted, or all by mime_charsets_preload, after which none is opened any more (a
- * sandbox would refuse).  Not thread-safe: one converter of each kind for the process.
+ * Only charsets of the table below are taken: gconv loads a module for each, so the list bounds what hostile mail can
+ * pull in.  Converters are opened when first wanted, or all by mime_charsets_preload, after which none is opened any
+ * more (a sandbox would refuse).  Not thread-safe: one converter of each kind for the process.
  */
 #include <errno.h>
 #include <iconv.h>
@@ -13,37 +13,116 @@
 
 #include "internal.h"
 
-/* Supersets stand for their subsets, as browsers do it: windows-1252 for ISO-8859-1, GB18030 for GB2312, CP949 for EUC-KR. */
+/* Supersets stand for their subsets, as browsers do it: windows-1252 for ISO-8859-1, GB18030 for GB2312, CP949 for
+ * EUC-KR. */
 static const struct {
 	const char *name, *iconv;
 } charsets[] = {
-	{ "iso-8859-1", "CP1252" }, { "latin1", "CP1252" }, { "windows-1252", "CP1252" }, { "cp1252", "CP1252" },
-	{ "iso8859-1", "CP1252" }, { "iso_8859-1", "CP1252" }, { "l1", "CP1252" }, { "x-ansi", "CP1252" },
-	{ "ansi_x3.110-1983", "CP1252" }, { "iso-8859-2", "ISO-8859-2" }, { "latin2", "ISO-8859-2" },
-	{ "iso-8859-3", "ISO-8859-3" }, { "iso-8859-4", "ISO-8859-4" }, { "iso-8859-5", "ISO-8859-5" },
-	{ "iso-8859-6", "ISO-8859-6" }, { "iso-8859-6-i", "ISO-8859-6" }, { "iso-8859-6-e", "ISO-8859-6" },
-	{ "iso-8859-7", "ISO-8859-7" }, { "iso-8859-8", "ISO-8859-8" }, { "iso-8859-8-i", "ISO-8859-8" },
-	{ "iso-8859-8-e", "ISO-8859-8" }, { "logical", "ISO-8859-8" }, { "iso-8859-9", "CP1254" },
-	{ "iso-8859-10", "ISO-8859-10" }, { "iso-8859-11", "CP874" }, { "tis-620", "CP874" }, { "windows-874", "CP874" },
-	{ "iso-8859-13", "ISO-8859-13" }, { "iso-8859-14", "ISO-8859-14" }, { "iso-8859-15", "ISO-8859-15" },
-	{ "latin-9", "ISO-8859-15" }, { "iso-8859-16", "ISO-8859-16" }, { "windows-1250", "CP1250" }, { "cp1250", "CP1250" },
-	{ "windows-1251", "CP1251" }, { "cp1251", "CP1251" }, { "win-1251", "CP1251" }, { "windows-1253", "CP1253" },
-	{ "cp1253", "CP1253" }, { "windows-1254", "CP1254" }, { "cp1254", "CP1254" }, { "windows-1255", "CP1255" },
-	{ "cp1255", "CP1255" }, { "windows-1256", "CP1256" }, { "cp1256", "CP1256" }, { "windows-1257", "CP1257" },
-	{ "cp1257", "CP1257" }, { "windows-1258", "CP1258" }, { "cp1258", "CP1258" }, { "koi8-r", "KOI8-R" },
-	{ "koi8-u", "KOI8-U" }, { "koi8", "KOI8-R" }, { "cp866", "CP866" }, { "ibm866", "CP866" }, { "cp437", "CP437" },
-	{ "ibm437", "CP437" }, { "cp850", "CP850" }, { "ibm850", "CP850" }, { "cp852", "CP852" }, { "ibm852", "CP852" },
-	{ "macintosh", "MACINTOSH" }, { "x-mac-roman", "MACINTOSH" }, { "shift_jis", "CP932" }, { "shift-jis", "CP932" },
-	{ "x-sjis", "CP932" }, { "sjis", "CP932" }, { "windows-31j", "CP932" }, { "cp932", "CP932" }, { "ms_kanji", "CP932" },
-	{ "euc-jp", "EUC-JP-MS" }, { "x-euc-jp", "EUC-JP-MS" }, { "eucjp", "EUC-JP-MS" }, { "iso-2022-jp", "ISO-2022-JP-3" },
-	{ "iso-2022-jp-1", "ISO-2022-JP-3" }, { "iso-2022-jp-3", "ISO-2022-JP-3" }, { "iso-2022-jp-2", "ISO-2022-JP-2" },
-	{ "iso-2022-jp-ms", "ISO-2022-JP-3" }, { "euc-kr", "CP949" }, { "ks_c_5601-1987", "CP949" }, { "ks_c_5601", "CP949" },
-	{ "ksc5601", "CP949" }, { "cp949", "CP949" }, { "windows-949", "CP949" }, { "iso-2022-kr", "ISO-2022-KR" },
-	{ "johab", "JOHAB" }, { "gb2312", "GB18030" }, { "gb_2312-80", "GB18030" }, { "x-gbk", "GB18030" }, { "gbk", "GB18030" },
-	{ "cp936", "GB18030" }, { "euc-cn", "GB18030" }, { "gb18030", "GB18030" }, { "iso-2022-cn", "ISO-2022-CN" },
-	{ "big5", "BIG5-HKSCS" }, { "x-x-big5", "BIG5-HKSCS" }, { "cp950", "CP950" }, { "big5-hkscs", "BIG5-HKSCS" },
-	{ "euc-tw", "EUC-TW" }, { "viscii", "VISCII" }, { "utf-7", "UTF-7" }, { "unicode-1-1-utf-7", "UTF-7" },
-	{ "utf-16", "UTF-16" }, { "utf-16le", "UTF-16LE" }, { "utf-16be", "UTF-16BE" }, { "utf-32", "UTF-32" },
+	{ "iso-8859-1", "CP1252" },
+	{ "latin1", "CP1252" },
+	{ "windows-1252", "CP1252" },
+	{ "cp1252", "CP1252" },
+	{ "iso8859-1", "CP1252" },
+	{ "iso_8859-1", "CP1252" },
+	{ "l1", "CP1252" },
+	{ "x-ansi", "CP1252" },
+	{ "ansi_x3.110-1983", "CP1252" },
+	{ "iso-8859-2", "ISO-8859-2" },
+	{ "latin2", "ISO-8859-2" },
+	{ "iso-8859-3", "ISO-8859-3" },
+	{ "iso-8859-4", "ISO-8859-4" },
+	{ "iso-8859-5", "ISO-8859-5" },
+	{ "iso-8859-6", "ISO-8859-6" },
+	{ "iso-8859-6-i", "ISO-8859-6" },
+	{ "iso-8859-6-e", "ISO-8859-6" },
+	{ "iso-8859-7", "ISO-8859-7" },
+	{ "iso-8859-8", "ISO-8859-8" },
+	{ "iso-8859-8-i", "ISO-8859-8" },
+	{ "iso-8859-8-e", "ISO-8859-8" },
+	{ "logical", "ISO-8859-8" },
+	{ "iso-8859-9", "CP1254" },
+	{ "iso-8859-10", "ISO-8859-10" },
+	{ "iso-8859-11", "CP874" },
+	{ "tis-620", "CP874" },
+	{ "windows-874", "CP874" },
+	{ "iso-8859-13", "ISO-8859-13" },
+	{ "iso-8859-14", "ISO-8859-14" },
+	{ "iso-8859-15", "ISO-8859-15" },
+	{ "latin-9", "ISO-8859-15" },
+	{ "iso-8859-16", "ISO-8859-16" },
+	{ "windows-1250", "CP1250" },
+	{ "cp1250", "CP1250" },
+	{ "windows-1251", "CP1251" },
+	{ "cp1251", "CP1251" },
+	{ "win-1251", "CP1251" },
+	{ "windows-1253", "CP1253" },
+	{ "cp1253", "CP1253" },
+	{ "windows-1254", "CP1254" },
+	{ "cp1254", "CP1254" },
+	{ "windows-1255", "CP1255" },
+	{ "cp1255", "CP1255" },
+	{ "windows-1256", "CP1256" },
+	{ "cp1256", "CP1256" },
+	{ "windows-1257", "CP1257" },
+	{ "cp1257", "CP1257" },
+	{ "windows-1258", "CP1258" },
+	{ "cp1258", "CP1258" },
+	{ "koi8-r", "KOI8-R" },
+	{ "koi8-u", "KOI8-U" },
+	{ "koi8", "KOI8-R" },
+	{ "cp866", "CP866" },
+	{ "ibm866", "CP866" },
+	{ "cp437", "CP437" },
+	{ "ibm437", "CP437" },
+	{ "cp850", "CP850" },
+	{ "ibm850", "CP850" },
+	{ "cp852", "CP852" },
+	{ "ibm852", "CP852" },
+	{ "macintosh", "MACINTOSH" },
+	{ "x-mac-roman", "MACINTOSH" },
+	{ "shift_jis", "CP932" },
+	{ "shift-jis", "CP932" },
+	{ "x-sjis", "CP932" },
+	{ "sjis", "CP932" },
+	{ "windows-31j", "CP932" },
+	{ "cp932", "CP932" },
+	{ "ms_kanji", "CP932" },
+	{ "euc-jp", "EUC-JP-MS" },
+	{ "x-euc-jp", "EUC-JP-MS" },
+	{ "eucjp", "EUC-JP-MS" },
+	{ "iso-2022-jp", "ISO-2022-JP-3" },
+	{ "iso-2022-jp-1", "ISO-2022-JP-3" },
+	{ "iso-2022-jp-3", "ISO-2022-JP-3" },
+	{ "iso-2022-jp-2", "ISO-2022-JP-2" },
+	{ "iso-2022-jp-ms", "ISO-2022-JP-3" },
+	{ "euc-kr", "CP949" },
+	{ "ks_c_5601-1987", "CP949" },
+	{ "ks_c_5601", "CP949" },
+	{ "ksc5601", "CP949" },
+	{ "cp949", "CP949" },
+	{ "windows-949", "CP949" },
+	{ "iso-2022-kr", "ISO-2022-KR" },
+	{ "johab", "JOHAB" },
+	{ "gb2312", "GB18030" },
+	{ "gb_2312-80", "GB18030" },
+	{ "x-gbk", "GB18030" },
+	{ "gbk", "GB18030" },
+	{ "cp936", "GB18030" },
+	{ "euc-cn", "GB18030" },
+	{ "gb18030", "GB18030" },
+	{ "iso-2022-cn", "ISO-2022-CN" },
+	{ "big5", "BIG5-HKSCS" },
+	{ "x-x-big5", "BIG5-HKSCS" },
+	{ "cp950", "CP950" },
+	{ "big5-hkscs", "BIG5-HKSCS" },
+	{ "euc-tw", "EUC-TW" },
+	{ "viscii", "VISCII" },
+	{ "utf-7", "UTF-7" },
+	{ "unicode-1-1-utf-7", "UTF-7" },
+	{ "utf-16", "UTF-16" },
+	{ "utf-16le", "UTF-16LE" },
+	{ "utf-16be", "UTF-16BE" },
+	{ "utf-32", "UTF-32" },
 	{ "ucs-2", "UTF-16" },
 };
 #define CHARSET_COUNT (sizeof(charsets) / sizeof(charsets[0]))
@@ -62,7 +141,7 @@ static bool is_utf8_name(const char *charset)
 static bool is_ascii_name(const char *charset)
 {
 	return strcasecmp(charset, "us-ascii") == 0 || strcasecmp(charset, "ascii") == 0 ||
-	    strcasecmp(charset, "ansi_x3.4-1968") == 0;
+	       strcasecmp(charset, "ansi_x3.4-1968") == 0;
 }
 
 static iconv_t open_row(size_t row)
@@ -80,7 +159,8 @@ static iconv_t open_row(size_t row)
 
 void mime_charsets_preload(void)
 {
-	static const char probe[] = "a\x1b$B$\"\x1b(B"; /* runs a converter, so that the modules below it are there too */
+	static const char probe[] =
+	    "a\x1b$B$\"\x1b(B"; /* runs a converter, so that the modules below it are there too */
 	struct buf out = BUF_INIT(4096);
 
 	for (size_t i = 0; i < CHARSET_COUNT; i++) {
@@ -219,8 +299,8 @@ void mime_utf8_put(struct buf *out, uint32_t codepoint)
 {
 	utf8proc_uint8_t bytes[4];
 	utf8proc_ssize_t n = utf8proc_codepoint_valid((utf8proc_int32_t)codepoint)
-	    ? utf8proc_encode_char((utf8proc_int32_t)codepoint, bytes)
-	    : 0;
+	                         ? utf8proc_encode_char((utf8proc_int32_t)codepoint, bytes)
+	                         : 0;
 
 	if (n > 0)
 		buf_add(out, bytes, (size_t)n);

@@ -2,7 +2,8 @@
  * Values of the form `token; name=value; name="value"`: Content-Type, Content-Disposition, Content-Transfer-Encoding
  * (RFC 2045 5.1, RFC 2183), with comments and folds anywhere between the tokens.
  *
- * Limits: 128 parameters, a value of 4096 bytes (cut).  An unquoted value may hold spaces and goes up to the next semicolon.
+ * Limits: 128 parameters, a value of 4096 bytes (cut).  An unquoted value may hold spaces and goes up to the next
+ * semicolon.
  */
 #include <string.h>
 #include <strings.h>
@@ -164,7 +165,7 @@ void mime_content_read(struct view raw, bool digest, struct mime_content *out)
 	out->multipart = view_caseeq(out->type, "multipart");
 	out->text = view_caseeq(out->type, "text");
 	out->message = view_caseeq(out->type, "message") &&
-	    (view_caseeq(out->subtype, "rfc822") || view_caseeq(out->subtype, "global"));
+	               (view_caseeq(out->subtype, "rfc822") || view_caseeq(out->subtype, "global"));
 }
 
 enum mime_encoding mime_encoding_read(struct view raw)

@@ -66,8 +66,8 @@ static int zone_minutes(struct reader *r)
 	static const struct {
 		const char *name;
 		int minutes;
-	} names[] = { { "EST", -300 }, { "EDT", -240 }, { "CST", -360 }, { "CDT", -300 }, { "MST", -420 }, { "MDT", -360 },
-		{ "PST", -480 }, { "PDT", -420 } };
+	} names[] = { { "EST", -300 }, { "EDT", -240 }, { "CST", -360 }, { "CDT", -300 }, { "MST", -420 },
+		{ "MDT", -360 }, { "PST", -480 }, { "PDT", -420 } };
 	struct view v;
 
 	skip(r);
@@ -134,7 +134,8 @@ int mime_parse_date(struct view raw, int64_t *when, int16_t *zone)
 	min = number(&r, 1, 2, NULL);
 	if (literal(&r, ':'))
 		sec = number(&r, 1, 2, NULL);
-	if (!day_exists(year, mon, day) || year < 1900 || hour < 0 || hour > 23 || min < 0 || min > 59 || sec < 0 || sec > 60)
+	if (!day_exists(year, mon, day) || year < 1900 || hour < 0 || hour > 23 || min < 0 || min > 59 || sec < 0 ||
+	    sec > 60)
 		return -1;
 	minutes = zone_minutes(&r);
 	*when = days_since_1970(year, mon, day) * 86400 + hour * 3600 + min * 60 + sec - minutes * 60;

@@ -1,9 +1,9 @@
 /*
  * Text in headers that is not ASCII: RFC 2047 encoded words, RFC 2231 parameters.
  *
- * Encoded words: neighbours in the same charset are joined before they are converted, since many senders cut characters in
- * half.  Spaces inside the encoded text and words longer than 75 bytes are taken.  Linear: a candidate word ends at its third
- * question mark, so each byte is looked at a few times at most.
+ * Encoded words: neighbours in the same charset are joined before they are converted, since many senders cut characters
+ * in half.  Spaces inside the encoded text and words longer than 75 bytes are taken.  Linear: a candidate word ends at
+ * its third question mark, so each byte is looked at a few times at most.
  */
 #include <string.h>
 #include <strings.h>
@@ -36,7 +36,8 @@ static bool read_word(struct view in, struct word *w)
 	star = memchr(w->charset.ptr, '*', w->charset.len); /* RFC 2231 5: charset*language */
 	if (star)
 		w->charset.len = (size_t)(star - w->charset.ptr);
-	if (w->charset.len == 0 || w->charset.len >= CHARSET_LEN_MAX || in.len - i < 3 || in.ptr[i] != '?' || in.ptr[i + 2] != '?')
+	if (w->charset.len == 0 || w->charset.len >= CHARSET_LEN_MAX || in.len - i < 3 || in.ptr[i] != '?' ||
+	    in.ptr[i + 2] != '?')
 		return false;
 	w->encoding = in.ptr[i + 1] | 0x20;
 	if (w->encoding != 'b' && w->encoding != 'q')

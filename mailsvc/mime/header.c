@@ -1,8 +1,8 @@
 /*
  * Header blocks: walking the fields, unfolding, finding (RFC 5322 2.2).
  *
- * A line ends at LF, with or without a CR before it.  A line that is no field (no colon, or bytes in its name that no name
- * may have) is passed over together with its continuation lines.  Every function looks at each byte once.
+ * A line ends at LF, with or without a CR before it.  A line that is no field (no colon, or bytes in its name that no
+ * name may have) is passed over together with its continuation lines.  Every function looks at each byte once.
  */
 #include <string.h>
 #include <strings.h>
@@ -26,7 +26,7 @@ static bool split_field(const char *p, const char *end, struct mime_header *out)
 {
 	const char *start = p, *name_end;
 
-	while (p < end && *p > 32 && *p < 127 && *p != ':')
+	while (p<end && * p> 32 && *p < 127 && *p != ':')
 		p++;
 	name_end = p;
 	while (p < end && (*p == ' ' || *p == '\t'))

@@ -1,5 +1,6 @@
 /*
- * The words of an HTML text, for searching only: tags, comments, scripts and styles are dropped, common entities decoded.
+ * The words of an HTML text, for searching only: tags, comments, scripts and styles are dropped, common entities
+ * decoded.
  *
  * Crude on purpose.  A tag ends at the first ">", quoted or not; a "<" that nothing closes is text.  Tags that only
  * change the look of a word leave it whole, others become a space.  Linear, no recursion.
@@ -18,8 +19,8 @@ static bool name_is(struct view v, const char *name)
 
 static bool inside_words(struct view tag)
 {
-	static const char *const names[] = { "a", "b", "i", "u", "em", "strong", "span", "font", "small", "big", "sub", "sup",
-		"tt", "code", "mark", "abbr", "wbr" };
+	static const char *const names[] = { "a", "b", "i", "u", "em", "strong", "span", "font", "small", "big", "sub",
+		"sup", "tt", "code", "mark", "abbr", "wbr" };
 
 	if (tag.len > 0 && tag.ptr[0] == '/')
 		tag = (struct view){ tag.ptr + 1, tag.len - 1 };
@@ -38,7 +39,8 @@ static struct view skip_element(struct view v, const char *name)
 		if (!lt)
 			break;
 		v = (struct view){ lt + 1, v.len - (size_t)(lt + 1 - v.ptr) };
-		if (v.len > 0 && v.ptr[0] == '/' && v.len > strlen(name) && strncasecmp(v.ptr + 1, name, strlen(name)) == 0) {
+		if (v.len > 0 && v.ptr[0] == '/' && v.len > strlen(name) &&
+		    strncasecmp(v.ptr + 1, name, strlen(name)) == 0) {
 			const char *gt = memchr(v.ptr, '>', v.len);
 
 			return gt ? (struct view){ gt + 1, v.len - (size_t)(gt + 1 - v.ptr) } : VIEW_LIT("");
@@ -83,14 +85,15 @@ static uint32_t named_entity(struct view name)
 	static const struct {
 		const char *name;
 		uint32_t codepoint;
-	} entities[] = { { "amp", '&' }, { "lt", '<' }, { "gt", '>' }, { "quot", '"' }, { "apos", '\'' }, { "nbsp", 0xA0 },
-		{ "copy", 0xA9 }, { "reg", 0xAE }, { "shy", 0xAD }, { "euro", 0x20AC }, { "auml", 0xE4 }, { "ouml", 0xF6 },
-		{ "uuml", 0xFC }, { "Auml", 0xC4 }, { "Ouml", 0xD6 }, { "Uuml", 0xDC }, { "szlig", 0xDF }, { "eacute", 0xE9 },
-		{ "egrave", 0xE8 }, { "ecirc", 0xEA }, { "aacute", 0xE1 }, { "agrave", 0xE0 }, { "acirc", 0xE2 },
-		{ "aring", 0xE5 }, { "aelig", 0xE6 }, { "oslash", 0xF8 }, { "ccedil", 0xE7 }, { "ntilde", 0xF1 },
-		{ "iacute", 0xED }, { "oacute", 0xF3 }, { "ocirc", 0xF4 }, { "uacute", 0xFA }, { "ndash", 0x2013 },
-		{ "mdash", 0x2014 }, { "lsquo", 0x2018 }, { "rsquo", 0x2019 }, { "ldquo", 0x201C }, { "rdquo", 0x201D },
-		{ "bdquo", 0x201E }, { "hellip", 0x2026 }, { "bull", 0x2022 }, { "trade", 0x2122 } };
+	} entities[] = { { "amp", '&' }, { "lt", '<' }, { "gt", '>' }, { "quot", '"' }, { "apos", '\'' },
+		{ "nbsp", 0xA0 }, { "copy", 0xA9 }, { "reg", 0xAE }, { "shy", 0xAD }, { "euro", 0x20AC },
+		{ "auml", 0xE4 }, { "ouml", 0xF6 }, { "uuml", 0xFC }, { "Auml", 0xC4 }, { "Ouml", 0xD6 },
+		{ "Uuml", 0xDC }, { "szlig", 0xDF }, { "eacute", 0xE9 }, { "egrave", 0xE8 }, { "ecirc", 0xEA },
+		{ "aacute", 0xE1 }, { "agrave", 0xE0 }, { "acirc", 0xE2 }, { "aring", 0xE5 }, { "aelig", 0xE6 },
+		{ "oslash", 0xF8 }, { "ccedil", 0xE7 }, { "ntilde", 0xF1 }, { "iacute", 0xED }, { "oacute", 0xF3 },
+		{ "ocirc", 0xF4 }, { "uacute", 0xFA }, { "ndash", 0x2013 }, { "mdash", 0x2014 }, { "lsquo", 0x2018 },
+		{ "rsquo", 0x2019 }, { "ldquo", 0x201C }, { "rdquo", 0x201D }, { "bdquo", 0x201E },
+		{ "hellip", 0x2026 }, { "bull", 0x2022 }, { "trade", 0x2122 } };
 
 	for (size_t i = 0; i < sizeof(entities) / sizeof(entities[0]); i++)
 		if (view_eq(name, entities[i].name))
@@ -131,7 +134,8 @@ static struct view take_entity(struct view v, struct buf *out)
 	if (n > 1 && n < v.len && v.ptr[n] == ';') {
 		struct view name = { v.ptr + 1, n - 1 };
 
-		c = name.ptr[0] == '#' ? numeric_entity((struct view){ name.ptr + 1, name.len - 1 }) : named_entity(name);
+		c = name.ptr[0] == '#' ? numeric_entity((struct view){ name.ptr + 1, name.len - 1 })
+		                       : named_entity(name);
 	}
 	if (c == 0) {
 		buf_addc(out, '&');

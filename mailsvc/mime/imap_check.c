@@ -1,12 +1,13 @@
 /*
- * Is a text from a record one well-formed IMAP list, and BODY out of BODYSTRUCTURE.  Records come from a process that strangers
- * talk to, so nothing of them is sent before it passed here.
+ * Is a text from a record one well-formed IMAP list, and BODY out of BODYSTRUCTURE.  Records come from a process that
+ * strangers talk to, so nothing of them is sent before it passed here.
  */
 #include <string.h>
 
 #include "internal.h"
 
-#define LIST_DEPTH_MAX (4 * MIME_DEPTH_MAX) /* a part is one list; params, envelope and addresses nest 4 at most inside */
+#define LIST_DEPTH_MAX                                                                                                 \
+	(4 * MIME_DEPTH_MAX) /* a part is one list; params, envelope and addresses nest 4 at most inside */
 
 enum { ORDINARY, QUOTE, OPEN, CLOSE, SPACE, LITERAL, BAD };
 
@@ -206,7 +207,8 @@ static bool reduce(struct reducer *r, unsigned depth)
 	if (view_caseeq(type, "\"text\"")) {
 		if (!copy_items(r, 1))
 			return false;
-	} else if (view_caseeq(type, "\"message\"") && (view_caseeq(subtype, "\"rfc822\"") || view_caseeq(subtype, "\"global\""))) {
+	} else if (view_caseeq(type, "\"message\"") &&
+		   (view_caseeq(subtype, "\"rfc822\"") || view_caseeq(subtype, "\"global\""))) {
 		if (!copy_items(r, 1) || !space(r) || !reduce(r, depth + 1) || !copy_items(r, 1))
 			return false;
 	}

@@ -1,10 +1,10 @@
 /*
  * ENVELOPE and BODYSTRUCTURE as IMAP says them (RFC 3501 7.4.2, RFC 9051 7.5.2).
  *
- * Strings are quoted when they are short and 7-bit without CR and LF, else literals; a NUL, which no IMAP string may hold,
- * becomes "?".  Header text is sent undecoded, and parameters in their RFC 2231 form, as the RFCs want it.  Names of types,
- * encodings and parameters are in upper case, as in the RFC's examples: some clients compare so.  An address without
- * a domain has "" as its host, since NIL would make it a group.
+ * Strings are quoted when they are short and 7-bit without CR and LF, else literals; a NUL, which no IMAP string may
+ * hold, becomes "?".  Header text is sent undecoded, and parameters in their RFC 2231 form, as the RFCs want it.  Names
+ * of types, encodings and parameters are in upper case, as in the RFC's examples: some clients compare so.  An address
+ * without a domain has "" as its host, since NIL would make it a group.
  *
  * Limits: a string 32 KiB, an address list 96 KiB of IMAP text (what follows is left out), 32 languages.
  */
@@ -134,7 +134,8 @@ static bool address_list(struct buf *out, struct view raw)
 
 void mime_envelope(struct buf *out, const struct mime_fields *f)
 {
-	static const enum mime_field defaulted[] = { FIELD_SENDER, FIELD_REPLY_TO }, others[] = { FIELD_TO, FIELD_CC, FIELD_BCC };
+	static const enum mime_field defaulted[] = { FIELD_SENDER, FIELD_REPLY_TO },
+				     others[] = { FIELD_TO, FIELD_CC, FIELD_BCC };
 	size_t from, from_len;
 
 	buf_addc(out, '(');

@@ -7,8 +7,8 @@
 
 #include "mime.h"
 
-#define MIME_BOUNDARY_MAX 256  /* RFC 2046 allows 70 */
-#define MIME_NONE UINT32_MAX   /* no such part */
+#define MIME_BOUNDARY_MAX 256 /* RFC 2046 allows 70 */
+#define MIME_NONE UINT32_MAX  /* no such part */
 
 /* The fields that records and structures are made of; of a repeated field the first counts (header.c). */
 enum mime_field {
@@ -43,13 +43,13 @@ struct mime_params {
 	const char *p, *end;
 	unsigned count;
 	struct view name, value; /* of the last mime_params_next; value is unquoted, RFC 2231 forms stay as they are */
-	char store[4096];	 /* longer values are cut */
+	char store[4096];        /* longer values are cut */
 };
 bool mime_params_next(struct mime_params *);
 
 struct mime_content {
-	struct view type, subtype; /* as written, or the default */
-	bool defaulted;		   /* the field was absent or broken */
+	struct view type, subtype;     /* as written, or the default */
+	bool defaulted;                /* the field was absent or broken */
 	bool multipart, message, text; /* message: rfc822 or global */
 	struct mime_params params;
 };
@@ -66,13 +66,13 @@ enum mime_encoding mime_encoding_read(struct view content_transfer_encoding);
 struct scan_part {
 	struct mime_part part;
 	uint32_t first_child, last_child, next_sibling; /* MIME_NONE: none */
-	bool digest_child;	 /* without Content-Type it is message/rfc822 */
+	bool digest_child;                              /* without Content-Type it is message/rfc822 */
 };
 struct scan {
 	struct scan_part *parts; /* in the order in which they start */
 	uint32_t count, cap;
 };
-void mime_scan(struct view message, struct scan *); /* at least one part; free with mime_scan_free */
+void mime_scan(struct view message, struct scan *);        /* at least one part; free with mime_scan_free */
 void mime_scan_opaque(struct view message, struct scan *); /* one leaf, whatever it holds */
 void mime_scan_free(struct scan *);
 

@@ -12,17 +12,19 @@
 #define MIME_RECORD_VERSION 1
 #define MIME_DEPTH_MAX 50
 #define MIME_PARTS_MAX 2000
-#define MIME_RECORD_MAX (1 << 20) /* bytes of a record; a message whose record would be larger is one opaque text part */
+#define MIME_RECORD_MAX                                                                                                \
+	(1 << 20) /* bytes of a record; a message whose record would be larger is one opaque text part */
 
 /* Appends the record of message to out (whose max should be MIME_RECORD_MAX or more). Cannot fail for any input. */
 void mime_parse(struct view message, struct buf *record);
 
 struct mime_part {
-	uint32_t parent;       /* index; the root's is UINT32_MAX */
-	uint16_t number;       /* among its siblings, 1.. */
-	bool multipart, rfc822; /* message/rfc822 and message/global: its child is the inner message */
-	uint64_t header, body, end; /* header: first byte of its MIME or message header; body: after the blank line; end: past its last byte (without the CRLF before a boundary) */
-	uint32_t lines;	       /* of body */
+	uint32_t parent;            /* index; the root's is UINT32_MAX */
+	uint16_t number;            /* among its siblings, 1.. */
+	bool multipart, rfc822;     /* message/rfc822 and message/global: its child is the inner message */
+	uint64_t header, body, end; /* header: first byte of its MIME or message header; body: after the blank line;
+	                               end: past its last byte (without the CRLF before a boundary) */
+	uint32_t lines;             /* of body */
 };
 
 /* A record that has been checked against its message's length: every offset is inside, every string whole. */
@@ -30,23 +32,26 @@ struct mime_record {
 	struct view blob;
 	uint64_t message_len;
 	uint32_t part_count;
-	int64_t date;		   /* Date: as seconds since 1970, INT64_MIN when absent or wrong */
-	int16_t date_zone;	   /* minutes east, of Date: */
-	struct view envelope;	   /* IMAP ENVELOPE "(...)", literals included: ready to send (well-formed: mime_record_open checked it) */
-	struct view bodystructure; /* IMAP BODYSTRUCTURE "(...)" likewise */
-	struct view subject;	   /* decoded to UTF-8, unfolded */
-	struct view base_subject;  /* RFC 5256 2.1, case-folded */
+	int64_t date;         /* Date: as seconds since 1970, INT64_MIN when absent or wrong */
+	int16_t date_zone;    /* minutes east, of Date: */
+	struct view envelope; /* IMAP ENVELOPE "(...)", literals included: ready to send (well-formed: mime_record_open
+	                         checked it) */
+	struct view bodystructure;                       /* IMAP BODYSTRUCTURE "(...)" likewise */
+	struct view subject;                             /* decoded to UTF-8, unfolded */
+	struct view base_subject;                        /* RFC 5256 2.1, case-folded */
 	struct view message_id, in_reply_to, references; /* as written, unfolded */
 };
 
 /* -1 when the record is broken, of another version, or lies about a message of message_len bytes. */
 int mime_record_open(struct mime_record *, struct view blob, uint64_t message_len);
 void mime_record_part(const struct mime_record *, uint32_t index, struct mime_part *out);
-/* "1.2.3" as IMAP numbers parts (RFC 9051 6.4.5.1), path as numbers; the index, or -1 when there is none. Empty: the root. */
+/* "1.2.3" as IMAP numbers parts (RFC 9051 6.4.5.1), path as numbers; the index, or -1 when there is none. Empty: the
+ * root. */
 int64_t mime_record_find(const struct mime_record *, const uint32_t *path, size_t path_len);
 /* BODY (without extension data) is derived from bodystructure. */
 void mime_body_from_bodystructure(struct view bodystructure, struct buf *out);
-/* True when text is one balanced IMAP parenthesised list, with atoms, quoted strings and literals only: safe to send as it is. */
+/* True when text is one balanced IMAP parenthesised list, with atoms, quoted strings and literals only: safe to send as
+ * it is. */
 bool mime_imap_text_ok(struct view text);
 
 /* Headers ------------------------------------------------------------------------------------------------ */
@@ -57,17 +62,20 @@ struct mime_header {
 };
 /* Walks the fields of a header block; *pos starts at 0.  false at the blank line or the end. */
 bool mime_header_next(struct view block, size_t *pos, struct mime_header *out);
-size_t mime_header_len(struct view message); /* bytes up to and including the blank line (all of it when there is none) */
+size_t mime_header_len(
+    struct view message); /* bytes up to and including the blank line (all of it when there is none) */
 struct view mime_header_find(struct view block, const char *name); /* first value, or an empty view with ptr NULL */
-void mime_unfold(struct view raw, struct buf *out);	     /* unfolds and trims */
-void mime_decode_header(struct view raw, struct buf *out);   /* unfolded, RFC 2047 words decoded, UTF-8 (RFC 6532 taken as it is) */
+void mime_unfold(struct view raw, struct buf *out);                /* unfolds and trims */
+void mime_decode_header(
+    struct view raw, struct buf *out); /* unfolded, RFC 2047 words decoded, UTF-8 (RFC 6532 taken as it is) */
 
-/* A parameter of a structured value (the whole value of Content-Type or Content-Disposition), RFC 2231 undone, UTF-8, appended. */
+/* A parameter of a structured value (the whole value of Content-Type or Content-Disposition), RFC 2231 undone, UTF-8,
+ * appended. */
 bool mime_parameter(struct view raw, const char *name, struct buf *out);
 
 /* Address lists, tolerant: as many mailboxes as can be made out. */
 struct mime_mailbox {
-	struct view name;   /* raw display name, quotes removed, not decoded */
+	struct view name;          /* raw display name, quotes removed, not decoded */
 	struct view local, domain; /* domain empty when missing */
 	bool group_start, group_end;
 };
@@ -80,7 +88,8 @@ int mime_parse_date(struct view raw, int64_t *when, int16_t *zone);
 /* Content for searching ------------------------------------------------------------------------------------ */
 /* Opens every charset converter that will be needed: call before the sandbox. */
 void mime_charsets_preload(void);
-/* Converts to UTF-8; an unknown charset or a broken byte becomes U+FFFD, never an error. false when the charset is unknown. */
+/* Converts to UTF-8; an unknown charset or a broken byte becomes U+FFFD, never an error. false when the charset is
+ * unknown. */
 bool mime_to_utf8(const char *charset, struct view in, struct buf *out);
 bool mime_charset_known(const char *charset);
 /* Case-folded and NFKC-ish form in which substrings are compared (utf8proc). */
@@ -90,7 +99,7 @@ void mime_part_text(const struct mime_record *, struct view message, uint32_t pa
 /* The same from a leaf's header and body alone, for readers that do not hold the whole message. */
 bool mime_is_text(struct view part_header); /* will mime_leaf_text add anything? */
 void mime_leaf_text(struct view part_header, struct view body, struct buf *folded);
-#define MIME_TEXT_MAX (16u << 20)		   /* decoded bytes of a part that are looked at */
+#define MIME_TEXT_MAX (16u << 20)                 /* decoded bytes of a part that are looked at */
 #define MIME_TEXT_RAW_MAX (MIME_TEXT_MAX / 3 * 5) /* bytes of its body that can matter */
 
 #endif

@@ -1,10 +1,10 @@
 /*
  * The record: what receipt computes once and every reader uses.
  *
- * Layout, little-endian: u32 version, u64 message length, u32 parts, i64 date, i16 zone; for each part u32 parent, u16 number,
- * u8 kind, u64 header, u64 body, u64 end, u32 lines; then blobs: envelope, bodystructure, subject, base subject, message-id,
- * in-reply-to, references.  It comes from a process that strangers talk to: mime_record_open takes nothing on trust but
- * that the words are those of the message.
+ * Layout, little-endian: u32 version, u64 message length, u32 parts, i64 date, i16 zone; for each part u32 parent, u16
+ * number, u8 kind, u64 header, u64 body, u64 end, u32 lines; then blobs: envelope, bodystructure, subject, base
+ * subject, message-id, in-reply-to, references.  It comes from a process that strangers talk to: mime_record_open takes
+ * nothing on trust but that the words are those of the message.
  */
 #include <string.h>
 
@@ -58,7 +58,8 @@ static void put_subject(struct buf *out, struct view raw)
 }
 
 /* As a blob whose length is filled in behind it. */
-static void put_rendered(struct buf *out, const struct mime_fields *fields, struct view message, const struct scan *scan)
+static void put_rendered(
+    struct buf *out, const struct mime_fields *fields, struct view message, const struct scan *scan)
 {
 	size_t at = out->len;
 	uint32_t len;
@@ -156,8 +157,8 @@ static bool parts_ok(const struct mime_record *r)
 		if (p.parent >= i)
 			return false;
 		mime_record_part(r, p.parent, &up);
-		if (!(up.multipart || up.rfc822) || p.header < up.body || p.end > up.end || p.number != ++children[p.parent] ||
-		    (up.rfc822 && p.number != 1))
+		if (!(up.multipart || up.rfc822) || p.header < up.body || p.end > up.end ||
+		    p.number != ++children[p.parent] || (up.rfc822 && p.number != 1))
 			return false;
 	}
 	return true;
@@ -185,8 +186,8 @@ int mime_record_open(struct mime_record *r, struct view blob, uint64_t message_l
 	r->message_id = cursor_blob(&c, REFERENCES_MAX);
 	r->in_reply_to = cursor_blob(&c, REFERENCES_MAX);
 	r->references = cursor_blob(&c, REFERENCES_MAX);
-	if (!cursor_done(&c) || !parts_ok(r) || !mime_imap_text_ok(r->envelope) || !mime_imap_text_ok(r->bodystructure) ||
-	    !mime_utf8_valid(r->subject) || !mime_utf8_valid(r->base_subject))
+	if (!cursor_done(&c) || !parts_ok(r) || !mime_imap_text_ok(r->envelope) ||
+	    !mime_imap_text_ok(r->bodystructure) || !mime_utf8_valid(r->subject) || !mime_utf8_valid(r->base_subject))
 		return -1;
 	return 0;
 }
@@ -211,8 +212,8 @@ static int64_t child(const struct mime_record *r, uint32_t parent, uint32_t numb
 }
 
 /*
- * Numbers count the parts of a multipart; a message that is none has one part, 1, its own body.  So each step is taken from a
- * message (the root, or the one inside a message/rfc822 part) or from a multipart that is itself a part.
+ * Numbers count the parts of a multipart; a message that is none has one part, 1, its own body.  So each step is taken
+ * from a message (the root, or the one inside a message/rfc822 part) or from a multipart that is itself a part.
  */
 int64_t mime_record_find(const struct mime_record *r, const uint32_t *path, size_t path_len)
 {

@@ -1,11 +1,11 @@
 /*
  * The structure of a message with byte offsets, in one pass over its lines.
  *
- * A line is looked at only when it starts with "--" and is then compared with the boundaries of the open multiparts, innermost
- * first: a delimiter is the whole line but for blanks at its end (prefix matches would take "--b1" for "--b").  Open
- * parts form a stack of at most MIME_DEPTH_MAX; whatever nests deeper is a leaf.  After MIME_PARTS_MAX parts boundaries
- * mean nothing any more: the last part takes in the rest.  A multipart without a boundary, or in which it never appears,
- * is a leaf, which IMAP shows as text/plain (a body without parts cannot be said in its grammar).
+ * A line is looked at only when it starts with "--" and is then compared with the boundaries of the open multiparts,
+ * innermost first: a delimiter is the whole line but for blanks at its end (prefix matches would take "--b1" for
+ * "--b").  Open parts form a stack of at most MIME_DEPTH_MAX; whatever nests deeper is a leaf.  After MIME_PARTS_MAX
+ * parts boundaries mean nothing any more: the last part takes in the rest.  A multipart without a boundary, or in which
+ * it never appears, is a leaf, which IMAP shows as text/plain (a body without parts cannot be said in its grammar).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -21,13 +21,13 @@ struct level { /* an open multipart, or a message/rfc822 around what follows */
 
 struct scanner {
 	struct view m;
-	size_t pos;	/* always the start of a line */
+	size_t pos;     /* always the start of a line */
 	uint32_t lines; /* LFs before pos */
 	struct scan *out;
 	struct level open[MIME_DEPTH_MAX];
 	unsigned depth;
 	unsigned armed; /* open levels with a boundary */
-	uint32_t leaf;	/* MIME_NONE: none open */
+	uint32_t leaf;  /* MIME_NONE: none open */
 };
 
 static uint32_t count_lines(const char *p, size_t len)
@@ -191,7 +191,8 @@ static bool open_part(struct scanner *s, uint32_t parent, bool digest)
 		p->multipart = true;
 		s->open[s->depth].digest = view_caseeq(content.subtype, "digest");
 		s->armed++;
-	} else if (content.message && mime_encoding_read(fields.value[FIELD_CONTENT_TRANSFER_ENCODING]) == ENCODING_IDENTITY) {
+	} else if (content.message &&
+		   mime_encoding_read(fields.value[FIELD_CONTENT_TRANSFER_ENCODING]) == ENCODING_IDENTITY) {
 		p->rfc822 = true;
 		s->open[s->depth].len = 0;
 	} else {
@@ -222,7 +223,8 @@ static size_t close_part(struct scanner *s, uint32_t index, size_t end)
 	return end;
 }
 
-/* Closes the leaf and every level above the first `keep`, at pos. at_delimiter: the line end before pos belongs to it. */
+/* Closes the leaf and every level above the first `keep`, at pos. at_delimiter: the line end before pos belongs to it.
+ */
 static void close_to(struct scanner *s, unsigned keep, bool at_delimiter)
 {
 	size_t end = s->pos;

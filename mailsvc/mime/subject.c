@@ -1,6 +1,6 @@
 /*
- * The base subject that THREAD and SORT compare (RFC 5256 2.1): reply and forward marks, [list] tags and "(fwd)" are taken
- * off, the rest is folded.  At most 64 rounds, so that a subject made of nothing but tags costs no more.
+ * The base subject that THREAD and SORT compare (RFC 5256 2.1): reply and forward marks, [list] tags and "(fwd)" are
+ * taken off, the rest is folded.  At most 64 rounds, so that a subject made of nothing but tags costs no more.
  */
 #include <string.h>
 #include <strings.h>

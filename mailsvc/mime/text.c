@@ -1,5 +1,6 @@
 /*
- * The text of a part as it is searched: transfer encoding undone, converted to UTF-8, HTML reduced to its words, folded.
+ * The text of a part as it is searched: transfer encoding undone, converted to UTF-8, HTML reduced to its words,
+ * folded.
  *
  * Limit: the first MIME_TEXT_MAX bytes of a part's decoded text; what is behind them is not found.
  */
@@ -9,7 +10,8 @@ static void charset_of(struct view content_type, char *charset, size_t size)
 {
 	struct buf value = BUF_INIT(size);
 
-	if (!mime_parameter(content_type, "charset", &value) || view_copy(buf_view(&value), charset, size) != 0 || !charset[0])
+	if (!mime_parameter(content_type, "charset", &value) || view_copy(buf_view(&value), charset, size) != 0 ||
+	    !charset[0])
 		(void)view_copy(VIEW_LIT("us-ascii"), charset, size);
 	buf_free(&value);
 }
@@ -55,7 +57,8 @@ void mime_leaf_text(struct view header, struct view body, struct buf *folded)
 {
 	struct mime_fields fields;
 	struct mime_content content;
-	struct buf bytes = BUF_INIT(MIME_TEXT_MAX), utf8 = BUF_INIT(3 * MIME_TEXT_MAX), plain = BUF_INIT(3 * MIME_TEXT_MAX);
+	struct buf bytes = BUF_INIT(MIME_TEXT_MAX), utf8 = BUF_INIT(3 * MIME_TEXT_MAX),
+		   plain = BUF_INIT(3 * MIME_TEXT_MAX);
 	char charset[64];
 
 	read_header(header, &fields, &content);

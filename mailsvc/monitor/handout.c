@@ -65,7 +65,7 @@ static int check_pair(
 		    e, "%s and %s do not belong together; give the key of this certificate", h->certificate, key_path);
 	else {
 		check_expiry(h, x);
-		h->self_signed = X509_check_issued(x, x) == X509_V_OK;
+		h->self_signed = X509_self_signed(x, 1) == 1;
 		r = 0;
 	}
 	ERR_clear_error();

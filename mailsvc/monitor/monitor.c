@@ -292,7 +292,7 @@ int monitor_main(const char *site_path)
 	m->lock_fd = m->submit_fd = m->control_fd = -1;
 	TAILQ_INIT(&m->clients);
 	site = monitor_load(m, &m->handout, &text);
-	fwrite(text.data, 1, text.len, stderr);
+	fputs(buf_str(&text), stderr);
 	buf_free(&text);
 	if (site == NULL)
 		return 2;

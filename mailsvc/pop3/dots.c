@@ -1,6 +1,6 @@
 /*
- * Dot-stuffing in pieces.  A dot is doubled at the start of every line, and a bare LF (which APPEND lets in) ends a line
- * here too: a client that splits at LF must never see a lone dot in a message.
+ * Dot-stuffing in pieces.  A dot is doubled at the start of every line, and a bare LF (which APPEND lets in) ends a
+ * line here too: a client that splits at LF must never see a lone dot in a message.
  */
 #include "dots.h"
 
@@ -8,7 +8,7 @@
 
 void dots_init(struct dots *d, uint64_t body_lines)
 {
-	*d = (struct dots) { .line_start = true, .blank = true, .lines = body_lines };
+	*d = (struct dots){ .line_start = true, .blank = true, .lines = body_lines };
 }
 
 static void put(struct dots *d, struct evbuffer *out, const char *p, size_t len)

@@ -7,12 +7,12 @@
 #include "lib/buf.h"
 
 struct dots {
-	bool line_start;  /* the next byte begins a line */
-	bool body;	  /* behind the blank line */
-	bool blank;	  /* the line has had no byte but CR so far */
-	bool done;	  /* TOP has had its lines */
+	bool line_start;   /* the next byte begins a line */
+	bool body;         /* behind the blank line */
+	bool blank;        /* the line has had no byte but CR so far */
+	bool done;         /* TOP has had its lines */
 	char last, second; /* the last two bytes written */
-	uint64_t lines;	  /* of the body still to be sent */
+	uint64_t lines;    /* of the body still to be sent */
 };
 
 #define DOTS_ALL UINT64_MAX

@@ -11,7 +11,7 @@ static bool take(void *arg, const struct message_row *row)
 		d->cap = d->cap + d->cap / 2 + 16;
 		d->at = xreallocarray(d->at, d->cap, sizeof(*d->at));
 	}
-	d->at[d->count++] = (struct maildrop_message) { .uid = row->uid, .size = (uint32_t)row->size };
+	d->at[d->count++] = (struct maildrop_message){ .uid = row->uid, .size = (uint32_t)row->size };
 	return d->count < MAILDROP_MAX;
 }
 
@@ -19,7 +19,7 @@ int maildrop_load(struct maildrop *d, struct store_view *view, uint32_t mailbox)
 {
 	struct mailbox_row row;
 
-	*d = (struct maildrop) { .mailbox = mailbox };
+	*d = (struct maildrop){ .mailbox = mailbox };
 	if (view_mailbox(view, mailbox, &row) != 1)
 		return -1;
 	d->uid_validity = row.uid_validity;
@@ -34,7 +34,7 @@ int maildrop_load(struct maildrop *d, struct store_view *view, uint32_t mailbox)
 void maildrop_free(struct maildrop *d)
 {
 	free(d->at);
-	*d = (struct maildrop) { 0 };
+	*d = (struct maildrop){ 0 };
 }
 
 struct maildrop_message *maildrop_get(struct maildrop *d, uint64_t number)
@@ -79,7 +79,7 @@ struct uid_range *maildrop_deleted(const struct maildrop *d, size_t *count)
 			cap = cap * 2 + 8;
 			out = xreallocarray(out, cap, sizeof(*out));
 		}
-		out[(*count)++] = (struct uid_range) { d->at[i].uid, d->at[i].uid };
+		out[(*count)++] = (struct uid_range){ d->at[i].uid, d->at[i].uid };
 	}
 	return out;
 }

@@ -8,8 +8,8 @@
 
 struct maildrop_message {
 	uint32_t uid;
-	uint32_t size;	   /* octets with CRLF line ends */
-	bool deleted;	   /* marked by DELE */
+	uint32_t size; /* octets with CRLF line ends */
+	bool deleted;  /* marked by DELE */
 };
 
 struct maildrop {

@@ -1,17 +1,18 @@
 /*
  * POP3 after login (RFC 1939, 2449): one session an account at a time, on a snapshot of INBOX.
  *
- * DELE only marks; store hears of it at QUIT, in one request (more only beyond STORE_RANGES_MAX ranges), so that whatever
- * ends the session earlier deletes nothing.  Multi-line replies leave in slices while output is low: a message of any size
- * costs one slice of memory.  Reading is paused while a reply is under way, which is all that pipelining needs.
+ * DELE only marks; store hears of it at QUIT, in one request (more only beyond STORE_RANGES_MAX ranges), so that
+ * whatever ends the session earlier deletes nothing.  Multi-line replies leave in slices while output is low: a message
+ * of any size costs one slice of memory.  Reading is paused while a reply is under way, which is all that pipelining
+ * needs.
  */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "dots.h"
-#include "mailsvc/imap/process.h"
 #include "maildrop.h"
+#include "mailsvc/imap/process.h"
 
 #define IDLE_SECONDS (10 * 60)
 #define WRITE_SECONDS (5 * 60)
@@ -102,7 +103,8 @@ static void error(struct pop3_session *s, const char *text)
 		end(s, "errors");
 }
 
-/* Multi-line replies ------------------------------------------------------------------------------------------------- */
+/* Multi-line replies -------------------------------------------------------------------------------------------------
+ */
 
 static void send_list(struct pop3_session *s)
 {
@@ -154,7 +156,7 @@ static void send_message(struct pop3_session *s)
 	struct evbuffer *out = conn_output(s->conn);
 
 	if (t->prefix != NULL) {
-		dots_add(&t->dots, out, (struct view) { t->prefix, t->prefix_len });
+		dots_add(&t->dots, out, (struct view){ t->prefix, t->prefix_len });
 		free(t->prefix);
 		t->prefix = NULL;
 	} else {
@@ -169,7 +171,7 @@ static void send_message(struct pop3_session *s)
 			end(s, "read-failed"); /* there is no other way to take a +OK back */
 			return;
 		}
-		dots_add(&t->dots, out, (struct view) { slice, n });
+		dots_add(&t->dots, out, (struct view){ slice, n });
 		t->at += n;
 	}
 	if (t->at == t->body.length || t->dots.done) {
@@ -179,7 +181,8 @@ static void send_message(struct pop3_session *s)
 	}
 }
 
-/* Commands ------------------------------------------------------------------------------------------------------------- */
+/* Commands
+ * ------------------------------------------------------------------------------------------------------------- */
 
 struct args {
 	struct view word[2];
@@ -255,7 +258,8 @@ static void start_message(struct pop3_session *s, struct view word, uint64_t lin
 	found = locate(s, s->transfer, true);
 	if (found != 1) {
 		transfer_free(s);
-		error(s, found == 0 ? "[SYS/PERM] The message has been removed." : "[SYS/TEMP] The store is not available.");
+		error(s,
+		    found == 0 ? "[SYS/PERM] The message has been removed." : "[SYS/TEMP] The store is not available.");
 		return;
 	}
 	conn_printf(s->conn, "+OK %u octets\r\n", m->size);
@@ -377,7 +381,7 @@ static struct view next_word(struct view *line)
 	}
 	while (n < line->len && line->ptr[n] != ' ')
 		n++;
-	word = (struct view) { line->ptr, n };
+	word = (struct view){ line->ptr, n };
 	line->ptr += n;
 	line->len -= n;
 	return word;
@@ -407,7 +411,8 @@ static void dispatch(struct pop3_session *s, struct view line)
 	error(s, "Unknown command.");
 }
 
-/* Running --------------------------------------------------------------------------------------------------------------- */
+/* Running
+ * --------------------------------------------------------------------------------------------------------------- */
 
 /* Reads and runs one command; false when there is none. */
 static bool read_command(struct pop3_session *s)

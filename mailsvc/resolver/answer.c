@@ -94,7 +94,8 @@ static void take_records(const ldns_rr_list *list, enum dns_type type, struct dn
 			a->ttl = ldns_rr_ttl(rr);
 		if (ldns_rr_get_type(rr) != (ldns_rr_type)type || a->count == DNS_RECORDS_MAX)
 			continue;
-		if (!put_record(&out->data, type, rr, &out->records[a->count]) || out->data.len - before > DNS_DATA_MAX) {
+		if (!put_record(&out->data, type, rr, &out->records[a->count]) ||
+		    out->data.len - before > DNS_DATA_MAX) {
 			out->data.len = before;
 			out->data.full = false;
 			continue;
@@ -102,7 +103,8 @@ static void take_records(const ldns_rr_list *list, enum dns_type type, struct dn
 		offsets[++a->count] = out->data.len;
 	}
 	for (size_t i = 0; i < a->count; i++)
-		out->records[i].data = (struct view){ out->data.len > 0 ? out->data.data + offsets[i] : "", offsets[i + 1] - offsets[i] };
+		out->records[i].data =
+		    (struct view){ out->data.len > 0 ? out->data.data + offsets[i] : "", offsets[i + 1] - offsets[i] };
 	if (a->ttl == UINT32_MAX)
 		a->ttl = 0;
 }

@@ -43,7 +43,8 @@ static void answered(void *arg, enum rpc_status status, struct imsg *reply)
 	struct dns_record records[DNS_RECORDS_MAX];
 	struct dns_answer answer = { .status = DNS_TEMPFAIL };
 
-	if (status == RPC_OK && (reply->type != DNS_MESSAGE_ANSWER || dns_answer_get(reply->data, &answer, records) == -1)) {
+	if (status == RPC_OK &&
+	    (reply->type != DNS_MESSAGE_ANSWER || dns_answer_get(reply->data, &answer, records) == -1)) {
 		log_warnx("event=dns error=\"malformed answer from the resolver\"");
 		answer = (struct dns_answer){ .status = DNS_TEMPFAIL };
 	}
@@ -71,7 +72,8 @@ void dns_cancel(struct dns_client *d, uint32_t id)
 {
 	struct pending *p;
 
-	LIST_FOREACH (p, &d->pending, entry) {
+	LIST_FOREACH(p, &d->pending, entry)
+	{
 		if (p->id == id)
 			break;
 	}

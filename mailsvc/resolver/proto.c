@@ -6,7 +6,8 @@
 
 static bool known_type(unsigned type)
 {
-	return type == DNS_A || type == DNS_PTR || type == DNS_MX || type == DNS_TXT || type == DNS_AAAA || type == DNS_TLSA;
+	return type == DNS_A || type == DNS_PTR || type == DNS_MX || type == DNS_TXT || type == DNS_AAAA ||
+	       type == DNS_TLSA;
 }
 
 int dns_query_put(struct buf *out, const char *name, enum dns_type type)

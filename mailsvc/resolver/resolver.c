@@ -1,11 +1,12 @@
 /*
- * resolver: all DNS for all roles.  libunbound runs on our event loop (ub_resolve_event: no thread, no blocking), recurses
- * from the root hints built into it or asks what dns.forward names, and validates with the root key.  resolv.conf
- * is not read: a mail host that trusts a stranger's resolver has no DNSSEC.
+ * resolver: all DNS for all roles.  libunbound runs on our event loop (ub_resolve_event: no thread, no blocking),
+ * recurses from the root hints built into it or asks what dns.forward names, and validates with the root key.
+ * resolv.conf is not read: a mail host that trusts a stranger's resolver has no DNSSEC.
  *
- * Bounds: PENDING_MAX queries at once (more are answered DNS_TEMPFAIL), DNS_RECORDS_MAX records an answer.
- * A reload that changes dns.forward or dns.dnssec ends the process: monitor starts it anew, and callers see a moment of
- * DNS_TEMPFAIL.  An ub_ctx cannot be changed once it has resolved, and a new one would want to open files.
+ * Bounds: PENDING_MAX queries at once (more are answered DNS_TEMPFAIL), DNS_RECORDS_MAX records an answer, ANSWER_S
+ * seconds until the answer is DNS_TEMPFAIL (libunbound goes on for minutes where no server answers, and what it finds
+ * is cached). A reload that changes dns.forward or dns.dnssec ends the process: monitor starts it anew, and callers see
+ * a moment of DNS_TEMPFAIL.  An ub_ctx cannot be changed once it has resolved, and a new one would want to open files.
  */
 #include <event2/event.h>
 #include <ldns/ldns.h>
@@ -13,14 +14,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <unbound.h>
 #include <unbound-event.h>
+#include <unbound.h>
 
 #include "answer.h"
+#include "lib/clock.h"
 #include "lib/proc.h"
 #include "mailsvc/role.h"
 
 #define PENDING_MAX 10000
+#define ANSWER_S 45
+#define LATE_S 5 /* how often it is looked for queries that are late */
 #define ROOT_KEY "/usr/share/dns/root.key"
 
 struct resolver;
@@ -28,10 +32,12 @@ struct resolver;
 struct query {
 	LIST_ENTRY(query) entry;
 	struct resolver *resolver;
-	struct asker *asker; /* NULL: it went away; libunbound's own cancelling would free what its mesh still points to */
+	struct asker *asker; /* NULL: it went away or was answered; libunbound's own cancelling would free what its mesh
+	                        still points to */
 	uint32_t id;
 	enum dns_type type;
-	bool *done; /* set when the callback comes before ub_resolve_event returns (an answer from the cache) */
+	uint64_t deadline; /* monotonic ms */
+	bool *done;        /* set when the callback comes before ub_resolve_event returns (an answer from the cache) */
 };
 
 struct asker { /* one channel to a peer */
@@ -113,6 +119,7 @@ static void ask(struct asker *asker, uint32_t id, const char *name, enum dns_typ
 	if (r->pending < PENDING_MAX && name[0] != '\0') {
 		struct query *q = xcalloc(1, sizeof(*q));
 		*q = (struct query){ .resolver = r, .asker = asker, .id = id, .type = type, .done = &done };
+		q->deadline = clock_mono_ms() + ANSWER_S * 1000;
 		LIST_INSERT_HEAD(&asker->queries, q, entry);
 		r->pending++;
 		r->served++;
@@ -126,6 +133,28 @@ static void ask(struct asker *asker, uint32_t id, const char *name, enum dns_typ
 		struct dns_answer failed = { .status = DNS_TEMPFAIL };
 		r->refused++;
 		send_answer(asker->chan, id, &failed);
+	}
+}
+
+static void on_late(evutil_socket_t fd, short what, void *arg)
+{
+	struct resolver *r = arg;
+	struct dns_answer failed = { .status = DNS_TEMPFAIL };
+	uint64_t now = clock_mono_ms();
+	struct asker *a;
+
+	(void)fd, (void)what;
+	LIST_FOREACH(a, &r->askers, entry)
+	{
+		struct query *q, *next;
+		for (q = LIST_FIRST(&a->queries); q != NULL; q = next) {
+			next = LIST_NEXT(q, entry);
+			if (now < q->deadline)
+				continue;
+			LIST_REMOVE(q, entry);
+			q->asker = NULL;
+			send_answer(a->chan, q->id, &failed);
+		}
 	}
 }
 
@@ -169,7 +198,8 @@ static void resolver_peer(struct role_ctx *ctx, enum role_id role, unsigned inst
 	struct resolver *r = resolver_of(ctx);
 	struct asker *a;
 
-	LIST_FOREACH (a, &r->askers, entry) {
+	LIST_FOREACH(a, &r->askers, entry)
+	{
 		if (a->role == role && a->instance == instance) {
 			asker_free(a);
 			break;
@@ -210,7 +240,9 @@ static int add_anchors(struct ub_ctx *ub, struct error *err)
 	int rc = 0;
 
 	if (file_read(ROOT_KEY, text.max, &text, err) == -1) {
-		log_warnx("event=dns error=\"no root key, DNSSEC is off\" reason=\"%s\" hint=\"apt-get install dns-root-data\"", err->text);
+		log_warnx("event=dns error=\"no root key, DNSSEC is off\" reason=\"%s\" hint=\"apt-get install "
+		          "dns-root-data\"",
+		    err->text);
 		buf_free(&text);
 		return 0;
 	}
@@ -256,7 +288,8 @@ static int open_context(struct resolver *r, const struct site *site, struct erro
 
 	if (ub == NULL)
 		return error_set(err, "libunbound: cannot make a context");
-	/* ub_ctx_add_ta comes before ub_ctx_zone_remove, which finalises the context: later anchors would be refused. */
+	/* ub_ctx_add_ta comes before ub_ctx_zone_remove, which finalises the context: later anchors would be refused.
+	 */
 	if (site->dns.dnssec && add_anchors(ub, err) == -1)
 		return -1;
 	set_option(ub, "use-syslog:", "no");
@@ -305,7 +338,13 @@ static void resolver_sandbox(struct role_ctx *ctx, struct sandbox *sb)
 
 static void resolver_start(struct role_ctx *ctx)
 {
-	(void)ctx;
+	struct resolver *r = resolver_of(ctx);
+	struct event *late = event_new(ctx->base, -1, EV_PERSIST, on_late, r);
+	struct timeval tv = { LATE_S, 0 };
+
+	if (late == NULL)
+		fatalx("cannot make a timer");
+	event_add(late, &tv);
 }
 
 static void resolver_reload(struct role_ctx *ctx)
@@ -324,8 +363,8 @@ static void resolver_status(struct role_ctx *ctx, struct buf *json)
 {
 	struct resolver *r = resolver_of(ctx);
 
-	buf_printf(json, "\"queries\": %llu, \"pending\": %zu, \"refused\": %llu", (unsigned long long)r->served, r->pending,
-	    (unsigned long long)r->refused);
+	buf_printf(json, "\"queries\": %llu, \"pending\": %zu, \"refused\": %llu", (unsigned long long)r->served,
+	    r->pending, (unsigned long long)r->refused);
 }
 
 const struct role role_resolver = {

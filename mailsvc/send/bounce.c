@@ -1,7 +1,7 @@
 /*
- * Bounces.  The sender is told, from <>.  A message without a sender, or that is such a notification itself, is told to the
- * postmaster (site.admin) instead; and if it was the postmaster who could not be reached, to nobody: it is only logged.
- * So a chain of notifications ends after two.
+ * Bounces.  The sender is told, from <>.  A message without a sender, or that is such a notification itself, is told to
+ * the postmaster (site.admin) instead; and if it was the postmaster who could not be reached, to nobody: it is only
+ * logged. So a chain of notifications ends after two.
  */
 #include "bounce.h"
 
@@ -22,21 +22,29 @@ static bool reached_for(const struct item *it, const char *address)
 		return true;
 	for (size_t i = 0; i < it->count; i++) {
 		if (it->recipients[i].outcome == QUEUE_FAILED &&
-		    address_normalise(view_of(it->recipients[i].address), got, sizeof(got)) == 0 && strcmp(wanted, got) == 0)
+		    address_normalise(view_of(it->recipients[i].address), got, sizeof(got)) == 0 &&
+		    strcmp(wanted, got) == 0)
 			return true;
 	}
 	return false;
 }
 
-static void write_message(const struct site *site, const struct item *it, const char *to, bool undeliverable, bool expired,
-    int64_t now, struct bounce *b, struct dsn_needs *needs)
+static void write_message(const struct site *site, const struct item *it, const char *to, bool undeliverable,
+    bool expired, int64_t now, struct bounce *b, struct dsn_needs *needs)
 {
 	struct dsn_recipient *failed = xcalloc(it->count + 1, sizeof(*failed));
-	char (*status)[16] = xcalloc(it->count + 1, sizeof(*status));
+	char(*status)[16] = xcalloc(it->count + 1, sizeof(*status));
 	char unique[64];
-	struct dsn dsn = { .host = site->host.name, .unique = unique, .to = to, .sender = it->sender,
-		.undeliverable_bounce = undeliverable, .expired = expired, .arrived = it->created, .now = now,
-		.recipients = failed, .message = it->message };
+	struct dsn dsn = { .host = site->host.name,
+		.unique = unique,
+		.to = to,
+		.sender = it->sender,
+		.undeliverable_bounce = undeliverable,
+		.expired = expired,
+		.arrived = it->created,
+		.now = now,
+		.recipients = failed,
+		.message = it->message };
 
 	snprintf(unique, sizeof(unique), "%016llx.%lld", (unsigned long long)it->id, (long long)clock_wall_us());
 	for (size_t i = 0; i < it->count; i++) {
@@ -45,7 +53,8 @@ static void write_message(const struct site *site, const struct item *it, const 
 			continue;
 		reply_enhanced(r->reply, '5', status[i]);
 		/* A temporary answer that lasted too long: RFC 3463's 4.4.7. */
-		failed[dsn.count++] = (struct dsn_recipient){ r->address, r->reply[0] == '4' ? "4.4.7" : status[i], r->remote, r->reply };
+		failed[dsn.count++] =
+		    (struct dsn_recipient){ r->address, r->reply[0] == '4' ? "4.4.7" : status[i], r->remote, r->reply };
 	}
 	b->message = BUF_INIT(DSN_MAX);
 	b->mime = BUF_INIT(MIME_RECORD_MAX);
@@ -68,11 +77,17 @@ static void add_remote(struct bounce *b, const char *const *address, const struc
 	char domain[ADDRESS_MAX];
 	const char *at = strrchr(*address, '@');
 
-	if (at == NULL || (at[1] == '[' ? view_copy(view_of(at + 1), domain, sizeof(domain)) : domain_normalise(view_of(at + 1), domain, sizeof(domain))) == -1)
+	if (at == NULL || (at[1] == '[' ? view_copy(view_of(at + 1), domain, sizeof(domain))
+					: domain_normalise(view_of(at + 1), domain, sizeof(domain))) == -1)
 		return;
 	b->domains[b->domain_count] = xstrdup(domain);
-	b->remote[b->delivery.remote_count++] = (struct store_remote){ .sender = "", .recipients = address, .recipient_count = 1,
-		.domain = b->domains[b->domain_count++], .smtputf8 = needs->smtputf8, .eight_bit = needs->eight_bit, .bounce = true };
+	b->remote[b->delivery.remote_count++] = (struct store_remote){ .sender = "",
+		.recipients = address,
+		.recipient_count = 1,
+		.domain = b->domains[b->domain_count++],
+		.smtputf8 = needs->smtputf8,
+		.eight_bit = needs->eight_bit,
+		.bounce = true };
 }
 
 int bounce_make(const struct site *site, const struct item *it, bool expired, int64_t now, struct bounce *b)

@@ -1,4 +1,5 @@
-/* What becomes of recipients that failed: a notification to the sender, delivered or queued in the result's own commit. */
+/* What becomes of recipients that failed: a notification to the sender, delivered or queued in the result's own commit.
+ */
 #ifndef MAILSVC_SEND_BOUNCE_H
 #define MAILSVC_SEND_BOUNCE_H
 
@@ -17,8 +18,8 @@ struct bounce {
 };
 
 /*
- * Makes the notification of all recipients of item that are QUEUE_FAILED.  0: made; 1: there is nobody to tell (none failed, or
- * the one to tell is who cannot be reached: no loop).
+ * Makes the notification of all recipients of item that are QUEUE_FAILED.  0: made; 1: there is nobody to tell (none
+ * failed, or the one to tell is who cannot be reached: no loop).
  */
 int bounce_make(const struct site *, const struct item *, bool expired, int64_t now, struct bounce *out);
 void bounce_free(struct bounce *);

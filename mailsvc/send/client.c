@@ -1,6 +1,6 @@
 /*
- * The SMTP client's state machine.  A state waits for one reply, with the time RFC 5321 4.5.3.2 grants it; `steps` says what
- * a reply in that state leads to.  Everything up to READY is the session; from ENVELOPE to FINAL is a transaction
+ * The SMTP client's state machine.  A state waits for one reply, with the time RFC 5321 4.5.3.2 grants it; `steps` says
+ * what a reply in that state leads to.  Everything up to READY is the session; from ENVELOPE to FINAL is a transaction
  * (client_tx.c).
  *
  * A reply that is not one, a 421 at any time, or silence ends the connection; what has no result by then has none.
@@ -113,6 +113,8 @@ static void authenticate(struct smtp_client *c)
 
 	if (c->user == NULL) {
 		become_ready(c);
+	} else if (!conn_is_tls(c->conn)) {
+		client_fail(c, SMTP_FAILURE_TLS, "4.7.4 the host offers no TLS, and a password is not sent without");
 	} else if (c->ehlo.auth_plain) { /* RFC 4616 */
 		buf_addc(&plain, '\0');
 		buf_puts(&plain, c->user);
@@ -261,7 +263,7 @@ static bool certificate_fits(struct smtp_client *c)
 {
 	X509 *cert = SSL_get1_peer_certificate(conn_ssl(c->conn));
 	bool ok = cert != NULL && SSL_get_verify_result(conn_ssl(c->conn)) == X509_V_OK && server_name(c) != NULL &&
-	    X509_check_host(cert, c->to.host, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1;
+	          X509_check_host(cert, c->to.host, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1;
 
 	X509_free(cert);
 	return ok;
@@ -305,9 +307,11 @@ static void on_ended(struct conn *conn, void *arg, enum conn_end end)
 		return;
 	}
 	if (c->state == CLIENT_CONNECT)
-		snprintf(text, sizeof(text), "4.4.1 cannot connect to %s[%s]", c->to.host, c->to.text);
+		snprintf(text, sizeof(text), "4.4.1 cannot connect to %s[%s]: %.100s", c->to.host, c->to.text,
+		    conn_tls_error(conn));
 	else
-		snprintf(text, sizeof(text), "4.4.2 connection %s in %s", end == CONN_TIMEOUT ? "made no progress" : "lost", steps[c->state].name);
+		snprintf(text, sizeof(text), "4.4.2 connection %s in %s",
+		    end == CONN_TIMEOUT ? "made no progress" : "lost", steps[c->state].name);
 	client_fail(c, c->state == CLIENT_HANDSHAKE ? SMTP_FAILURE_TLS : SMTP_FAILURE_CONNECT, text);
 }
 
@@ -321,9 +325,10 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		client_refuse_all(c);
 		return;
 	}
-	snprintf(text, sizeof(text), "4.4.2 timed out in %s", c->conn == NULL ? "connecting" : steps[c->state].name);
-	if (c->conn == NULL)
-		snprintf(text, sizeof(text), "4.4.1 cannot connect to %s[%s]", c->to.host, c->to.text);
+	if (c->state == CLIENT_CONNECT)
+		snprintf(text, sizeof(text), "4.4.1 cannot connect to %s[%s]: timed out", c->to.host, c->to.text);
+	else
+		snprintf(text, sizeof(text), "4.4.2 timed out in %s", steps[c->state].name);
 	client_fail(c, c->state == CLIENT_HANDSHAKE ? SMTP_FAILURE_TLS : SMTP_FAILURE_CONNECT, text);
 }
 
@@ -335,8 +340,8 @@ static void on_drained(struct conn *conn, void *arg)
 
 /* Life -------------------------------------------------------------------------------------------------------- */
 
-struct smtp_client *smtp_client_new(struct event_base *base, const struct smtp_client_setup *setup, const struct smtp_client_ops *ops,
-    void *arg)
+struct smtp_client *smtp_client_new(
+    struct event_base *base, const struct smtp_client_setup *setup, const struct smtp_client_ops *ops, void *arg)
 {
 	static const struct conn_ops conn_ops = { on_readable, on_drained, on_secured, on_ended };
 	struct smtp_client *c = xcalloc(1, sizeof(*c));
@@ -350,19 +355,17 @@ struct smtp_client *smtp_client_new(struct event_base *base, const struct smtp_c
 	c->implicit_tls = setup->implicit_tls && setup->tls != NULL;
 	c->tls_required = setup->tls_required;
 	c->verify = setup->verify;
-	c->user = setup->user;
-	c->password = setup->password;
+	c->user = setup->user != NULL ? xstrdup(setup->user) : NULL;
+	c->password = setup->user != NULL ? xstrdup(setup->password) : NULL;
 	snprintf(c->tls_text, sizeof(c->tls_text), "none");
 	reply_init(&c->reply);
 	c->timer = evtimer_new(base, on_timer, c);
 	if (c->timer == NULL)
 		fatalx("cannot make a timer");
-	c->conn = conn_connect(base, (const struct sockaddr *)&c->to.to, c->to.len, setup->from, setup->from_len, &conn_ops, c);
+	c->conn = conn_connect(
+	    base, (const struct sockaddr *)&c->to.to, c->to.len, setup->from, setup->from_len, &conn_ops, c);
 	client_enter(c, CLIENT_CONNECT);
-	if (c->conn == NULL)
-		event_active(c->timer, EV_TIMEOUT, 0);
-	else
-		conn_set_timeout(c->conn, 0, 180);
+	conn_set_timeout(c->conn, 0, 180);
 	return c;
 }
 
@@ -374,6 +377,10 @@ static void release(evutil_socket_t fd, short what, void *arg)
 	event_free(c->timer);
 	reply_free(&c->reply);
 	buf_free(&c->slice);
+	if (c->password != NULL)
+		explicit_bzero(c->password, strlen(c->password));
+	free(c->password);
+	free(c->user);
 	free(c->results);
 	free(c->helo);
 	free(c);

@@ -1,6 +1,6 @@
 /*
- * One SMTP connection to a remote host, as a client (RFC 5321): greeting to QUIT, with STARTTLS, AUTH and PIPELINING, and
- * any number of transactions one after the other.
+ * One SMTP connection to a remote host, as a client (RFC 5321): greeting to QUIT, with STARTTLS, AUTH and PIPELINING,
+ * and any number of transactions one after the other.
  *
  * Callbacks may call smtp_client_free; memory goes when the loop comes round.
  */
@@ -23,15 +23,15 @@ enum smtp_failure {
 };
 
 struct smtp_client_setup {
-	const char *helo;	     /* our name */
+	const char *helo;            /* our name */
 	const struct mx_address *to; /* copied */
 	const struct sockaddr *from; /* our own address, or NULL */
 	socklen_t from_len;
-	SSL_CTX *tls;	   /* NULL: stay plain */
+	SSL_CTX *tls;      /* NULL: stay plain */
 	bool implicit_tls; /* from the first byte (port 465) */
 	bool tls_required;
-	bool verify; /* the certificate must be valid for to->host */
-	const char *user, *password; /* NULL: no AUTH; must stay valid until ready or failed */
+	bool verify;                 /* the certificate must be valid for to->host */
+	const char *user, *password; /* NULL: no AUTH; copied. A password is sent inside TLS only */
 };
 
 /* One transaction; everything must stay valid until done or failed. */
@@ -45,17 +45,19 @@ struct smtp_tx {
 
 struct smtp_client_ops {
 	void (*ready)(void *arg); /* a transaction may start */
-	void (*result)(void *arg, size_t recipient, enum queue_outcome, const char *reply); /* once each; may not free the client */
-	void (*done)(void *arg);  /* every recipient had its result; ready for the next transaction */
+	void (*result)(void *arg, size_t recipient, enum queue_outcome,
+	    const char *reply);  /* once each; may not free the client */
+	void (*done)(void *arg); /* every recipient had its result; ready for the next transaction */
 	/* Of no use any more, free it.  Recipients of a running transaction without a result so far have none. */
 	void (*failed)(void *arg, enum smtp_failure, const char *reply);
 };
 
 /* Never NULL: a connection that cannot even be tried fails from the event loop. */
-struct smtp_client *smtp_client_new(struct event_base *, const struct smtp_client_setup *, const struct smtp_client_ops *, void *arg);
-void smtp_client_free(struct smtp_client *); /* at once; NULL is fine */
-void smtp_client_quit(struct smtp_client *); /* politely, and frees it; only when ready */
+struct smtp_client *smtp_client_new(
+    struct event_base *, const struct smtp_client_setup *, const struct smtp_client_ops *, void *arg);
+void smtp_client_free(struct smtp_client *);                         /* at once; NULL is fine */
+void smtp_client_quit(struct smtp_client *);                         /* politely, and frees it; only when ready */
 void smtp_client_send(struct smtp_client *, const struct smtp_tx *); /* only when ready */
-const char *smtp_client_tls(const struct smtp_client *); /* "TLSv1.3" or "none" */
+const char *smtp_client_tls(const struct smtp_client *);             /* "TLSv1.3" or "none" */
 
 #endif

@@ -38,17 +38,17 @@ struct smtp_client {
 	char *helo;
 	SSL_CTX *tls;
 	bool implicit_tls, tls_required, verify, starttls_refused;
-	const char *user, *password;
+	char *user, *password;
 	char tls_text[16];
 	struct reply reply;
 	struct ehlo ehlo;
 
 	/* The transaction. */
 	struct smtp_tx tx;
-	enum { RESULT_NONE, RESULT_ACCEPTED, RESULT_SETTLED } *results; /* a recipient each */
+	enum { RESULT_NONE, RESULT_ACCEPTED, RESULT_SETTLED } * results; /* a recipient each */
 	size_t sent, answered; /* commands of the envelope: MAIL is 0, recipient i is i + 1 */
 	size_t accepted;
-	int mail_code; /* the answer to MAIL, if it was not 2xx; else 0 */
+	int mail_code;                       /* the answer to MAIL, if it was not 2xx; else 0 */
 	char mail_reply[REPLY_TEXT_MAX + 1]; /* that answer, or our own words in CLIENT_REFUSED */
 	struct dotstuff dots;
 	struct buf slice;

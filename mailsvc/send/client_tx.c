@@ -41,7 +41,8 @@ static void reset(struct smtp_client *c)
 	client_enter(c, CLIENT_RSET);
 }
 
-/* Nothing of an address may end the command line: store checked it when it came, and a mistake there must stay one there. */
+/* Nothing of an address may end the command line: store checked it when it came, and a mistake there must stay one
+ * there. */
 static bool address_safe(const char *s)
 {
 	for (; *s != '\0'; s++) {
@@ -143,7 +144,8 @@ void client_on_envelope(struct smtp_client *c)
 		c->mail_code = c->reply.code;
 		memcpy(c->mail_reply, text, sizeof(text));
 		for (size_t r = 0; r < c->tx.count; r++)
-			settle(c, r, outcome_of(c->mail_code) == QUEUE_FAILED ? QUEUE_FAILED : QUEUE_RETRY, c->mail_reply);
+			settle(
+			    c, r, outcome_of(c->mail_code) == QUEUE_FAILED ? QUEUE_FAILED : QUEUE_RETRY, c->mail_reply);
 	} else if (i > 0 && c->mail_code == 0) {
 		if (c->reply.code / 100 == 2) {
 			c->results[i - 1] = RESULT_ACCEPTED;

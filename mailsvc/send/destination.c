@@ -1,8 +1,12 @@
 /*
- * Destinations: what waits for each, its route, how many connections it may have, and how long it is left alone after nobody
- * there could be reached.  While it is, new messages for it are deferred without an attempt, so that a dead host is not
- * hammered and what waits for it does not take the places of others.  A message that comes for a second or later time
- * may be the administrator's `queue retry`, so it is tried, but one at a time and not sooner than PROBE_S after the last failure.
+ * Destinations: what waits for each, its route, how many connections it may have, and how long it is left alone after
+ * nobody there could be reached.  While it is, new messages for it are deferred without an attempt, so that a dead host
+ * is not hammered and what waits for it does not take the places of others.  A message that comes for a second or later
+ * time may be the administrator's `queue retry`, so it is tried, but one at a time and not sooner than PROBE_S after
+ * the last failure.
+ *
+ * A destination that is slow rather than away keeps STALLED_WAITING messages in hand; more go back to the queue for
+ * POSTPONE_S, so that it does not hold all of send's credit.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +17,8 @@
 #include "retry.h"
 
 #define POSTPONE_S 20
+#define STALLED_MS 5000
+#define STALLED_WAITING 8 /* may wait for a destination where nothing moves */
 #define PROBE_S 30
 
 void route_unref(struct route_ref *r)
@@ -42,7 +48,8 @@ static struct destination *find(struct send *s, const char *domain)
 	else
 		snprintf(key, sizeof(key), "%s", domain);
 	unsigned h = hash_of(key);
-	LIST_FOREACH (d, &s->buckets[h], bucket) {
+	LIST_FOREACH(d, &s->buckets[h], bucket)
+	{
 		if (strcmp(d->key, key) == 0)
 			return d;
 	}
@@ -83,7 +90,8 @@ void destination_sweep(struct send *s)
 		next = TAILQ_NEXT(d, entry);
 		/* How long it was away is remembered for as long again, so that the back-off can double. */
 		int64_t memory = d->dead_until + (int64_t)s->ctx->site->relay.retry_max;
-		if (d->waiting_count == 0 && d->worker_count == 0 && !d->looking_up && (crowded || d->failures == 0 || memory < now))
+		if (d->waiting_count == 0 && d->worker_count == 0 && !d->looking_up &&
+		    (crowded || d->failures == 0 || memory < now))
 			destination_free(d);
 	}
 }
@@ -124,14 +132,16 @@ void destination_unreached(struct destination *d, const char *reason)
 	struct worker *w;
 
 	snprintf(d->reason, sizeof(d->reason), "%s", reason);
-	LIST_FOREACH (w, &d->workers, entry) {
+	LIST_FOREACH(w, &d->workers, entry)
+	{
 		if (w->ready || w->carried > 0)
 			return; /* another connection works */
 	}
 	if (d->dead_until <= clock_wall()) /* those that fail together count once */
 		d->failures++;
 	d->failed_at = clock_wall();
-	d->dead_until = d->failed_at + (int64_t)retry_backoff(d->failures, site->relay.retry_min, site->relay.retry_max);
+	d->dead_until =
+	    d->failed_at + (int64_t)retry_backoff(d->failures, site->relay.retry_min, site->relay.retry_max);
 	route_unref(d->route);
 	d->route = NULL;
 	defer_waiting(d, QUEUE_RETRY);
@@ -195,14 +205,16 @@ void destination_run_all(struct send *s)
 	}
 }
 
-void destination_abandon(struct send *s)
+void destination_retire(struct send *s)
 {
 	struct destination *d;
 	struct worker *w, *next;
 
-	TAILQ_FOREACH (d, &s->destinations, entry) {
+	TAILQ_FOREACH(d, &s->destinations, entry)
+	{
 		for (w = LIST_FIRST(&d->workers); w != NULL; w = next) {
 			next = LIST_NEXT(w, entry);
+			w->stale = true;
 			if (w->item == NULL)
 				worker_free(w);
 		}
@@ -216,7 +228,38 @@ static bool left_alone(const struct destination *d, const struct item *it, int64
 
 	if (d->dead_until <= now)
 		return false;
-	return it->attempts == 0 || (d->worker_count == 0 && now < d->failed_at + (retry_min < PROBE_S ? retry_min : PROBE_S));
+	return it->attempts == 0 ||
+	       (d->worker_count == 0 && now < d->failed_at + (retry_min < PROBE_S ? retry_min : PROBE_S));
+}
+
+/* Nothing has come to an end there for a while; what waits for it only takes the place of others. */
+static bool stalled(const struct destination *d)
+{
+	return !d->relay && d->waiting_count > 0 && clock_mono_ms() - d->progress_at > STALLED_MS;
+}
+
+static void postpone(struct destination *d, struct item *it, int64_t now)
+{
+	item_settle_rest(it, QUEUE_RETRY, "4.3.2 other messages for this destination come first");
+	it->postponed = true;
+	it->not_before = now + POSTPONE_S;
+	send_finish(d->send, it);
+}
+
+void destination_relieve(struct send *s)
+{
+	int64_t now = clock_wall();
+	struct destination *d;
+
+	TAILQ_FOREACH(d, &s->destinations, entry)
+	{
+		while (stalled(d) && d->waiting_count > STALLED_WAITING) {
+			struct item *last = TAILQ_LAST(&d->waiting, item_queue);
+			TAILQ_REMOVE(&d->waiting, last, waiting);
+			d->waiting_count--;
+			postpone(d, last, now);
+		}
+	}
 }
 
 void destination_submit(struct send *s, struct item *it)
@@ -230,13 +273,12 @@ void destination_submit(struct send *s, struct item *it)
 		send_finish(s, it);
 		return;
 	}
-	if (d->waiting_count >= s->credit_max / 2 && d->waiting_count > DESTINATION_WORKERS * 2) {
-		item_settle_rest(it, QUEUE_RETRY, "4.3.2 other messages for this destination come first");
-		it->postponed = true;
-		it->not_before = now + POSTPONE_S;
-		send_finish(s, it);
+	if (stalled(d) && d->waiting_count >= STALLED_WAITING) {
+		postpone(d, it, now);
 		return;
 	}
+	if (d->waiting_count == 0)
+		d->progress_at = clock_mono_ms();
 	TAILQ_INSERT_TAIL(&d->waiting, it, waiting);
 	d->waiting_count++;
 	destination_run(d);

@@ -3,8 +3,8 @@
  * the header of the message that failed.  If an address, or that header, is not ASCII, the parts are the global
  * ones of RFC 6533 and the message is 8-bit.
  *
- * What comes from a remote host is one line of printable ASCII already (reply_text); what comes from the original header is
- * cut at a field's end, and lines that are too long or hold control bytes end it there.
+ * What comes from a remote host is one line of printable ASCII already (reply_text); what comes from the original
+ * header is cut at a field's end, and lines that are too long or hold control bytes end it there.
  */
 #include "dsn.h"
 
@@ -34,7 +34,8 @@ static struct view original_header(struct view message)
 		size_t len = nl != NULL ? (size_t)(nl - line) + 1 : message.len - pos;
 		if (line[0] != ' ' && line[0] != '\t')
 			field_end = pos;
-		if (nl == NULL || len < 2 || line[len - 2] != '\r' || len > LINE_MAX_BYTES + 2 || memchr(line, '\0', len) != NULL)
+		if (nl == NULL || len < 2 || line[len - 2] != '\r' || len > LINE_MAX_BYTES + 2 ||
+		    memchr(line, '\0', len) != NULL)
 			break;
 		if (len == 2)
 			break;
@@ -54,11 +55,14 @@ static void put_top(const struct dsn *d, bool utf8, struct buf *out)
 	text_rfc5322_date(d->now, date);
 	buf_printf(out, "From: Mail Delivery System <MAILER-DAEMON@%s>\r\n", d->host);
 	buf_printf(out, "To: <%s>\r\n", d->to);
-	buf_printf(out, "Subject: %s\r\n", d->undeliverable_bounce ? "Postmaster notice: an undeliverable bounce" : "Undelivered mail returned to sender");
+	buf_printf(out, "Subject: %s\r\n",
+	    d->undeliverable_bounce ? "Postmaster notice: an undeliverable bounce"
+				    : "Undelivered mail returned to sender");
 	buf_printf(out, "Date: %s\r\n", date);
 	buf_printf(out, "Message-ID: <dsn.%s@%s>\r\n", d->unique, d->host);
 	buf_puts(out, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n");
-	buf_printf(out, "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"=_%s\"\r\n", d->unique);
+	buf_printf(
+	    out, "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"=_%s\"\r\n", d->unique);
 	if (utf8)
 		buf_puts(out, "Content-Transfer-Encoding: 8bit\r\n");
 	buf_printf(out, "\r\nThis is a delivery status notification in MIME format.\r\n\r\n--=_%s\r\n", d->unique);
@@ -70,18 +74,20 @@ static void put_words(const struct dsn *d, bool utf8, struct buf *out)
 
 	text_rfc5322_date(d->arrived, date);
 	text_format_duration(d->now > d->arrived ? (uint64_t)(d->now - d->arrived) / 60 * 60 : 0, waited);
-	buf_printf(out, "Content-Type: text/plain; charset=%s\r\nContent-Transfer-Encoding: %s\r\n\r\n", utf8 ? "utf-8" : "us-ascii",
-	    utf8 ? "8bit" : "7bit");
+	buf_printf(out, "Content-Type: text/plain; charset=%s\r\nContent-Transfer-Encoding: %s\r\n\r\n",
+	    utf8 ? "utf-8" : "us-ascii", utf8 ? "8bit" : "7bit");
 	buf_printf(out, "This is the mail system of %s.\r\n\r\n", d->host);
 	if (d->undeliverable_bounce)
-		buf_printf(out, "A message from <%s> could not be delivered, and its sender cannot be told:\r\n"
-				"it has none, or it was such a notice itself. Nothing will be tried again.\r\n",
+		buf_printf(out,
+		    "A message from <%s> could not be delivered, and its sender cannot be told:\r\n"
+		    "it has none, or it was such a notice itself. Nothing will be tried again.\r\n",
 		    d->sender);
 	else
-		buf_printf(out, "Your message of %s could not be delivered to %s below.\r\n"
-				"It will not be tried again%s%s.\r\n",
-		    date, d->count == 1 ? "the recipient" : "the recipients", d->expired ? ": there was no success for " : "",
-		    d->expired ? waited : "");
+		buf_printf(out,
+		    "Your message of %s could not be delivered to %s below.\r\n"
+		    "It will not be tried again%s%s.\r\n",
+		    date, d->count == 1 ? "the recipient" : "the recipients",
+		    d->expired ? ": there was no success for " : "", d->expired ? waited : "");
 	for (size_t i = 0; i < d->count; i++) {
 		const struct dsn_recipient *r = &d->recipients[i];
 		buf_printf(out, "\r\n<%s>\r\n", r->address);
@@ -108,7 +114,8 @@ static void put_status(const struct dsn *d, bool utf8, struct buf *out)
 	buf_printf(out, "Reporting-MTA: dns; %s\r\nArrival-Date: %s\r\n", d->host, date);
 	for (size_t i = 0; i < d->count; i++) {
 		const struct dsn_recipient *r = &d->recipients[i];
-		buf_printf(out, "\r\nFinal-Recipient: %s; %s\r\n", ascii(view_of(r->address)) ? "rfc822" : "utf-8", r->address);
+		buf_printf(out, "\r\nFinal-Recipient: %s; %s\r\n", ascii(view_of(r->address)) ? "rfc822" : "utf-8",
+		    r->address);
 		buf_printf(out, "Action: failed\r\nStatus: %s\r\n", r->status);
 		if (r->remote[0] != '\0')
 			buf_printf(out, "Remote-MTA: dns; %s\r\n", r->remote);

@@ -15,16 +15,17 @@ struct dsn_recipient {
 };
 
 struct dsn {
-	const char *host;	 /* our name */
-	const char *unique;	 /* for Message-ID and boundary: letters, digits, dots */
-	const char *to;		 /* who gets it */
-	const char *sender;	 /* of the message that failed */
-	bool undeliverable_bounce; /* `to` is the postmaster: the message had no sender to tell, or was a bounce itself */
-	bool expired;		 /* given up after trying for a long time */
+	const char *host;          /* our name */
+	const char *unique;        /* for Message-ID and boundary: letters, digits, dots */
+	const char *to;            /* who gets it */
+	const char *sender;        /* of the message that failed */
+	bool undeliverable_bounce; /* `to` is the postmaster: the message had no sender to tell, or was a bounce itself
+	                            */
+	bool expired;              /* given up after trying for a long time */
 	int64_t arrived, now;
 	const struct dsn_recipient *recipients;
 	size_t count;
-	struct view message;	 /* the original: its header goes along */
+	struct view message; /* the original: its header goes along */
 };
 
 struct dsn_needs {

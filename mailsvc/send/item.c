@@ -55,8 +55,8 @@ void item_free(struct item *it)
 	free(it);
 }
 
-void item_settle(struct item *it, size_t i, enum queue_outcome outcome, const char *reply, const char *remote, const char *relay,
-    const char *tls)
+void item_settle(struct item *it, size_t i, enum queue_outcome outcome, const char *reply, const char *remote,
+    const char *relay, const char *tls)
 {
 	struct recipient *r = &it->recipients[i];
 

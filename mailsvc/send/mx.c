@@ -1,7 +1,7 @@
 /*
  * MX lookup.  One query for the exchangers, then all address queries at once, then the addresses in the order of their
- * hosts.  Only families that the host has are asked for.  An address that is our own ends the list there, as our own name
- * among the exchangers does: delivering to it, or to what is less preferred, would be a loop (RFC 5321 5.1).
+ * hosts.  Only families that the host has are asked for.  An address that is our own ends the list there, as our own
+ * name among the exchangers does: delivering to it, or to what is less preferred, would be a loop (RFC 5321 5.1).
  *
  * Limits: MX_HOSTS_MAX hosts, MX_ADDRESSES_MAX addresses.  A resolver that cannot say is a reason to try later, never a
  * reason to bounce.
@@ -103,7 +103,8 @@ enum mx_status mx_select(const struct dns_answer *a, const char *domain, const c
 		return give_up(reason, MX_PERMANENT, "5.1.10 %.100s does not accept mail (null MX)", domain);
 	for (size_t i = 0; i < a->count && count < DNS_RECORDS_MAX; i++) {
 		all[count].preference = a->records[i].preference;
-		if (a->records[i].data.len > 0 && view_copy(a->records[i].data, all[count].name, sizeof(all[count].name)) == 0)
+		if (a->records[i].data.len > 0 &&
+		    view_copy(a->records[i].data, all[count].name, sizeof(all[count].name)) == 0)
 			count++;
 	}
 	shuffle(all, count, random);
@@ -118,7 +119,7 @@ enum mx_status mx_select(const struct dns_answer *a, const char *domain, const c
 	}
 	if (keep == 0)
 		return count > 0 ? loops(reason, domain)
-				 : give_up(reason, MX_PERMANENT, "5.4.4 %.100s has no usable mail exchanger", domain);
+		                 : give_up(reason, MX_PERMANENT, "5.4.4 %.100s has no usable mail exchanger", domain);
 	out->count = keep < MX_HOSTS_MAX ? keep : MX_HOSTS_MAX;
 	memcpy(out->at, all, out->count * sizeof(all[0]));
 	return MX_OK;
@@ -149,8 +150,9 @@ static void set_address(struct mx_address *out, const char *host, int family, co
 static bool is_own(const struct site *site, const struct mx_address *a)
 {
 	const char *own[] = { site->host.ipv4, site->host.ipv6, site->host.public_ipv4, site->host.public_ipv6 };
-	const void *theirs = a->to.ss_family == AF_INET6 ? (const void *)&((const struct sockaddr_in6 *)&a->to)->sin6_addr
-						 : (const void *)&((const struct sockaddr_in *)&a->to)->sin_addr;
+	const void *theirs = a->to.ss_family == AF_INET6
+	                         ? (const void *)&((const struct sockaddr_in6 *)&a->to)->sin6_addr
+	                         : (const void *)&((const struct sockaddr_in *)&a->to)->sin_addr;
 	size_t len = a->to.ss_family == AF_INET6 ? 16 : 4;
 	uint8_t bytes[16];
 
@@ -217,9 +219,11 @@ static void all_answered(struct mx_lookup *l)
 	if (route->count == 0 && own)
 		route->status = loops(route->reason, l->name);
 	else if (route->count == 0 && tempfail)
-		route->status = give_up(route->reason, MX_TEMPORARY, "4.4.3 the address lookup for %.100s failed for now", l->name);
+		route->status =
+		    give_up(route->reason, MX_TEMPORARY, "4.4.3 the address lookup for %.100s failed for now", l->name);
 	else if (route->count == 0)
-		route->status = give_up(route->reason, MX_PERMANENT, "5.4.4 no mail exchanger of %.100s has an address", l->name);
+		route->status =
+		    give_up(route->reason, MX_PERMANENT, "5.4.4 no mail exchanger of %.100s has an address", l->name);
 	lookup_end(l, route);
 }
 
@@ -317,7 +321,8 @@ static void literal_route(struct mx_lookup *l, int family, const uint8_t *bytes)
 	lookup_end(l, route);
 }
 
-void mx_lookup(struct dns_client *dns, const struct site *site, const char *name, bool direct, uint16_t port, mx_fn fn, void *arg)
+void mx_lookup(
+    struct dns_client *dns, const struct site *site, const char *name, bool direct, uint16_t port, mx_fn fn, void *arg)
 {
 	struct mx_lookup *l = xcalloc(1, sizeof(*l));
 	uint8_t bytes[16];

@@ -24,7 +24,7 @@ struct mx_hosts {
 
 struct mx_address {
 	char host[MX_NAME_MAX + 1]; /* the exchanger's name */
-	char text[64];		    /* its address for people */
+	char text[64];              /* its address for people */
 	struct sockaddr_storage to;
 	socklen_t len;
 };
@@ -40,17 +40,20 @@ struct mx_route {
 
 /*
  * The pure part.  From an MX answer (or NODATA: the domain itself) the hosts to try, best first, equals in random order
- * (random is a seed); ours (own_name) and all that are not preferred to it are left out.  reason is filled unless MX_OK.
+ * (random is a seed); ours (own_name) and all that are not preferred to it are left out.  reason is filled unless
+ * MX_OK.
  */
 enum mx_status mx_select(const struct dns_answer *, const char *domain, const char *own_name, uint32_t random,
     struct mx_hosts *out, char reason[160]);
 
 /*
- * Looks a route up; fn is called once, from the event loop or before mx_lookup returns.  name is a domain (hosts by MX), a
- * host (direct: addresses only, for a smarthost) or an address literal.  The route is valid during the call only.
+ * Looks a route up; fn is called once, from the event loop or before mx_lookup returns.  name is a domain (hosts by
+ * MX), a host (direct: addresses only, for a smarthost) or an address literal.  The route is valid during the call
+ * only.
  */
 typedef void (*mx_fn)(void *arg, const struct mx_route *);
 struct mx_lookup;
-void mx_lookup(struct dns_client *, const struct site *, const char *name, bool direct, uint16_t port, mx_fn fn, void *arg);
+void mx_lookup(
+    struct dns_client *, const struct site *, const char *name, bool direct, uint16_t port, mx_fn fn, void *arg);
 
 #endif

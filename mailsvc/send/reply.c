@@ -1,7 +1,7 @@
 /*
- * The reply parser.  Strict: three digits with a first one of 2 to 5, then a space, a hyphen or the end of the line; the
- * same code on every line; CR LF ends a line and nothing else does.  A bare CR, a bare LF or a NUL is an error, so that what
- * one side takes for two replies the other cannot take for one.
+ * The reply parser.  Strict: three digits with a first one of 2 to 5, then a space, a hyphen or the end of the line;
+ * the same code on every line; CR LF ends a line and nothing else does.  A bare CR, a bare LF or a NUL is an error, so
+ * that what one side takes for two replies the other cannot take for one.
  */
 #include "reply.h"
 

@@ -9,7 +9,7 @@
 
 #define REPLY_LINE_MAX 1000 /* bytes without CRLF */
 #define REPLY_LINES_MAX 100
-#define REPLY_TEXT_MAX 500  /* bytes that reply_text makes */
+#define REPLY_TEXT_MAX 500 /* bytes that reply_text makes */
 
 enum reply_status {
 	REPLY_MORE,  /* not whole yet */
@@ -18,7 +18,7 @@ enum reply_status {
 };
 
 struct reply {
-	int code;	 /* 200..599 */
+	int code;        /* 200..599 */
 	struct buf text; /* the lines without their codes, each ended by "\n" */
 	unsigned lines;
 	bool done;
@@ -36,8 +36,8 @@ enum reply_status reply_feed(struct reply *, const char *data, size_t len, size_
 /* "550 5.1.1 No such user": one line of printable bytes, cut at REPLY_TEXT_MAX. out holds REPLY_TEXT_MAX + 1. */
 void reply_text(const struct reply *, char *out);
 /*
- * The enhanced status (RFC 3463) of a reply text as reply_text makes it, or of our own words ("4.4.1 Connection refused"):
- * the one written there when its class ('2', '4' or '5') fits, else CLASS.0.0.
+ * The enhanced status (RFC 3463) of a reply text as reply_text makes it, or of our own words ("4.4.1 Connection
+ * refused"): the one written there when its class ('2', '4' or '5') fits, else CLASS.0.0.
  */
 void reply_enhanced(const char *text, char class, char out[16]);
 

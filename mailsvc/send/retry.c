@@ -1,6 +1,6 @@
 /*
- * Back-off.  A message's interval follows from its age and not from a count of attempts: attempts that the administrator
- * forced, or that were skipped because the destination was known to be away, do not stretch it.
+ * Back-off.  A message's interval follows from its age and not from a count of attempts: attempts that the
+ * administrator forced, or that were skipped because the destination was known to be away, do not stretch it.
  */
 #include "retry.h"
 

@@ -7,8 +7,8 @@
 
 /*
  * The next time to try a message that is `age` seconds old: it waits as long as it has waited so far, at least
- * min and at most max, so that the intervals double.  random is any number; up to an eighth is added by it, so that what failed together does not
- * come back together.
+ * min and at most max, so that the intervals double.  random is any number; up to an eighth is added by it, so that
+ * what failed together does not come back together.
  */
 int64_t retry_due(int64_t now, int64_t created, uint64_t min, uint64_t max, uint32_t random);
 bool retry_expired(int64_t now, int64_t created, uint64_t expire);

@@ -3,9 +3,9 @@
  * recipient.  It sees one message at a time, as a sealed memfd, and opens nothing.
  *
  * An item is in hand from store's push until store has confirmed its result; only then is its credit given back.  When
- * store dies meanwhile, results are kept and sent again to the next one, and what that one pushes again while it is still
- * in hand is put aside.  When send dies, store hands out again what has no result: a recipient whose final 250 came but
- * whose result did not reach store is delivered twice, which is why results go at once.
+ * store dies meanwhile, results are kept and sent again to the next one, and what that one pushes again while it is
+ * still in hand is put aside.  When send dies, store hands out again what has no result: a recipient whose final 250
+ * came but whose result did not reach store is delivered twice, which is why results go at once.
  *
  * A drain finishes the transactions that run, for at most DRAIN_S; the rest stays in the queue.
  */
@@ -29,7 +29,7 @@
 #define CREDIT_MIN 8
 #define CREDIT_MAX 200
 #define AGAIN_S 10
-#define SWEEP_S 60
+#define SWEEP_S 5
 #define DRAIN_S 20
 
 /* Results ----------------------------------------------------------------------------------------------------- */
@@ -44,8 +44,9 @@ static void log_recipient(const struct item *it, const struct recipient *r, int6
 	text_escape(&to, view_of(r->address), ADDRESS_MAX);
 	text_escape(&reply, view_of(r->reply), REPLY_TEXT_MAX);
 	reply_enhanced(r->reply, classes[r->outcome], status);
-	log_info("event=%s id=%016llx to=%s relay=%s tls=%s status=%s reply=%s delay=%lld", events[r->outcome], (unsigned long long)it->id,
-	    buf_str(&to), r->relay, r->tls, status, buf_str(&reply), (long long)(now - it->created));
+	log_info("event=%s id=%016llx to=%s relay=%s tls=%s status=%s reply=%s delay=%lld", events[r->outcome],
+	    (unsigned long long)it->id, buf_str(&to), r->relay, r->tls, status, buf_str(&reply),
+	    (long long)(now - it->created));
 	buf_free(&to);
 	buf_free(&reply);
 }
@@ -90,7 +91,8 @@ static void result_send(struct send *s, struct item *it, bool expired)
 	if (tell)
 		result.bounce = &bounce.delivery;
 	else if (item_count(it, QUEUE_FAILED) > 0)
-		log_warnx("event=no-bounce id=%016llx reason=\"there is nobody who can be told\"", (unsigned long long)it->id);
+		log_warnx("event=no-bounce id=%016llx reason=\"there is nobody who can be told\"",
+		    (unsigned long long)it->id);
 	it->resulted = true;
 	it->arg = s;
 	store_queue_result(s->store, &result, on_resulted, it);
@@ -146,7 +148,8 @@ static void on_resulted(void *arg, const struct store_result *result)
 	case STORE_OK:
 		break;
 	default: /* the entry is gone: dropped by the administrator, or this result was made before store went away */
-		log_debug("event=result id=%016llx reason=\"no such entry\" status=%d", (unsigned long long)it->id, (int)result->status);
+		log_debug("event=result id=%016llx reason=\"no such entry\" status=%d", (unsigned long long)it->id,
+		    (int)result->status);
 	}
 	LIST_REMOVE(it, entry);
 	item_free(it);
@@ -160,7 +163,8 @@ static void send_results_again(struct send *s)
 {
 	struct item *it;
 
-	LIST_FOREACH (it, &s->items, entry) {
+	LIST_FOREACH(it, &s->items, entry)
+	{
 		if (!it->resulted && it->finished)
 			result_send(s, it, it->expired);
 	}
@@ -181,7 +185,8 @@ static void on_item(void *arg, const struct queue_item *q)
 
 	if (s->credit > 0)
 		s->credit--;
-	LIST_FOREACH (it, &s->items, entry) {
+	LIST_FOREACH(it, &s->items, entry)
+	{
 		if (it->id == q->id)
 			break;
 	}
@@ -214,7 +219,8 @@ static void on_kick(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	struct item *it;
-	LIST_FOREACH (it, &s->items, entry) {
+	LIST_FOREACH(it, &s->items, entry)
+	{
 		if (it->resulted)
 			return;
 	}
@@ -230,6 +236,7 @@ void send_work_ended(struct send *s)
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd, (void)what;
+	destination_relieve(arg);
 	destination_sweep(arg);
 }
 
@@ -241,7 +248,8 @@ static void probe_sources(struct send *s)
 	const struct site *site = s->ctx->site;
 	struct sockaddr_in sin = { .sin_family = AF_INET };
 	struct sockaddr_in6 sin6 = { .sin6_family = AF_INET6 };
-	bool have[2] = { inet_pton(AF_INET, site->host.ipv4, &sin.sin_addr) == 1, inet_pton(AF_INET6, site->host.ipv6, &sin6.sin6_addr) == 1 };
+	bool have[2] = { inet_pton(AF_INET, site->host.ipv4, &sin.sin_addr) == 1,
+		inet_pton(AF_INET6, site->host.ipv6, &sin6.sin6_addr) == 1 };
 
 	memcpy(&s->from[0], &sin, sizeof(sin));
 	memcpy(&s->from[1], &sin6, sizeof(sin6));
@@ -279,7 +287,9 @@ static void set_limits(struct send *s)
 {
 	int connections = s->ctx->site->relay.connections;
 
-	s->credit_max = connections < CREDIT_MIN ? CREDIT_MIN : connections > CREDIT_MAX ? CREDIT_MAX : (unsigned)connections;
+	s->credit_max = connections < CREDIT_MIN   ? CREDIT_MIN
+	                : connections > CREDIT_MAX ? CREDIT_MAX
+	                                           : (unsigned)connections;
 	probe_sources(s);
 }
 
@@ -310,12 +320,14 @@ static int send_init(struct role_ctx *ctx, struct error *err)
 	s->tls = tls_client_ctx(false, err);
 	if (s->tls == NULL)
 		return -1;
-	/* Needed for a smarthost only, but a reload may bring one, and then the trust store cannot be opened any more. */
+	/* Needed for a smarthost only, but a reload may bring one, and then the trust store cannot be opened any more.
+	 */
 	s->tls_verify = tls_client_ctx(true, err);
 	if (s->tls_verify == NULL) {
 		if (ctx->site->relay.smarthost[0] != '\0' && ctx->site->relay.tls_required)
 			return -1;
-		log_warnx("event=tls error=\"no trust store\" reason=\"%s\" hint=\"apt-get install ca-certificates\"", err->text);
+		log_warnx("event=tls error=\"no trust store\" reason=\"%s\" hint=\"apt-get install ca-certificates\"",
+		    err->text);
 	}
 	s->port = ctx->site->relay.port;
 	s->port_out = ctx->site->relay.port_out;
@@ -358,6 +370,7 @@ static void send_reload(struct role_ctx *ctx)
 	if (load_secrets(s, &err) == -1)
 		log_warnx("event=reload error=\"%s\" hint=\"the old password stays in use\"", err.text);
 	set_limits(s);
+	destination_retire(s); /* what they were opened for may have changed: the smarthost's TLS, our name */
 	if (ports_changed(s)) {
 		log_info("event=reload reason=\"relay ports changed, starting anew\"");
 		send_drain(ctx);
@@ -389,7 +402,8 @@ static void on_drain_end(evutil_socket_t fd, short what, void *arg)
 	struct send *s = arg;
 
 	(void)fd, (void)what;
-	log_info("event=drain reason=\"transactions that did not end in time are tried again\" connections=%u", s->connections);
+	log_info("event=drain reason=\"transactions that did not end in time are tried again\" connections=%u",
+	    s->connections);
 	role_exit(s->ctx);
 }
 
@@ -399,7 +413,7 @@ static void send_drain(struct role_ctx *ctx)
 	struct timeval tv = { DRAIN_S, 0 };
 
 	s->draining = true;
-	destination_abandon(s);
+	destination_retire(s);
 	event_base_once(s->base, -1, EV_TIMEOUT, on_drain_end, s, &tv);
 	send_work_ended(s);
 }
@@ -408,9 +422,11 @@ static void send_status(struct role_ctx *ctx, struct buf *json)
 {
 	struct send *s = ctx->state;
 
-	buf_printf(json, "\"in_hand\": %u, \"connections\": %u, \"destinations\": %zu, \"delivered\": %llu, \"deferred\": %llu, \"bounced\": %llu",
-	    s->in_hand, s->connections, s->destination_count, (unsigned long long)s->delivered, (unsigned long long)s->deferred,
-	    (unsigned long long)s->bounced);
+	buf_printf(json,
+	    "\"in_hand\": %u, \"connections\": %u, \"destinations\": %zu, \"delivered\": %llu, \"deferred\": %llu, "
+	    "\"bounced\": %llu",
+	    s->in_hand, s->connections, s->destination_count, (unsigned long long)s->delivered,
+	    (unsigned long long)s->deferred, (unsigned long long)s->bounced);
 }
 
 const struct role role_send = {

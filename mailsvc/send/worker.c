@@ -1,8 +1,8 @@
 /*
  * A worker carries items of one destination over one connection at a time.  For an item it goes through the route's
- * addresses until a host takes responsibility for it or refuses it for good; a temporary refusal of everybody leads to the
- * next host, unless somebody was delivered: then the result goes to store at once, to keep the moment short in which a
- * crash would deliver twice.
+ * addresses until a host takes responsibility for it or refuses it for good; a temporary refusal of everybody leads to
+ * the next host, unless somebody was delivered: then the result goes to store at once, to keep the moment short in
+ * which a crash would deliver twice.
  */
 #include <netinet/in.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "internal.h"
+#include "lib/clock.h"
 #include "lib/conn.h"
 
 static void connect_now(struct worker *w);
@@ -58,7 +59,9 @@ void worker_free(struct worker *w)
 static void begin(struct worker *w)
 {
 	struct item *it = w->item;
-	struct smtp_tx tx = { .sender = it->sender, .message = it->message, .smtputf8 = it->smtputf8, .eight_bit = it->eight_bit };
+	struct smtp_tx tx = {
+		.sender = it->sender, .message = it->message, .smtputf8 = it->smtputf8, .eight_bit = it->eight_bit
+	};
 
 	w->ready = false;
 	event_del(w->idle);
@@ -81,9 +84,10 @@ static void go_on(struct worker *w)
 	struct item *it = w->item;
 
 	w->item = NULL;
-	w->retrying = false;
+	w->retrying = w->reached = false;
+	d->progress_at = clock_mono_ms();
 	send_finish(d->send, it);
-	if (d->send->draining || w->client == NULL || w->carried >= REUSE_MESSAGES) {
+	if (w->stale || w->client == NULL || w->carried >= REUSE_MESSAGES) {
 		worker_free(w);
 		return;
 	}
@@ -114,7 +118,7 @@ static void on_ready(void *arg)
 {
 	struct worker *w = arg;
 
-	w->ready = true;
+	w->ready = w->reached = true;
 	destination_reached(w->destination);
 	begin(w);
 }
@@ -124,7 +128,8 @@ static void on_result(void *arg, size_t recipient, enum queue_outcome outcome, c
 	struct worker *w = arg;
 	bool ours = reply[0] != '\0' && reply[1] == '.'; /* an enhanced code comes first only in our own words */
 
-	item_settle(w->item, w->map[recipient], outcome, reply, ours ? "" : address_of(w)->host, w->relay_text, smtp_client_tls(w->client));
+	item_settle(w->item, w->map[recipient], outcome, reply, ours ? "" : address_of(w)->host, w->relay_text,
+	    smtp_client_tls(w->client));
 }
 
 static void on_done(void *arg)
@@ -134,7 +139,8 @@ static void on_done(void *arg)
 
 	w->ready = true;
 	w->carried++;
-	if (item_count(it, QUEUE_RETRY) > 0 && item_count(it, QUEUE_DELIVERED) == 0 && !w->destination->send->draining && next_address(w, true)) {
+	if (item_count(it, QUEUE_RETRY) > 0 && item_count(it, QUEUE_DELIVERED) == 0 &&
+	    !w->destination->send->draining && next_address(w, true)) {
 		item_unsettle_retries(it);
 		smtp_client_quit(w->client);
 		w->client = NULL;
@@ -147,7 +153,16 @@ static void on_done(void *arg)
 
 static void alert_auth(struct worker *w, const char *reply)
 {
-	role_alert(w->destination->send->ctx, "relay-auth", "the smarthost %s does not accept our login: %.300s", w->destination->name, reply);
+	role_alert(w->destination->send->ctx, "relay-auth", "the smarthost %s does not accept our login: %.300s",
+	    w->destination->name, reply);
+}
+
+/* A smarthost that we log in to gets no password, and so no mail, without TLS. */
+static bool may_be_plain(const struct destination *d)
+{
+	const struct site *site = d->send->ctx->site;
+
+	return !d->relay || (!site->relay.tls_required && site->relay.user[0] == '\0' && d->port != 465);
 }
 
 static void on_failed(void *arg, enum smtp_failure why, const char *reply)
@@ -165,7 +180,8 @@ static void on_failed(void *arg, enum smtp_failure why, const char *reply)
 		worker_free(w);
 		return;
 	}
-	log_debug("event=connection-failed id=%016llx relay=%s reply=\"%s\"", (unsigned long long)w->item->id, relay, text);
+	log_debug(
+	    "event=connection-failed id=%016llx relay=%s reply=\"%s\"", (unsigned long long)w->item->id, relay, text);
 	if (why == SMTP_FAILURE_AUTH)
 		alert_auth(w, text);
 	if (item_settled(w->item)) {
@@ -173,9 +189,7 @@ static void on_failed(void *arg, enum smtp_failure why, const char *reply)
 		return;
 	}
 	bool again = false;
-	if (why == SMTP_FAILURE_TLS && !w->plain && !d->relay)
-		again = w->plain = true;
-	else if (why == SMTP_FAILURE_TLS && !w->plain && d->relay && !d->send->ctx->site->relay.tls_required && d->port != 465)
+	if (why == SMTP_FAILURE_TLS && !w->plain && may_be_plain(d))
 		again = w->plain = true;
 	else if (reused && !w->retrying)
 		again = w->retrying = true;
@@ -185,12 +199,12 @@ static void on_failed(void *arg, enum smtp_failure why, const char *reply)
 		connect_now(w);
 		return;
 	}
-	bool nobody = item_count(w->item, QUEUE_RETRY) == w->item->count || item_count(w->item, QUEUE_DELIVERED) + item_count(w->item, QUEUE_FAILED) == 0;
 	for (size_t i = 0; i < w->item->count; i++) {
 		if (!w->item->recipients[i].settled)
-			item_settle(w->item, i, QUEUE_RETRY, text, text[1] == '.' ? "" : address_of(w)->host, relay, tls);
+			item_settle(
+			    w->item, i, QUEUE_RETRY, text, text[1] == '.' ? "" : address_of(w)->host, relay, tls);
 	}
-	if (nobody && !d->send->draining)
+	if (!w->reached && !d->send->draining)
 		destination_unreached(d, text);
 	go_on(w);
 }
@@ -198,7 +212,8 @@ static void on_failed(void *arg, enum smtp_failure why, const char *reply)
 static const struct sockaddr *source(const struct send *s, const struct mx_address *to, socklen_t *len)
 {
 	int f = to->to.ss_family == AF_INET6;
-	const struct sockaddr_in *from = (const struct sockaddr_in *)&s->from[0], *sin = (const struct sockaddr_in *)&to->to;
+	const struct sockaddr_in *from = (const struct sockaddr_in *)&s->from[0],
+				 *sin = (const struct sockaddr_in *)&to->to;
 
 	*len = s->from_len[f];
 	/* From 127.0.0.1 nothing but loopback is reached. */
@@ -255,7 +270,8 @@ bool worker_take(struct destination *d, struct item *it)
 {
 	struct worker *w;
 
-	LIST_FOREACH (w, &d->workers, entry) {
+	LIST_FOREACH(w, &d->workers, entry)
+	{
 		if (w->item == NULL && w->ready) {
 			w->item = it;
 			begin(w);

@@ -67,7 +67,7 @@ static void log_accepted(const struct smtp_session *s, uint64_t queue_id)
 	text_escape(&line, view_of(tx->sender[0] != '\0' ? tx->sender : "<>"), ADDRESS_MAX);
 	buf_printf(&line, " to=%zu first=", tx->recipient_count);
 	text_escape(&line, view_of(tx->recipients[0].address), ADDRESS_MAX);
-	buf_printf(&line, " size=%llu tls=%s auth=%s queued=%llu", (unsigned long long)tx->size,
+	buf_printf(&line, " size=%llu tls=%s auth=%s queued=%016llx", (unsigned long long)tx->size,
 	    conn_is_tls(s->conn) ? SSL_get_version(conn_ssl(s->conn)) : "no",
 	    s->account != NULL ? s->account->address : "no", (unsigned long long)queue_id);
 	log_info("%s", buf_str(&line));

@@ -21,6 +21,7 @@ static const struct smtp_refusal mail_first = { 503, "5.5.1", "MAIL first" };
 static const struct smtp_refusal rcpt_first = { 503, "5.5.1", "No recipient yet" };
 static const struct smtp_refusal in_transaction = { 503, "5.5.1", "A transaction is in progress" };
 static const struct smtp_refusal unknown = { 500, "5.5.1", "Unknown command" };
+static const struct smtp_refusal not_http = { 421, "4.7.0", "This is no HTTP server, closing" };
 static const struct smtp_refusal line_too_long = { 500, "5.5.2", "Line too long" };
 static const struct smtp_refusal auth_needed = { 530, "5.7.0", "Authentication required" };
 static const struct smtp_refusal tls_needed = { 530, "5.7.0", "STARTTLS first" };
@@ -386,6 +387,17 @@ static const struct {
 	[SMTP_VERB_QUIT] = { ANYWHERE, NULL, NULL, run_quit },
 };
 
+/* A web page can make a browser speak to us, with a request body full of commands: its first line ends the session. */
+static bool is_http(struct view word)
+{
+	static const char *const methods[] = { "GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH" };
+
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+		if (view_caseeq(word, methods[i]))
+			return true;
+	return false;
+}
+
 enum smtp_step smtp_command_run(struct smtp_session *s, struct view line)
 {
 	struct smtp_command command;
@@ -395,7 +407,7 @@ enum smtp_step smtp_command_run(struct smtp_session *s, struct view line)
 	smtp_command_parse(line, &command);
 	secret = command.verb == SMTP_VERB_AUTH; /* its argument may be a password: never logged */
 	if (command.verb == SMTP_VERB_UNKNOWN)
-		return smtp_refuse(s, &unknown, command.name);
+		return smtp_refuse(s, is_http(command.name) ? &not_http : &unknown, command.name);
 	if (line.len > SMTP_LINE_MAX && !secret)
 		return smtp_refuse(s, &line_too_long, command.name);
 	if (!(commands[command.verb].states & IN(s->state))) {

@@ -33,25 +33,9 @@ void smtp_new_id(struct smtp_server *server, char out[16])
 
 static int load_tls(struct smtp_server *server, struct error *e)
 {
-	int *fd = &server->ctx->fds[ROLE_FD_TLS];
-	struct view map, cert, key;
-	struct cursor c;
-	SSL_CTX *tls = NULL;
-
-	if (*fd == -1)
+	if (server->ctx->fds[ROLE_FD_TLS] == -1)
 		return 0;
-	if (memfd_map_sealed(*fd, 1 << 20, &map) == -1)
-		return error_set(e, "the certificate that monitor sent cannot be read");
-	close(*fd);
-	*fd = -1;
-	c = cursor_of(map.ptr, map.len);
-	cert = cursor_blob(&c, 1 << 20);
-	key = cursor_blob(&c, 1 << 20);
-	if (cursor_done(&c))
-		tls = tls_server_ctx(cert, key, VIEW_NONE, e);
-	else
-		error_set(e, "the certificate that monitor sent is malformed");
-	munmap((void *)(uintptr_t)map.ptr, map.len);
+	SSL_CTX *tls = role_take_tls(server->ctx, VIEW_NONE, e);
 	if (tls == NULL)
 		return -1;
 	SSL_CTX_free(server->tls); /* sessions in TLS hold their own reference */

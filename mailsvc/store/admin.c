@@ -15,14 +15,20 @@ static void json_string(struct buf *b, struct view v)
 	buf_addc(b, '"');
 	for (size_t i = 0; i < v.len;) {
 		unsigned char c = (unsigned char)v.ptr[i];
-		size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+		size_t n = c < 0x80                ? 1
+		           : c >= 0xc2 && c < 0xe0 ? 2
+		           : c >= 0xe0 && c < 0xf0 ? 3
+		           : c >= 0xf0 && c < 0xf5 ? 4
+		                                   : 0;
 		bool ok = n > 0 && n <= v.len - i;
 		for (size_t j = 1; ok && j < n; j++)
 			ok = ((unsigned char)v.ptr[i + j] & 0xc0) == 0x80;
 		if (ok && n == 3)
-			ok = !(c == 0xe0 && (unsigned char)v.ptr[i + 1] < 0xa0) && !(c == 0xed && (unsigned char)v.ptr[i + 1] > 0x9f);
+			ok = !(c == 0xe0 && (unsigned char)v.ptr[i + 1] < 0xa0) &&
+			     !(c == 0xed && (unsigned char)v.ptr[i + 1] > 0x9f);
 		if (ok && n == 4)
-			ok = !(c == 0xf0 && (unsigned char)v.ptr[i + 1] < 0x90) && !(c == 0xf4 && (unsigned char)v.ptr[i + 1] > 0x8f);
+			ok = !(c == 0xf0 && (unsigned char)v.ptr[i + 1] < 0x90) &&
+			     !(c == 0xf4 && (unsigned char)v.ptr[i + 1] > 0x8f);
 		if (!ok) {
 			buf_puts(b, "\\ufffd");
 			i++;
@@ -59,10 +65,11 @@ static void json_entry(struct keeper *s, struct tx *tx, uint64_t id, const struc
 		json_string(b, r->reply);
 		buf_addc(b, '}');
 	}
-	buf_printf(b, "],\"created\":%" PRId64 ",\"due\":%" PRId64 ",\"attempts\":%u,\"size\":%" PRIu64
-		      ",\"bounce\":%s,\"in_flight\":%s}",
-	    q->fixed.created, q->fixed.due, q->fixed.attempts, body.length, q->fixed.flags & QUEUE_BOUNCE ? "true" : "false",
-	    queue_in_flight(s, id) ? "true" : "false");
+	buf_printf(b,
+	    "],\"created\":%" PRId64 ",\"due\":%" PRId64 ",\"attempts\":%u,\"size\":%" PRIu64
+	    ",\"bounce\":%s,\"in_flight\":%s}",
+	    q->fixed.created, q->fixed.due, q->fixed.attempts, body.length,
+	    q->fixed.flags & QUEUE_BOUNCE ? "true" : "false", queue_in_flight(s, id) ? "true" : "false");
 }
 
 static void answer(struct channel *ch, uint32_t id, uint8_t found, struct view json, struct view message)
@@ -118,7 +125,8 @@ static void queue_show(struct channel *ch, struct tx *tx, uint32_t id, uint64_t 
 		return;
 	}
 	json_entry(ch->service, tx, entry, &q, &b);
-	if ((fd = queue_message(ch->service, tx, &q, &size)) == -1 || (size && memfd_map_sealed(fd, STORE_BODY_MAX, &message) == -1))
+	if ((fd = queue_message(ch->service, tx, &q, &size)) == -1 ||
+	    (size && memfd_map_sealed(fd, STORE_BODY_MAX, &message) == -1))
 		answer(ch, id, 2, view_of("the message cannot be read; see mailadm store verify"), VIEW_NONE);
 	else
 		answer(ch, id, 1, buf_view(&b), message);
@@ -176,7 +184,8 @@ void admin_message(struct channel *ch, struct imsg *m)
 		channel_close(ch);
 		return;
 	}
-	if (m->type == STORE_ADMIN_QUEUE_RETRY || m->type == STORE_ADMIN_QUEUE_DROP || m->type == STORE_ADMIN_SNAPSHOT) {
+	if (m->type == STORE_ADMIN_QUEUE_RETRY || m->type == STORE_ADMIN_QUEUE_DROP ||
+	    m->type == STORE_ADMIN_SNAPSHOT) {
 		submit(ch, m->type, m->id, entry);
 		return;
 	}
@@ -230,7 +239,8 @@ void admin_done(struct channel *ch, struct request *r)
 		answer(ch, r->id, 0, VIEW_NONE, VIEW_NONE);
 		break;
 	default:
-		answer(ch, r->id, 2, view_of(r->reply.status == STORE_FULL ? "the disk is full" : "the disk refuses; see the log"),
+		answer(ch, r->id, 2,
+		    view_of(r->reply.status == STORE_FULL ? "the disk is full" : "the disk refuses; see the log"),
 		    VIEW_NONE);
 	}
 }

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "index.h"
+#include "apply.h"
 
-static void changed(struct tx *tx, uint32_t mailbox)
+void apply_changed(struct tx *tx, uint32_t mailbox)
 {
 	if (tx->changed_count && tx->changed[tx->changed_count - 1] == mailbox)
 		return;
@@ -20,16 +20,7 @@ static void changed(struct tx *tx, uint32_t mailbox)
 	tx->changed[tx->changed_count++] = mailbox;
 }
 
-/* A mailbox row while a record changes it. */
-struct open_mailbox {
-	struct mailbox_value row;
-	char name[NAME_MAX_BYTES];
-	size_t name_len;
-	uint64_t bytes; /* before, for the account */
-	uint32_t messages;
-};
-
-static bool mailbox_load(struct tx *tx, uint32_t id, struct open_mailbox *m)
+bool mailbox_load(struct tx *tx, uint32_t id, struct open_mailbox *m)
 {
 	struct view name;
 
@@ -43,7 +34,7 @@ static bool mailbox_load(struct tx *tx, uint32_t id, struct open_mailbox *m)
 }
 
 /* Adds (modulo 2^64, so that differences work) to what an account holds. */
-static void account_add(struct tx *tx, uint32_t account, uint64_t bytes, uint64_t messages, uint32_t mailboxes)
+void account_add(struct tx *tx, uint32_t account, uint64_t bytes, uint64_t messages, uint32_t mailboxes)
 {
 	struct key k = key_u32(account);
 	struct account_value a;
@@ -57,15 +48,15 @@ static void account_add(struct tx *tx, uint32_t account, uint64_t bytes, uint64_
 	tx_put2(tx, T_ACCOUNT, &k, &a, sizeof a, address);
 }
 
-static void mailbox_save(struct tx *tx, uint32_t id, struct open_mailbox *m)
+void mailbox_save(struct tx *tx, uint32_t id, struct open_mailbox *m)
 {
 	struct key k = key_u32(id);
 
 	tx_put2(tx, T_MAILBOX, &k, &m->row, sizeof m->row, (struct view){ m->name, m->name_len });
 	if (m->row.messages != m->messages || m->row.bytes != m->bytes)
-		account_add(tx, m->row.account, m->row.bytes - m->bytes,
-		    (uint64_t)m->row.messages - (uint64_t)m->messages, 0);
-	changed(tx, id);
+		account_add(
+		    tx, m->row.account, m->row.bytes - m->bytes, (uint64_t)m->row.messages - (uint64_t)m->messages, 0);
+	apply_changed(tx, id);
 }
 
 static void count_row(struct mailbox_value *m, uint32_t uid, const struct message_value *row, bool add)
@@ -119,7 +110,7 @@ static void body_refer(struct tx *tx, uint64_t body)
 	tx_put(tx, T_SHARED, &k, (struct view){ (const char *)&n, sizeof n });
 }
 
-static void body_release(struct tx *tx, uint64_t body)
+void body_release(struct tx *tx, uint64_t body)
 {
 	struct key k = key_u64(body);
 	struct body_value b;
@@ -135,135 +126,6 @@ static void body_release(struct tx *tx, uint64_t body)
 		tx_del(tx, T_BODY, &k);
 		segment_add(tx, b.segment, (uint64_t)0 - b.length, 0);
 	}
-}
-
-static bool apply_account(struct tx *tx, const struct record *r)
-{
-	struct key k = key_u32(r->account), name = { 0 };
-	struct account_value a = { 0 };
-	struct view address;
-
-	if (r->name.len == 0) { /* its name is given back, its mail stays */
-		char copy[ADDRESS_MAX];
-		if (!get_account(tx, r->account, &a, &address) || a.orphaned || address.len > sizeof copy)
-			return false;
-		memcpy(copy, address.ptr, address.len);
-		key_add(&name, address);
-		tx_del(tx, T_ACCOUNT_NAME, &name);
-		a.orphaned = 1;
-		tx_put2(tx, T_ACCOUNT, &k, &a, sizeof a, (struct view){ copy, address.len });
-		return true;
-	}
-	if (r->account == 0 || r->name.len >= ADDRESS_MAX || get_account(tx, r->account, &a, &address) ||
-	    find_account(tx, r->name))
-		return false;
-	key_add(&name, r->name);
-	tx_put(tx, T_ACCOUNT_NAME, &name, (struct view){ (const char *)&r->account, sizeof r->account });
-	tx_put2(tx, T_ACCOUNT, &k, &a, sizeof a, r->name);
-	if (tx->meta.next_account <= r->account)
-		tx->meta.next_account = r->account + 1;
-	return true;
-}
-
-static bool apply_mailbox(struct tx *tx, const struct record *r)
-{
-	struct open_mailbox m;
-	struct account_value a;
-	struct key k = mailbox_name_key(r->account, r->name);
-
-	if (r->mailbox == 0 || r->name.len == 0 || r->name.len > NAME_MAX_BYTES ||
-	    !get_account(tx, r->account, &a, NULL) || mailbox_load(tx, r->mailbox, &m) ||
-	    find_mailbox(tx, r->account, r->name))
-		return false;
-	memset(&m, 0, sizeof m);
-	m.row = (struct mailbox_value){ .account = r->account, .uid_validity = r->uid_validity, .special = r->special,
-		.uid_next = 1, .recent_uid = 1, .modseq = 1 };
-	memcpy(m.name, r->name.ptr, r->name.len);
-	m.name_len = r->name.len;
-	tx_put(tx, T_MAILBOX_NAME, &k, (struct view){ (const char *)&r->mailbox, sizeof r->mailbox });
-	mailbox_save(tx, r->mailbox, &m);
-	account_add(tx, r->account, 0, 0, 1);
-	if (tx->meta.next_mailbox <= r->mailbox)
-		tx->meta.next_mailbox = r->mailbox + 1;
-	if (tx->meta.uid_validity < r->uid_validity)
-		tx->meta.uid_validity = r->uid_validity;
-	return true;
-}
-
-static void keywords_drop(struct tx *tx, uint32_t mailbox)
-{
-	for (uint8_t i = 0; i < KEYWORDS_MAX; i++) {
-		struct key k = key_u32(mailbox);
-		k.bytes[k.len++] = i;
-		tx_del(tx, T_KEYWORD, &k);
-	}
-}
-
-static bool apply_delete(struct tx *tx, const struct record *r)
-{
-	struct open_mailbox m;
-	struct key id = key_u32(r->mailbox), name;
-
-	if (!mailbox_load(tx, r->mailbox, &m))
-		return false;
-	name = mailbox_name_key(m.row.account, (struct view){ m.name, m.name_len });
-	tx_del(tx, T_MAILBOX_NAME, &name);
-	tx_del(tx, T_MAILBOX, &id);
-	keywords_drop(tx, r->mailbox);
-	tx_put(tx, T_DEAD, &id, (struct view){ (const char *)&m.row.account, sizeof m.row.account });
-	account_add(tx, m.row.account, (uint64_t)0 - m.row.bytes, (uint64_t)0 - m.row.messages, UINT32_MAX);
-	changed(tx, r->mailbox);
-	return true;
-}
-
-static bool apply_rename(struct tx *tx, const struct record *r)
-{
-	struct open_mailbox m;
-	struct key k;
-
-	if (r->name.len == 0 || r->name.len > NAME_MAX_BYTES || !mailbox_load(tx, r->mailbox, &m) ||
-	    find_mailbox(tx, m.row.account, r->name))
-		return false;
-	k = mailbox_name_key(m.row.account, (struct view){ m.name, m.name_len });
-	tx_del(tx, T_MAILBOX_NAME, &k);
-	k = mailbox_name_key(m.row.account, r->name);
-	tx_put(tx, T_MAILBOX_NAME, &k, (struct view){ (const char *)&r->mailbox, sizeof r->mailbox });
-	memcpy(m.name, r->name.ptr, r->name.len);
-	m.name_len = r->name.len;
-	mailbox_save(tx, r->mailbox, &m);
-	return true;
-}
-
-static bool apply_subscribe(struct tx *tx, const struct record *r)
-{
-	struct key k = key_u32(r->account);
-
-	if (r->name.len == 0 || r->name.len > NAME_MAX_BYTES)
-		return false;
-	key_add(&k, r->name);
-	if (r->flags & 1)
-		tx_put(tx, T_SUBSCRIPTION, &k, VIEW_LIT(""));
-	else
-		tx_del(tx, T_SUBSCRIPTION, &k);
-	return true;
-}
-
-static bool apply_keyword(struct tx *tx, const struct record *r)
-{
-	struct open_mailbox m;
-	struct key k = key_u32(r->mailbox);
-	struct view old;
-
-	if (r->number >= KEYWORDS_MAX || r->name.len == 0 || r->name.len > KEYWORD_NAME_MAX ||
-	    !mailbox_load(tx, r->mailbox, &m))
-		return false;
-	k.bytes[k.len++] = (uint8_t)r->number;
-	if (tx_get(tx, T_KEYWORD, &k, &old))
-		return false;
-	tx_put(tx, T_KEYWORD, &k, r->name);
-	m.row.keywords++;
-	mailbox_save(tx, r->mailbox, &m);
-	return true;
 }
 
 static bool apply_body(struct tx *tx, const struct record *r)
@@ -286,8 +148,13 @@ static bool apply_message(struct tx *tx, const struct record *r)
 {
 	struct open_mailbox m;
 	struct key k = message_key(r->mailbox, r->uid);
-	struct message_value row = { .keywords = r->keywords, .modseq = r->modseq, .body = r->body, .size = r->size,
-		.date = r->date, .saved = r->when, .flags = r->flags & FLAGS_SETTABLE };
+	struct message_value row = { .keywords = r->keywords,
+		.modseq = r->modseq,
+		.body = r->body,
+		.size = r->size,
+		.date = r->date,
+		.saved = r->when,
+		.flags = r->flags & FLAGS_SETTABLE };
 
 	if (!mailbox_load(tx, r->mailbox, &m) || r->uid < m.row.uid_next || r->uid == UINT32_MAX ||
 	    r->modseq <= m.row.modseq)
@@ -315,10 +182,12 @@ static bool apply_flags(struct tx *tx, const struct record *r)
 	while (rows_next(&rows, &uid, &row, &prefix)) {
 		struct key k = message_key(r->mailbox, uid);
 		old = row;
-		row.flags = r->mode == FLAGS_SET ? flags : r->mode == FLAGS_ADD ? row.flags | flags : row.flags & ~flags;
-		row.keywords = r->mode == FLAGS_SET ? r->keywords :
-		    r->mode == FLAGS_ADD	    ? row.keywords | r->keywords :
-						      row.keywords & ~r->keywords;
+		row.flags = r->mode == FLAGS_SET   ? flags
+		            : r->mode == FLAGS_ADD ? row.flags | flags
+		                                   : row.flags & ~flags;
+		row.keywords = r->mode == FLAGS_SET   ? r->keywords
+		               : r->mode == FLAGS_ADD ? row.keywords | r->keywords
+		                                      : row.keywords & ~r->keywords;
 		row.modseq = r->modseq;
 		count_row(&m.row, uid, &old, false);
 		count_row(&m.row, uid, &row, true);
@@ -413,8 +282,8 @@ static void tombstones_prune(struct tx *tx, uint32_t mailbox, struct mailbox_val
 		mdb_cursor_close(c);
 }
 
-static void expunged_put(struct tx *tx, int64_t when, uint32_t mailbox, uint32_t uid, const struct message_value *row,
-    struct view prefix)
+static void expunged_put(
+    struct tx *tx, int64_t when, uint32_t mailbox, uint32_t uid, const struct message_value *row, struct view prefix)
 {
 	struct key k = key_u64((uint64_t)when);
 
@@ -462,125 +331,6 @@ static bool apply_recent(struct tx *tx, const struct record *r)
 	m.row.recent_uid = r->uid;
 	m.row.recent = 0;
 	mailbox_save(tx, r->mailbox, &m);
-	return true;
-}
-
-static void queue_due(struct tx *tx, int64_t due, uint64_t queue, bool on)
-{
-	struct key k = key_u64((uint64_t)due);
-
-	key_add_u64(&k, queue);
-	if (on)
-		tx_put(tx, T_QUEUE_DUE, &k, VIEW_LIT(""));
-	else
-		tx_del(tx, T_QUEUE_DUE, &k);
-	tx->queue_changed = true;
-}
-
-static void queue_put(struct tx *tx, uint64_t id, const struct queue_entry *q)
-{
-	struct key k = key_u64(id);
-	struct buf b = BUF_INIT(1u << 20);
-
-	buf_add(&b, &q->fixed, sizeof q->fixed);
-	buf_put_blob(&b, q->sender);
-	buf_put_blob(&b, q->domain);
-	for (uint32_t i = 0; i < q->fixed.recipients; i++) {
-		buf_put_blob(&b, q->recipients[i].address);
-		buf_put_u8(&b, q->recipients[i].state);
-		buf_put_blob(&b, q->recipients[i].reply);
-	}
-	tx_put(tx, T_QUEUE, &k, buf_view(&b));
-	buf_free(&b);
-}
-
-static bool apply_queue_add(struct tx *tx, const struct record *r)
-{
-	struct queue_entry q = { .fixed = { .body = r->body, .created = r->when, .due = r->due, .flags = r->flags },
-		.sender = r->sender, .domain = r->name };
-	struct cursor c = cursor_of(r->text.ptr, r->text.len);
-	struct key k = key_u64(r->queue);
-	struct view old;
-
-	if (tx_get(tx, T_QUEUE, &k, &old) || r->due < 0)
-		return false;
-	while (c.left > 0 && !c.bad && q.fixed.recipients < 100)
-		q.recipients[q.fixed.recipients++].address = cursor_blob(&c, ADDRESS_MAX);
-	if (!cursor_done(&c) || q.fixed.recipients == 0)
-		return false;
-	queue_put(tx, r->queue, &q);
-	queue_due(tx, r->due, r->queue, true);
-	if (tx->meta.next_queue <= r->queue)
-		tx->meta.next_queue = r->queue + 1;
-	return true;
-}
-
-static void queue_remove(struct tx *tx, uint64_t id, const struct queue_value *q)
-{
-	struct key k = key_u64(id);
-	uint64_t body = q->body;
-
-	queue_due(tx, q->due, id, false);
-	tx_del(tx, T_QUEUE, &k);
-	body_release(tx, body);
-}
-
-/* The entry first: its strings point into the database, where any write may move them. */
-static void queue_move(struct tx *tx, uint64_t id, struct queue_entry *q, int64_t due)
-{
-	int64_t old = q->fixed.due;
-
-	q->fixed.due = due;
-	queue_put(tx, id, q);
-	queue_due(tx, old, id, false);
-	queue_due(tx, due, id, true);
-}
-
-static bool apply_queue_result(struct tx *tx, const struct record *r)
-{
-	struct cursor c = cursor_of(r->text.ptr, r->text.len);
-	struct queue_entry q;
-	uint32_t waiting = 0;
-
-	if (r->due < 0 || !get_queue(tx, r->queue, &q))
-		return false;
-	while (c.left > 0 && !c.bad) {
-		uint32_t i = cursor_u32(&c);
-		uint8_t state = cursor_u8(&c);
-		struct view reply = cursor_blob(&c, 4096);
-		if (c.bad || i >= q.fixed.recipients)
-			return false;
-		q.recipients[i].state = state;
-		q.recipients[i].reply = reply;
-	}
-	for (uint32_t i = 0; i < q.fixed.recipients; i++)
-		waiting += q.recipients[i].state == RECIPIENT_WAITING;
-	if (waiting == 0) {
-		queue_remove(tx, r->queue, &q.fixed);
-		return true;
-	}
-	q.fixed.attempts++;
-	queue_move(tx, r->queue, &q, r->due);
-	return true;
-}
-
-static bool apply_queue_due(struct tx *tx, const struct record *r)
-{
-	struct queue_entry q;
-
-	if (r->due < 0 || !get_queue(tx, r->queue, &q))
-		return false;
-	queue_move(tx, r->queue, &q, r->due);
-	return true;
-}
-
-static bool apply_queue_drop(struct tx *tx, const struct record *r)
-{
-	struct queue_entry q;
-
-	if (!get_queue(tx, r->queue, &q))
-		return false;
-	queue_remove(tx, r->queue, &q.fixed);
 	return true;
 }
 

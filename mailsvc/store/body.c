@@ -96,7 +96,8 @@ static int read_whole(int fd, uint64_t offset, uint64_t length, char *dst)
 	int rc = readv_all(fd, iov, offset);
 
 	for (uint64_t at = 0; rc == 0 && at < length; at += CHUNK_LEN)
-		rc = chunk_check(dst + at, length - at < CHUNK_LEN ? (size_t)(length - at) : CHUNK_LEN, table + at / CHUNK_LEN * 4);
+		rc = chunk_check(
+		    dst + at, length - at < CHUNK_LEN ? (size_t)(length - at) : CHUNK_LEN, table + at / CHUNK_LEN * 4);
 	if (table != small)
 		free(table);
 	return rc;
@@ -113,8 +114,8 @@ static int read_range(int fd, uint64_t offset, uint64_t length, uint64_t from, c
 		size_t skip = (size_t)(from - start), n = size - skip < len ? size - skip : len;
 		char *to = n == size ? dst : block;
 		struct iovec body[2] = { { to, size }, { NULL, 0 } }, table[2] = { { crc, 4 }, { NULL, 0 } };
-		if (readv_all(fd, body, offset + start) == -1 || readv_all(fd, table, offset + length + chunk * 4) == -1 ||
-		    chunk_check(to, size, crc) == -1)
+		if (readv_all(fd, body, offset + start) == -1 ||
+		    readv_all(fd, table, offset + length + chunk * 4) == -1 || chunk_check(to, size, crc) == -1)
 			rc = -1;
 		else if (to == block)
 			memcpy(dst, block + skip, n);
@@ -126,7 +127,8 @@ static int read_range(int fd, uint64_t offset, uint64_t length, uint64_t from, c
 	return rc;
 }
 
-int body_read(struct body_reader *r, uint32_t segment, uint64_t offset, uint64_t length, uint64_t from, void *dst, size_t len)
+int body_read(
+    struct body_reader *r, uint32_t segment, uint64_t offset, uint64_t length, uint64_t from, void *dst, size_t len)
 {
 	int fd;
 
@@ -138,5 +140,6 @@ int body_read(struct body_reader *r, uint32_t segment, uint64_t offset, uint64_t
 		return 0;
 	if ((fd = segment_fd(r, segment)) == -1)
 		return -1;
-	return from == 0 && len == length ? read_whole(fd, offset, length, dst) : read_range(fd, offset, length, from, dst, len);
+	return from == 0 && len == length ? read_whole(fd, offset, length, dst)
+	                                  : read_range(fd, offset, length, from, dst, len);
 }

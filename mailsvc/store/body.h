@@ -19,9 +19,10 @@ struct body_reader {
 void body_reader_init(struct body_reader *, int log_dir);
 void body_reader_close(struct body_reader *);
 /*
- * Reads len bytes from `from` of the body of `length` bytes at segment and offset.  Every 64 KiB chunk that it touches is
- * checked.  -1 with errno; EIO: the bytes are not what was written.
+ * Reads len bytes from `from` of the body of `length` bytes at segment and offset.  Every 64 KiB chunk that it touches
+ * is checked.  -1 with errno; EIO: the bytes are not what was written.
  */
-int body_read(struct body_reader *, uint32_t segment, uint64_t offset, uint64_t length, uint64_t from, void *dst, size_t len);
+int body_read(
+    struct body_reader *, uint32_t segment, uint64_t offset, uint64_t length, uint64_t from, void *dst, size_t len);
 
 #endif

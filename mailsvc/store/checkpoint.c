@@ -8,8 +8,8 @@
  *   1. the log is synced; a read transaction pins the newest snapshot S, and both meta pages are copied (nothing
  *      commits meanwhile: it is the committing thread that does it);
  *   2. data.mdb is synced (by the helper thread): all pages of S are on the disk;
- *   3. the metas, the boot id, data.mdb's inode and the log position go into one of two slots of `checkpoint`, each with
- *      its CRC, which is synced;
+ *   3. the metas, the boot id, data.mdb's inode and the log position go into one of two slots of `checkpoint`, each
+ * with its CRC, which is synced;
  *   4. only then the pin of the checkpoint before is let go.
  *
  * LMDB reuses a page only when no reader's snapshot holds it.  While S is pinned nothing overwrites a page of S, so
@@ -43,10 +43,11 @@ bool checkpoint_due(const struct engine *e)
 {
 	if (e->checkpoint_pending || e->dirty_since == 0 || e->pin_count == PINS_MAX)
 		return false;
-	return e->checkpoint_log >= CHECKPOINT_LOG || clock_mono_ms() - e->dirty_since >= CHECKPOINT_MS;
+	return e->checkpoint_log >= CHECKPOINT_LOG || e->index_pages > e->checkpoint_pages + CHECKPOINT_PAGES ||
+	       clock_mono_ms() - e->dirty_since >= CHECKPOINT_MS;
 }
 
-static void pin_newest(struct engine *e, uint64_t epoch)
+void pin_newest(struct engine *e, uint64_t epoch)
 {
 	MDB_txn *txn;
 	int rc = mdb_txn_begin(e->index.env, NULL, MDB_RDONLY, &txn);
@@ -71,7 +72,8 @@ void checkpoint_begin(struct engine *e)
 		readers_epoch_begins(e->readers, c->epoch, clock_mono_ms());
 	atomic_store(&e->shared->epoch, c->epoch);
 	for (size_t i = 0; i < 2; i++)
-		if (pread(e->data_fd, c->metas[i], sizeof c->metas[i], (off_t)(i * page)) != (ssize_t)sizeof c->metas[i])
+		if (pread(e->data_fd, c->metas[i], sizeof c->metas[i], (off_t)(i * page)) !=
+		    (ssize_t)sizeof c->metas[i])
 			fatal("event=store.checkpoint");
 	if (tx_begin(&tx, &e->index, false) == -1)
 		fatalx("event=store.checkpoint error=\"%s\"", mdb_strerror(tx.error));
@@ -79,6 +81,7 @@ void checkpoint_begin(struct engine *e)
 	tx_abort(&tx);
 	e->checkpoint_pending = true;
 	e->checkpoint_log = 0;
+	e->checkpoint_pages = e->index_pages;
 	e->dirty_since = 0;
 }
 
@@ -129,7 +132,7 @@ void pins_release(struct engine *e)
 	if (keep > e->durable_epoch)
 		keep = e->durable_epoch;
 	for (size_t i = 0; i < e->pin_count; i++) {
-		if (e->pins[i].epoch < keep)
+		if (e->pins[i].epoch == 0 ? clock_mono_ms() >= e->opening_until : e->pins[i].epoch < keep)
 			mdb_txn_abort(e->pins[i].txn);
 		else
 			e->pins[n++] = e->pins[i];
@@ -170,7 +173,8 @@ static struct slot slot_get(const char data[SLOT_LEN], ssize_t len)
 	s.metas = cursor_bytes(&c, 1024);
 	covered = c.bad ? 0 : (size_t)(c.p - data);
 	crc = cursor_u32(&c);
-	s.good = !c.bad && magic == CHECKPOINT_MAGIC && s.page >= 512 && s.page <= 65536 && crc == crc32c(0, data, covered);
+	s.good =
+	    !c.bad && magic == CHECKPOINT_MAGIC && s.page >= 512 && s.page <= 65536 && crc == crc32c(0, data, covered);
 	return s;
 }
 
@@ -182,28 +186,43 @@ static int metas_restore(struct engine *e, const struct slot *s)
 	return fdatasync(e->data_fd);
 }
 
+/* The newest good slot, if it is of this very data.mdb. */
+static bool slot_newest(int checkpoint_fd, int data_fd, char data[2][SLOT_LEN], struct slot *out)
+{
+	struct slot slots[2];
+	struct stat st;
+
+	if (data_fd == -1 || checkpoint_fd == -1 || fstat(data_fd, &st) == -1)
+		return false;
+	for (int i = 0; i < 2; i++)
+		slots[i] = slot_get(data[i], pread(checkpoint_fd, data[i], SLOT_LEN, i * SLOT_LEN));
+	*out = slots[1].good && (!slots[0].good || slots[1].serial > slots[0].serial) ? slots[1] : slots[0];
+	return out->good && out->inode == (uint64_t)st.st_ino;
+}
+
+enum checkpoint_found checkpoint_peek(int checkpoint_fd, int data_fd, const char *boot_id)
+{
+	char data[2][SLOT_LEN];
+	struct slot newest;
+
+	if (!slot_newest(checkpoint_fd, data_fd, data, &newest))
+		return CHECKPOINT_NONE;
+	return boot_id[0] && strcmp(newest.boot_id, boot_id) == 0 ? CHECKPOINT_SAME_BOOT : CHECKPOINT_RESTORED;
+}
+
 enum checkpoint_found checkpoint_restore(struct engine *e)
 {
 	char data[2][SLOT_LEN];
-	struct slot slots[2];
-	const struct slot *newest;
-	struct stat st;
+	struct slot newest;
 
-	if (e->data_fd == -1 || fstat(e->data_fd, &st) == -1)
+	if (!slot_newest(e->checkpoint_fd, e->data_fd, data, &newest))
 		return CHECKPOINT_NONE;
-	for (int i = 0; i < 2; i++)
-		slots[i] = slot_get(data[i], pread(e->checkpoint_fd, data[i], SLOT_LEN, i * SLOT_LEN));
-	if (!slots[0].good && !slots[1].good)
-		return CHECKPOINT_NONE;
-	newest = slots[1].good && (!slots[0].good || slots[1].serial > slots[0].serial) ? &slots[1] : &slots[0];
-	if (newest->inode != (uint64_t)st.st_ino)
-		return CHECKPOINT_NONE;
-	e->checkpoint_serial = newest->serial;
-	e->checkpoint_segment = newest->segment;
-	e->checkpoint_offset = newest->offset;
-	if (e->options.boot_id[0] && strcmp(newest->boot_id, e->options.boot_id) == 0)
+	e->checkpoint_serial = newest.serial;
+	e->checkpoint_segment = newest.segment;
+	e->checkpoint_offset = newest.offset;
+	if (e->options.boot_id[0] && strcmp(newest.boot_id, e->options.boot_id) == 0)
 		return CHECKPOINT_SAME_BOOT;
 	log_info("event=store.index-restored sequence=%llu reason=\"the machine was restarted\"",
-	    (unsigned long long)newest->sequence);
-	return metas_restore(e, newest) == 0 ? CHECKPOINT_RESTORED : CHECKPOINT_NONE;
+	    (unsigned long long)newest.sequence);
+	return metas_restore(e, &newest) == 0 ? CHECKPOINT_RESTORED : CHECKPOINT_NONE;
 }

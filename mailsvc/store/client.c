@@ -59,10 +59,18 @@ static void on_item(struct store_client *c, struct imsg *m)
 	}
 	for (size_t i = 0; i < in.recipient_count; i++)
 		recipients[i] = view_dup(in.recipients[i]);
-	item = (struct queue_item){ .id = in.id, .created = in.created, .due = in.due, .attempts = in.attempts,
-		.sender = sender, .domain = domain, .recipients = (const char *const *)recipients,
-		.recipient_count = in.recipient_count, .smtputf8 = in.flags & QUEUE_SMTPUTF8,
-		.eight_bit = in.flags & QUEUE_EIGHT_BIT, .bounce = in.flags & QUEUE_BOUNCE, .message_fd = m->fd };
+	item = (struct queue_item){ .id = in.id,
+		.created = in.created,
+		.due = in.due,
+		.attempts = in.attempts,
+		.sender = sender,
+		.domain = domain,
+		.recipients = (const char *const *)recipients,
+		.recipient_count = in.recipient_count,
+		.smtputf8 = in.flags & QUEUE_SMTPUTF8,
+		.eight_bit = in.flags & QUEUE_EIGHT_BIT,
+		.bounce = in.flags & QUEUE_BOUNCE,
+		.message_fd = m->fd };
 	m->fd = -1;
 	c->item(c->item_arg, &item);
 	for (size_t i = 0; i < in.recipient_count; i++)
@@ -144,12 +152,12 @@ void store_cancel(struct store_client *c, uint32_t id)
 	struct pending *p;
 
 	TAILQ_FOREACH(p, &c->pending, link)
-		if (p->id == id) {
-			rpc_cancel(c->rpc, id);
-			TAILQ_REMOVE(&c->pending, p, link);
-			free(p);
-			return;
-		}
+	if (p->id == id) {
+		rpc_cancel(c->rpc, id);
+		TAILQ_REMOVE(&c->pending, p, link);
+		free(p);
+		return;
+	}
 }
 
 static struct uid_range *ranges_array(struct view packed, size_t *count)
@@ -268,8 +276,12 @@ static void keywords_set(struct proto_request *r, const char *const *keywords, s
 uint32_t store_append(struct store_client *c, uint32_t mailbox, const struct store_body *body, uint32_t flags,
     const char *const *keywords, size_t keyword_count, int64_t internal_date, store_fn fn, void *arg)
 {
-	struct proto_request r = { .type = STORE_APPEND, .mailbox = mailbox, .flags = flags, .date = internal_date,
-		.body = body->body, .mime = body->mime };
+	struct proto_request r = { .type = STORE_APPEND,
+		.mailbox = mailbox,
+		.flags = flags,
+		.date = internal_date,
+		.body = body->body,
+		.mime = body->mime };
 
 	keywords_set(&r, keywords, keyword_count);
 	return call(c, &r, fn, arg);
@@ -311,8 +323,8 @@ static void ranges_set(struct buf *out, const struct uid_range *in, size_t count
 	free(r);
 }
 
-static uint32_t call_ranges(struct store_client *c, struct proto_request *r, const struct uid_range *ranges, size_t count,
-    store_fn fn, void *arg)
+static uint32_t call_ranges(struct store_client *c, struct proto_request *r, const struct uid_range *ranges,
+    size_t count, store_fn fn, void *arg)
 {
 	struct buf b = BUF_INIT(64u << 20);
 	uint32_t id;
@@ -325,7 +337,8 @@ static uint32_t call_ranges(struct store_client *c, struct proto_request *r, con
 }
 
 uint32_t store_flags(struct store_client *c, uint32_t mailbox, enum flags_mode mode, uint32_t flags,
-    const char *const *keywords, size_t keyword_count, const struct uid_range *ranges, size_t count, store_fn fn, void *arg)
+    const char *const *keywords, size_t keyword_count, const struct uid_range *ranges, size_t count, store_fn fn,
+    void *arg)
 {
 	struct proto_request r = { .type = STORE_FLAGS, .mailbox = mailbox, .mode = mode, .flags = flags };
 
@@ -354,9 +367,12 @@ uint32_t store_claim_recent(struct store_client *c, uint32_t mailbox, store_fn f
 	return call(c, &(struct proto_request){ .type = STORE_CLAIM_RECENT, .mailbox = mailbox }, fn, arg);
 }
 
-uint32_t store_create(struct store_client *c, uint32_t account, const char *name, enum special_use special, store_fn fn, void *arg)
+uint32_t store_create(
+    struct store_client *c, uint32_t account, const char *name, enum special_use special, store_fn fn, void *arg)
 {
-	return call(c, &(struct proto_request){ .type = STORE_CREATE, .account = account, .flags = special, .name = view_of(name) },
+	return call(c,
+	    &(struct proto_request){
+		.type = STORE_CREATE, .account = account, .flags = special, .name = view_of(name) },
 	    fn, arg);
 }
 
@@ -367,12 +383,14 @@ uint32_t store_delete(struct store_client *c, uint32_t mailbox, store_fn fn, voi
 
 uint32_t store_rename(struct store_client *c, uint32_t mailbox, const char *name, store_fn fn, void *arg)
 {
-	return call(c, &(struct proto_request){ .type = STORE_RENAME, .mailbox = mailbox, .name = view_of(name) }, fn, arg);
+	return call(
+	    c, &(struct proto_request){ .type = STORE_RENAME, .mailbox = mailbox, .name = view_of(name) }, fn, arg);
 }
 
 uint32_t store_subscribe(struct store_client *c, uint32_t account, const char *name, bool on, store_fn fn, void *arg)
 {
-	return call(c, &(struct proto_request){ .type = STORE_SUBSCRIBE, .account = account, .flags = on, .name = view_of(name) },
+	return call(c,
+	    &(struct proto_request){ .type = STORE_SUBSCRIBE, .account = account, .flags = on, .name = view_of(name) },
 	    fn, arg);
 }
 

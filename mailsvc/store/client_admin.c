@@ -44,7 +44,9 @@ static int ask(int fd, uint32_t type, uint64_t id, struct buf *json, struct buf 
 		buf_addv(json, text);
 	if (message)
 		buf_addv(message, cursor_bytes(&c, c.left));
-	rc = (json && json->full) || (message && message->full) ? error_set(e, "the answer is too long") : found == 1 ? 0 : 1;
+	rc = (json && json->full) || (message && message->full) ? error_set(e, "the answer is too long")
+	     : found == 1                                       ? 0
+	                                                        : 1;
 out:
 	if (mapped.ptr)
 		munmap((void *)(uintptr_t)mapped.ptr, mapped.len);

@@ -8,6 +8,7 @@
 #include "commit.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -17,6 +18,7 @@
 
 #define PUBLISH_MS 5
 #define HOUSEKEEPING_MS 1000
+#define SPIN_US 100
 
 struct list {
 	struct request *first, **last;
@@ -31,7 +33,8 @@ struct commit {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct list queue;
-	bool stop, checkpoint_written;
+	bool stop, checkpoint_written, asleep;
+	_Atomic bool waiting;
 
 	pthread_mutex_t helper_lock;
 	pthread_cond_t helper_wake;
@@ -278,6 +281,7 @@ static void *commit_main(void *arg)
 {
 	struct commit *c = arg;
 	struct list batch;
+	bool spun = true;
 
 	list_init(&batch);
 	pthread_mutex_lock(&c->lock);
@@ -287,8 +291,20 @@ static void *commit_main(void *arg)
 		if (!c->queue.first && !c->checkpoint_written) {
 			if (c->stop)
 				break;
-			if (ms)
+			if (ms && !spun) {
+				spun = true;
+				pthread_mutex_unlock(&c->lock);
+				uint64_t until = (uint64_t)clock_wall_us() + SPIN_US;
+				while (!atomic_load_explicit(&c->waiting, memory_order_relaxed) && (uint64_t)clock_wall_us() < until)
+					sched_yield();
+				pthread_mutex_lock(&c->lock);
+				continue;
+			}
+			if (ms) {
+				c->asleep = true;
 				wait_ms(c, ms);
+				c->asleep = false;
+			}
 		}
 		written = c->checkpoint_written;
 		c->checkpoint_written = false;
@@ -296,12 +312,17 @@ static void *commit_main(void *arg)
 		pthread_mutex_unlock(&c->lock);
 		if (written)
 			checkpoint_end(c->e);
-		if (batch.first)
+		if (batch.first) {
+			atomic_store(&c->waiting, false);
 			run_batch(c, &batch);
+			spun = false;
+		}
 		tick(c, clock_mono_ms());
 		pthread_mutex_lock(&c->lock);
 	}
 	pthread_mutex_unlock(&c->lock);
+	/* LMDB wants a write transaction to end in the thread that began it. */
+	engine_publish(c->e);
 	return NULL;
 }
 
@@ -393,7 +414,8 @@ struct commit *commit_start(struct event_base *base, struct engine *e, const str
 		fatal("event=store.eventfd");
 	c->event = event_new(base, c->eventfd, EV_READ | EV_PERSIST, on_event, c);
 	event_add(c->event, NULL);
-	if (pthread_create(&c->thread, NULL, commit_main, c) != 0 || pthread_create(&c->helper, NULL, helper_main, c) != 0)
+	if (pthread_create(&c->thread, NULL, commit_main, c) != 0 ||
+	    pthread_create(&c->helper, NULL, helper_main, c) != 0)
 		fatalx("event=store.thread");
 	return c;
 }
@@ -405,7 +427,8 @@ void commit_submit(struct commit *c, struct request *r)
 	pthread_mutex_lock(&c->lock);
 	first = c->queue.first == NULL;
 	list_add(&c->queue, r);
-	if (first)
+	atomic_store(&c->waiting, true);
+	if (first && c->asleep)
 		pthread_cond_signal(&c->wake);
 	pthread_mutex_unlock(&c->lock);
 }

@@ -70,7 +70,8 @@ static int index_start(struct engine *e, bool fresh, struct error *err)
 
 static int open_folders(struct engine *e, struct error *err)
 {
-	if ((e->log_dir = e->log.dir = open_dir(e->dir, "log")) == -1 || (e->index_dir = open_dir(e->dir, "index")) == -1)
+	if ((e->log_dir = e->log.dir = open_dir(e->dir, "log")) == -1 ||
+	    (e->index_dir = open_dir(e->dir, "index")) == -1)
 		return error_errno(err, "cannot make the store's folders");
 	e->checkpoint_fd = openat(e->index_dir, "checkpoint", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
 	if (e->checkpoint_fd == -1)
@@ -80,10 +81,23 @@ static int open_folders(struct engine *e, struct error *err)
 	return 0;
 }
 
+static int open_trusted(struct engine *e, struct error *err)
+{
+	enum checkpoint_found found = checkpoint_restore(e);
+
+	if (found == CHECKPOINT_NONE || index_start(e, false, err) == -1)
+		return -1;
+	/* Readers of the store before this one may not have noticed yet that it is gone: what they read stays. */
+	if (found == CHECKPOINT_SAME_BOOT) {
+		e->opening_until = clock_mono_ms() + OPENING_PIN_MS;
+		pin_newest(e, 0);
+	}
+	return recover_replay(e, true, err);
+}
+
 static int open_index(struct engine *e, bool fresh, struct error *err)
 {
-	if (!fresh && checkpoint_restore(e) != CHECKPOINT_NONE && index_start(e, false, err) == 0 &&
-	    recover_replay(e, true, err) == 0)
+	if (!fresh && open_trusted(e, err) == 0)
 		return 0;
 	if (err->text[0])
 		log_warnx("event=store.index-refused reason=\"%s\"", err->text);
@@ -129,6 +143,7 @@ static void publish_txn(struct engine *e)
 
 	mdb_env_info(e->index.env, &info);
 	atomic_store(&e->shared->txn, info.me_last_txnid);
+	e->index_pages = info.me_last_pgno;
 }
 
 static int start_engine(struct engine *e, bool fresh, struct error *err)
@@ -333,6 +348,7 @@ int engine_commit(struct engine *e)
 	e->tx.meta.offset = e->log.offset;
 	e->tx.meta.sequence = e->log.sequence;
 	e->tx.meta.salt = e->log.salt;
+	e->unpublished = true;
 	e->checkpoint_log += FRAME_HEADER_LEN + e->frame_len;
 	if (!e->dirty_since)
 		e->dirty_since = clock_mono_ms();
@@ -342,7 +358,7 @@ int engine_commit(struct engine *e)
 
 bool engine_unpublished(const struct engine *e)
 {
-	return e->tx_open && e->record_count == 0;
+	return e->tx_open && e->unpublished && e->record_count == 0;
 }
 
 void engine_publish(struct engine *e)
@@ -353,6 +369,12 @@ void engine_publish(struct engine *e)
 	e->queue_changed = false;
 	if (!e->tx_open)
 		return;
+	if (!e->unpublished) { /* begun, but nothing came of it: an idle store writes nothing */
+		tx_abort(&e->tx);
+		e->tx_open = false;
+		return;
+	}
+	e->unpublished = false;
 	e->changed = e->tx.changed;
 	e->changed_count = e->tx.changed_count;
 	e->queue_changed = e->tx.queue_changed;
@@ -406,8 +428,8 @@ static int make_room(struct engine *e, const struct request *r)
 {
 	uint64_t need = r->weight + 64 * 1024;
 
-	if (e->record_count && (e->frame_len + need > FRAME_SOFT_MAX ||
-				   e->log.offset + e->frame_len + need > e->options.segment_max))
+	if (e->record_count &&
+	    (e->frame_len + need > FRAME_SOFT_MAX || e->log.offset + e->frame_len + need > e->options.segment_max))
 		return 1;
 	if (e->log.offset + need > e->options.segment_max && e->log.offset > SEGMENT_HEADER_LEN && e->record_count == 0)
 		return engine_rotate(e);
@@ -459,7 +481,8 @@ static enum run dispatch(struct engine *e, struct request *r)
 		run_reload(e, r);
 		return RUN_DONE;
 	default:
-		r->reply.status = r->p.type < STORE_REQUESTS && simple[r->p.type] ? simple[r->p.type](e, r) : STORE_INVALID;
+		r->reply.status =
+		    r->p.type < STORE_REQUESTS && simple[r->p.type] ? simple[r->p.type](e, r) : STORE_INVALID;
 		return RUN_DONE;
 	}
 }
@@ -492,7 +515,8 @@ enum run engine_run(struct engine *e, struct request *r)
 	}
 	before = e->record_count;
 	run = dispatch(e, r);
-	/* A flag change is only due within a second; a subscription and a session's claim of what is recent likewise. */
+	/* A flag change is only due within a second; a subscription and a session's claim of what is recent likewise.
+	 */
 	if (e->record_count != before && r->p.type != STORE_FLAGS && r->p.type != STORE_SUBSCRIBE &&
 	    r->p.type != STORE_CLAIM_RECENT)
 		e->sync_needed = true;
@@ -511,7 +535,7 @@ static bool purge_slice(struct engine *e)
 	size_t n = 0;
 
 	for (bool more = tx_seek(&e->tx, T_EXPUNGED, &c, &first, 0, &found, &value); more && n < SLICE_ROWS;
-	    more = tx_next(&e->tx, c, &first, 0, &found, &value)) {
+	     more = tx_next(&e->tx, c, &first, 0, &found, &value)) {
 		uint64_t when = get_be64(found.ptr);
 		if (when > (uint64_t)e->now || (uint64_t)e->now - when < keep)
 			break;

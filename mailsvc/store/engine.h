@@ -17,11 +17,13 @@
 #define BOOT_ID_LEN 40
 #define PINS_MAX 24
 #define SLICE_ROWS 1000
-#define FRAME_SOFT_MAX (8ull << 20)	   /* a batch ends when it is longer */
-#define CHECKPOINT_LOG (32ull << 20)	   /* bytes of log between checkpoints */
+#define OPENING_PIN_MS 2000
+#define FRAME_SOFT_MAX (8ull << 20)  /* a batch ends when it is longer */
+#define CHECKPOINT_LOG (32ull << 20) /* bytes of log between checkpoints */
 #define CHECKPOINT_MS 1000
-#define COPY_ROWS_MAX 1000000		   /* one commit */
-#define MAILBOXES_MAX 10000		   /* an account */
+#define CHECKPOINT_PAGES 16384 /* by which the index may grow between checkpoints, while nothing is reused */
+#define COPY_ROWS_MAX 1000000  /* one commit */
+#define MAILBOXES_MAX 10000    /* an account */
 
 struct engine_account {
 	char *address;
@@ -36,13 +38,14 @@ struct engine_accounts engine_accounts_of(const struct site *);
 void engine_accounts_free(struct engine_accounts *);
 
 struct engine_options {
-	int store_dir;		 /* STATE/store; stays the caller's */
-	char boot_id[BOOT_ID_LEN]; /* /proc/sys/kernel/random/boot_id, or anything that changes when the page cache is lost */
-	uint64_t undelete;	 /* seconds */
-	uint64_t segment_max;	 /* 0: SEGMENT_MAX */
+	int store_dir;             /* STATE/store; stays the caller's */
+	char boot_id[BOOT_ID_LEN]; /* /proc/sys/kernel/random/boot_id, or anything that changes when the page cache is
+	                              lost */
+	uint64_t undelete;         /* seconds */
+	uint64_t segment_max;      /* 0: SEGMENT_MAX */
 };
 
-enum internal_request { /* beside proto.h's, on the same queue */
+enum internal_request {      /* beside proto.h's, on the same queue */
 	ENGINE_RELOAD = 100, /* accounts, undelete */
 };
 
@@ -51,10 +54,10 @@ struct request {
 	struct proto_request p;
 	struct view mapped; /* what p points into: one of these */
 	char *copy;
-	size_t weight;	    /* bytes held */
+	size_t weight; /* bytes held */
 	uint64_t channel;
 	uint32_t id;
-	bool visible; /* its caller reads the index: published before the answer */
+	bool visible;                    /* its caller reads the index: published before the answer */
 	struct engine_accounts accounts; /* ENGINE_RELOAD; taken over */
 	uint64_t undelete;
 
@@ -88,13 +91,14 @@ struct engine {
 	struct index index;
 	struct tx tx;
 	bool tx_open;
+	bool unpublished; /* frames were committed since it was begun */
 
 	/* The frame being made. */
 	struct buf heads;
 	struct piece {
 		const char *body; /* NULL: in heads, at */
 		size_t at, len;
-	} *pieces;
+	} * pieces;
 	size_t piece_count, piece_size;
 	uint64_t frame_len;
 	uint32_t record_count;
@@ -106,11 +110,13 @@ struct engine {
 	struct readers *readers;     /* NULL: there are none */
 	struct pin pins[PINS_MAX];
 	size_t pin_count;
+	uint64_t opening_until; /* ms */
 	uint64_t durable_epoch; /* the pin that the durable checkpoint needs */
 	uint64_t checkpoint_serial;
 	uint32_t checkpoint_segment; /* found at start: where the log was known to be on the disk */
 	uint64_t checkpoint_offset;
 	uint64_t checkpoint_log; /* log bytes since it was taken */
+	uint64_t index_pages, checkpoint_pages;
 	struct checkpoint checkpoint;
 	bool checkpoint_pending;
 	uint64_t dirty_since; /* clock_mono_ms of the first publish or write since the last checkpoint; 0: clean */
@@ -123,14 +129,15 @@ struct engine {
 	uint64_t damage_count, replayed;
 };
 
-int engine_open(struct engine *, const struct engine_options *, struct epoch_shared *, struct readers *, struct error *);
+int engine_open(
+    struct engine *, const struct engine_options *, struct epoch_shared *, struct readers *, struct error *);
 void engine_close(struct engine *); /* publishes, takes a checkpoint */
 /* Makes the index anew from the log. */
 int engine_rebuild(const struct engine_options *, uint64_t *messages, uint64_t *damaged, struct error *);
 
 enum run {
-	RUN_DONE, /* reply is set; it holds once committed */
-	RUN_MORE, /* a slice is done: call again, after a commit and others */
+	RUN_DONE,  /* reply is set; it holds once committed */
+	RUN_MORE,  /* a slice is done: call again, after a commit and others */
 	RUN_AGAIN, /* does not fit this frame: commit, then call again */
 };
 enum run engine_run(struct engine *, struct request *);
@@ -150,13 +157,19 @@ int checkpoint_write(struct engine *);
 void checkpoint_end(struct engine *);
 void pins_release(struct engine *); /* what no reader needs any more */
 void pins_drop(struct engine *);
+void pin_newest(struct engine *, uint64_t epoch); /* 0: until opening_until */
 enum checkpoint_found { CHECKPOINT_NONE, CHECKPOINT_SAME_BOOT, CHECKPOINT_RESTORED };
 enum checkpoint_found checkpoint_restore(struct engine *);
+/* What checkpoint_restore would say, changing nothing. */
+enum checkpoint_found checkpoint_peek(int checkpoint_fd, int data_fd, const char *boot_id);
+/* The machine's, or "" (then every start is as after a power loss, which is right too). */
+void boot_id_read(char out[BOOT_ID_LEN]);
 /* Zero-fills ahead of the log when it runs short; by the helper. */
 bool engine_wants_space(const struct engine *);
 void engine_extend(struct engine *);
 
-/* For request_*.c: a record is logged and applied.  The BODY record's bytes are not copied: they stay until the commit. */
+/* For request_*.c: a record is logged and applied.  The BODY record's bytes are not copied: they stay until the commit.
+ */
 void engine_put(struct engine *, struct record *, struct view body);
 enum store_status run_deliver(struct engine *, struct request *);
 enum store_status run_append(struct engine *, struct request *);

@@ -1,4 +1,5 @@
-/* Making and watching the epoch pages (epoch.h): memfds whose size is sealed, so that a reader cannot make store fault. */
+/* Making and watching the epoch pages (epoch.h): memfds whose size is sealed, so that a reader cannot make store fault.
+ */
 #include "epoch.h"
 
 #include <errno.h>

@@ -5,7 +5,7 @@
 #include "client.h"
 
 struct follow_ops {
-	void (*reset)(void *arg);		    /* the channel is another one: the pages so far mean nothing */
+	void (*reset)(void *arg);                     /* the channel is another one: the pages so far mean nothing */
 	void (*page)(void *arg, bool shared, int fd); /* owned by the callee */
 };
 void store_client_follow(struct store_client *, const struct follow_ops *, void *arg);

@@ -10,9 +10,9 @@
 #define MAP_SIZE (1ull << 40)
 #define MAP_SIZE_SMALL (64ull << 30)
 
-static const char *const table_names[TABLES] = { "meta", "account", "account_name", "mailbox", "mailbox_name", "keyword",
-	"message", "change", "gone", "body", "shared", "subscription", "queue", "queue_due", "expunged", "dead",
-	"segment" };
+static const char *const table_names[TABLES] = { "meta", "account", "account_name", "mailbox", "mailbox_name",
+	"keyword", "message", "change", "gone", "body", "shared", "subscription", "queue", "queue_due", "expunged",
+	"dead", "segment" };
 
 static int open_env(struct index *x, const char *path, size_t map, bool read_only)
 {
@@ -20,7 +20,8 @@ static int open_env(struct index *x, const char *path, size_t map, bool read_onl
 	int rc = mdb_env_create(&x->env);
 
 	if (rc == 0 && (rc = mdb_env_set_maxdbs(x->env, TABLES)) == 0 &&
-	    (rc = mdb_env_set_maxreaders(x->env, 126)) == 0 && (read_only || (rc = mdb_env_set_mapsize(x->env, map)) == 0))
+	    (rc = mdb_env_set_maxreaders(x->env, 126)) == 0 &&
+	    (read_only || (rc = mdb_env_set_mapsize(x->env, map)) == 0))
 		rc = mdb_env_open(x->env, path, flags, 0640);
 	if (rc != 0 && x->env) {
 		mdb_env_close(x->env);
@@ -70,7 +71,9 @@ int tx_begin(struct tx *tx, struct index *x, bool write)
 		return -1;
 	key_add(&k, VIEW_LIT("meta"));
 	if (!tx_get_fixed(tx, T_META, &k, &tx->meta, sizeof tx->meta, NULL))
-		tx->meta = (struct meta_value){ .version = 1, .next_account = 1, .next_mailbox = 1, .next_body = 1, .next_queue = 1 };
+		tx->meta = (struct meta_value){
+			.version = 1, .next_account = 1, .next_mailbox = 1, .next_body = 1, .next_queue = 1
+		};
 	return 0;
 }
 
@@ -277,7 +280,8 @@ struct key mailbox_name_key(uint32_t account, struct view name)
 {
 	struct key k = key_u32(account);
 
-	key_add(&k, view_eq(name, "INBOX") ? (struct view){ "\0", 1 } : (struct view){ "\1", 1 }); /* INBOX sorts first */
+	key_add(
+	    &k, view_eq(name, "INBOX") ? (struct view){ "\0", 1 } : (struct view){ "\1", 1 }); /* INBOX sorts first */
 	key_add(&k, name);
 	return k;
 }
@@ -348,7 +352,7 @@ void get_keywords(struct tx *tx, uint32_t mailbox, struct view names[KEYWORDS_MA
 	for (int i = 0; i < KEYWORDS_MAX; i++)
 		names[i] = VIEW_NONE;
 	for (bool more = tx_seek(tx, T_KEYWORD, &c, &k, 4, &found, &value); more;
-	    more = tx_next(tx, c, &k, 4, &found, &value))
+	     more = tx_next(tx, c, &k, 4, &found, &value))
 		if (found.len == 5 && (uint8_t)found.ptr[4] < KEYWORDS_MAX)
 			names[(uint8_t)found.ptr[4]] = value;
 	if (c)

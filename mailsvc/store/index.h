@@ -16,23 +16,23 @@
 #define TOMBSTONES_MAX 100000 /* a mailbox */
 
 enum table {
-	T_META,		/* "meta" -> meta_value */
-	T_ACCOUNT,	/* account -> account_value, address */
+	T_META,         /* "meta" -> meta_value */
+	T_ACCOUNT,      /* account -> account_value, address */
 	T_ACCOUNT_NAME, /* address -> account */
-	T_MAILBOX,	/* mailbox -> mailbox_value, name */
+	T_MAILBOX,      /* mailbox -> mailbox_value, name */
 	T_MAILBOX_NAME, /* account, sort byte, name -> mailbox */
-	T_KEYWORD,	/* mailbox, number u8 -> name */
-	T_MESSAGE,	/* mailbox, uid -> message_value, prefix */
-	T_CHANGE,	/* mailbox, modseq, uid -> change_kind u8: each live message once */
-	T_GONE,		/* mailbox, modseq, uid: expunged, the newest TOMBSTONES_MAX */
-	T_BODY,		/* body -> body_value, mime record */
-	T_SHARED,	/* body -> references u32, where there is more than one */
+	T_KEYWORD,      /* mailbox, number u8 -> name */
+	T_MESSAGE,      /* mailbox, uid -> message_value, prefix */
+	T_CHANGE,       /* mailbox, modseq, uid -> change_kind u8: each live message once */
+	T_GONE,         /* mailbox, modseq, uid: expunged, the newest TOMBSTONES_MAX */
+	T_BODY,         /* body -> body_value, mime record */
+	T_SHARED,       /* body -> references u32, where there is more than one */
 	T_SUBSCRIPTION, /* account, name */
-	T_QUEUE,	/* queue -> queue_value, strings */
-	T_QUEUE_DUE,	/* due, queue */
-	T_EXPUNGED,	/* when, mailbox, uid -> message_value, prefix: kept until undelete is over */
-	T_DEAD,		/* deleted mailboxes whose rows still wait to be swept */
-	T_SEGMENT,	/* segment -> segment_value */
+	T_QUEUE,        /* queue -> queue_value, strings */
+	T_QUEUE_DUE,    /* due, queue */
+	T_EXPUNGED,     /* when, mailbox, uid -> message_value, prefix: kept until undelete is over */
+	T_DEAD,         /* deleted mailboxes whose rows still wait to be swept */
+	T_SEGMENT,      /* segment -> segment_value */
 	TABLES
 };
 
@@ -40,7 +40,7 @@ struct meta_value {
 	uint32_t version, next_account, next_mailbox, uid_validity;
 	uint64_t next_body, next_queue;
 	uint64_t sequence, offset; /* the frame that the index stands behind */
-	uint64_t salt;		   /* of that segment: another log is noticed */
+	uint64_t salt;             /* of that segment: another log is noticed */
 	uint32_t segment, reserved;
 };
 struct account_value {
@@ -81,8 +81,8 @@ int index_open(struct index *, const char *path, bool read_only, struct error *)
 void index_close(struct index *);
 
 /*
- * One transaction.  Errors stick: after the first, reads find nothing, and tx_commit fails.  A writer keeps the meta row
- * and the list of mailboxes that changed in memory until tx_commit.
+ * One transaction.  Errors stick: after the first, reads find nothing, and tx_commit fails.  A writer keeps the meta
+ * row and the list of mailboxes that changed in memory until tx_commit.
  */
 struct tx {
 	struct index *index;
@@ -117,11 +117,12 @@ bool tx_del(struct tx *, enum table, const struct key *); /* false: was not ther
 /* Copies the fixed part; false when absent or too short. rest may be NULL. */
 bool tx_get_fixed(struct tx *, enum table, const struct key *, void *fixed, size_t len, struct view *rest);
 /* First entry at or behind key whose key starts with the first `prefix` bytes of it. */
-bool tx_seek(struct tx *, enum table, MDB_cursor **, const struct key *, size_t prefix, struct view *found, struct view *value);
+bool tx_seek(
+    struct tx *, enum table, MDB_cursor **, const struct key *, size_t prefix, struct view *found, struct view *value);
 bool tx_next(struct tx *, MDB_cursor *, const struct key *, size_t prefix, struct view *found, struct view *value);
 
 /* Lookups that several need. */
-uint32_t find_account(struct tx *, struct view address);		/* 0: none */
+uint32_t find_account(struct tx *, struct view address); /* 0: none */
 struct key mailbox_name_key(uint32_t account, struct view name);
 uint32_t find_mailbox(struct tx *, uint32_t account, struct view name); /* 0: none */
 bool get_mailbox(struct tx *, uint32_t mailbox, struct mailbox_value *, struct view *name);
@@ -159,7 +160,8 @@ struct queue_entry {
 bool queue_entry_get(struct view value, struct queue_entry *);
 bool get_queue(struct tx *, uint64_t id, struct queue_entry *);
 
-/* apply.c: the one way the index changes. A record that refers to what is not there changes nothing and returns false. */
+/* apply.c: the one way the index changes. A record that refers to what is not there changes nothing and returns false.
+ */
 bool apply(struct tx *, const struct record *);
 
 #endif

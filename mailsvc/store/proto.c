@@ -211,20 +211,32 @@ void proto_request_put(struct buf *b, const struct proto_request *r)
 	}
 }
 
-static void get_head(struct cursor *c, struct proto_request *r)
+static void get_result(struct cursor *c, struct proto_request *r)
 {
+	int64_t due;
+	uint8_t bounce;
+
+	get_outcomes(c, r);
+	due = r->date;
+	bounce = cursor_u8(c);
+	r->bounce = bounce == 1;
+	c->bad |= bounce > 1;
+	if (r->bounce)
+		get_delivery(c, r); /* sets date to the bounce's; a queue result keeps its own */
+	r->date = due;
+}
+
+/* Requests that name a mailbox first. */
+static void get_mailbox_head(struct cursor *c, struct proto_request *r)
+{
+	r->mailbox = cursor_u32(c);
 	switch ((enum store_message)r->type) {
-	case STORE_DELIVER:
-		get_delivery(c, r);
-		break;
 	case STORE_APPEND:
-		r->mailbox = cursor_u32(c);
 		r->flags = cursor_u32(c);
 		get_keywords_list(c, r);
 		r->date = (int64_t)cursor_u64(c);
 		break;
 	case STORE_FLAGS:
-		r->mailbox = cursor_u32(c);
 		r->mode = cursor_u32(c);
 		r->flags = cursor_u32(c);
 		get_keywords_list(c, r);
@@ -232,54 +244,52 @@ static void get_head(struct cursor *c, struct proto_request *r)
 		c->bad |= r->mode > FLAGS_REMOVE;
 		break;
 	case STORE_COPY:
-		r->mailbox = cursor_u32(c);
 		r->to = cursor_u32(c);
 		r->flags = cursor_u32(c);
 		r->ranges = get_ranges(c);
 		c->bad |= r->flags > 1;
 		break;
 	case STORE_EXPUNGE:
-		r->mailbox = cursor_u32(c);
 		r->flags = cursor_u32(c);
 		r->ranges = get_ranges(c);
 		c->bad |= r->flags > 1;
 		break;
+	case STORE_RENAME:
+		r->name = cursor_blob(c, 4096);
+		break;
+	default: /* the number is all */
+		break;
+	}
+}
+
+static void get_head(struct cursor *c, struct proto_request *r)
+{
+	switch ((enum store_message)r->type) {
+	case STORE_DELIVER:
+		get_delivery(c, r);
+		break;
+	case STORE_APPEND:
+	case STORE_FLAGS:
+	case STORE_COPY:
+	case STORE_EXPUNGE:
 	case STORE_CLAIM_RECENT:
 	case STORE_DELETE:
-		r->mailbox = cursor_u32(c);
+	case STORE_RENAME:
+		get_mailbox_head(c, r);
 		break;
 	case STORE_CREATE:
-		r->account = cursor_u32(c);
-		r->flags = cursor_u32(c);
-		r->name = cursor_blob(c, 4096);
-		c->bad |= r->flags > SPECIAL_ARCHIVE;
-		break;
-	case STORE_RENAME:
-		r->mailbox = cursor_u32(c);
-		r->name = cursor_blob(c, 4096);
-		break;
 	case STORE_SUBSCRIBE:
 		r->account = cursor_u32(c);
 		r->flags = cursor_u32(c);
 		r->name = cursor_blob(c, 4096);
-		c->bad |= r->flags > 1;
+		c->bad |= r->flags > (r->type == STORE_CREATE ? (uint32_t)SPECIAL_ARCHIVE : 1);
 		break;
 	case STORE_OPEN_ACCOUNT:
 		r->name = cursor_blob(c, ADDRESS_MAX);
 		break;
-	case STORE_QUEUE_RESULT: {
-		int64_t due;
-		uint8_t bounce;
-		get_outcomes(c, r);
-		due = r->date;
-		bounce = cursor_u8(c);
-		r->bounce = bounce == 1;
-		c->bad |= bounce > 1;
-		if (r->bounce)
-			get_delivery(c, r); /* sets date to the bounce's; a queue result keeps its own */
-		r->date = due;
+	case STORE_QUEUE_RESULT:
+		get_result(c, r);
 		break;
-	}
 	default:
 		c->bad = true;
 	}
@@ -411,7 +421,11 @@ int proto_unwrap(struct imsg *m, size_t max, struct view *payload, struct view *
 /* Well-formed UTF-8 without controls (RFC 3629). */
 static size_t utf8_len(const unsigned char *p, size_t left)
 {
-	size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
+	size_t n = p[0] < 0x80                   ? 1
+	           : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
+	           : p[0] >= 0xe0 && p[0] < 0xf0 ? 3
+	           : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
+	                                         : 0;
 
 	if (n == 0 || n > left || (n == 1 && (p[0] < 0x20 || p[0] == 0x7f)))
 		return 0;

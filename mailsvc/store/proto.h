@@ -21,19 +21,20 @@ enum store_message {
 	STORE_SUBSCRIBE,
 	STORE_OPEN_ACCOUNT,
 	STORE_QUEUE_RESULT,
-	STORE_REQUESTS, /* above: through the commit thread; itself: what could not be packed, answered STORE_UNAVAILABLE */
+	STORE_REQUESTS,     /* above: through the commit thread; itself: what could not be packed, answered
+	                       STORE_UNAVAILABLE */
 	STORE_QUEUE_CREDIT, /* {u32}; no reply */
 
 	STORE_ADMIN_QUEUE_LIST = 32,
-	STORE_ADMIN_QUEUE_SHOW,	 /* {u64 id} */
+	STORE_ADMIN_QUEUE_SHOW,  /* {u64 id} */
 	STORE_ADMIN_QUEUE_RETRY, /* {u64 id} */
-	STORE_ADMIN_QUEUE_DROP,	 /* {u64 id} */
+	STORE_ADMIN_QUEUE_DROP,  /* {u64 id} */
 	STORE_ADMIN_ACCOUNTS,
 	STORE_ADMIN_SNAPSHOT,
 	STORE_ADMIN_END,
 
 	STORE_REPLY = 64,
-	STORE_CHANGED,	   /* {u32 mailbox}* */
+	STORE_CHANGED,     /* {u32 mailbox}* */
 	STORE_QUEUE_ITEM,  /* proto_item; fd: the message */
 	STORE_PAGE_SHARED, /* fd: the page store writes */
 	STORE_PAGE_READER, /* fd: the page this reader writes */

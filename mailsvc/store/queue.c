@@ -14,9 +14,9 @@ bool queue_in_flight(const struct keeper *s, uint64_t id)
 	const struct channel *ch;
 
 	TAILQ_FOREACH(ch, &s->channels, link)
-		for (size_t i = 0; i < ch->in_flight_count; i++)
-			if (ch->in_flight[i] == id)
-				return true;
+	for (size_t i = 0; i < ch->in_flight_count; i++)
+		if (ch->in_flight[i] == id)
+			return true;
 	return false;
 }
 
@@ -67,7 +67,8 @@ static bool hand_out(struct keeper *s, struct channel *ch, struct tx *tx, uint64
 	if (!get_queue(tx, id, &q))
 		return false;
 	if ((fd = queue_message(s, tx, &q, &size)) == -1) {
-		role_alert(s->ctx, "queue-damage", "queue entry %016llx cannot be read and is not sent", (unsigned long long)id);
+		role_alert(s->ctx, "queue-damage", "queue entry %016llx cannot be read and is not sent",
+		    (unsigned long long)id);
 		return false;
 	}
 	item.created = q.fixed.created;
@@ -97,8 +98,8 @@ static struct channel *with_credit(struct keeper *s)
 	struct channel *ch;
 
 	TAILQ_FOREACH(ch, &s->channels, link)
-		if (ch->role == ROLE_SEND && ch->credit > 0)
-			return ch;
+	if (ch->role == ROLE_SEND && ch->credit > 0)
+		return ch;
 	return NULL;
 }
 
@@ -116,7 +117,7 @@ void queue_pump(struct keeper *s)
 	if (!s->commit || !with_credit(s) || tx_begin(&tx, &s->engine.index, false) == -1)
 		return;
 	for (more = tx_seek(&tx, T_QUEUE_DUE, &c, &first, 0, &found, &value); more && (ch = with_credit(s));
-	    more = tx_next(&tx, c, &first, 0, &found, &value)) {
+	     more = tx_next(&tx, c, &first, 0, &found, &value)) {
 		int64_t due = (int64_t)get_be64(found.ptr);
 		uint64_t id = get_be64(found.ptr + 8);
 		if (due > now) {

@@ -14,28 +14,28 @@
 
 #define RECORD_HEADER_LEN 24
 #define RECORD_HEAD_MAX (8u << 20)
-#define CHUNK_LEN 65536u /* bytes of a body under one CRC */
+#define CHUNK_LEN 65536u   /* bytes of a body under one CRC */
 #define NAME_MAX_BYTES 480 /* of a mailbox: it must fit a key of the index */
 
 enum record_type {
-	RECORD_ACCOUNT = 1, /* account, name: a new account, or its name given back (name "": orphaned) */
-	RECORD_MAILBOX,	    /* account, mailbox, uid_validity, special, name */
-	RECORD_DELETE,	    /* mailbox, when */
-	RECORD_RENAME,	    /* mailbox, name */
-	RECORD_SUBSCRIBE,   /* account, flags (1: on), name */
-	RECORD_KEYWORD,	    /* mailbox, number, name */
-	RECORD_BODY,	    /* body, references: how many records of the same frame refer to it, mime */
-	RECORD_MESSAGE,	    /* mailbox, uid, flags, keywords, modseq, date, when, body, size, text: the prefix */
-	RECORD_FLAGS,	    /* mailbox, modseq, mode, flags, keywords, ranges */
-	RECORD_COPY,	    /* source, mailbox, uid: the first at the destination, modseq, when, ranges */
-	RECORD_EXPUNGE,	    /* mailbox, modseq, when, mode (1: moved away, keeps nothing), ranges */
-	RECORD_RECENT,	    /* mailbox, uid: nothing below it is recent any more */
-	RECORD_QUEUE_ADD,   /* queue, body, when, due, flags, sender, name: the domain, text: recipients */
+	RECORD_ACCOUNT = 1,  /* account, name: a new account, or its name given back (name "": orphaned) */
+	RECORD_MAILBOX,      /* account, mailbox, uid_validity, special, name */
+	RECORD_DELETE,       /* mailbox, when */
+	RECORD_RENAME,       /* mailbox, name */
+	RECORD_SUBSCRIBE,    /* account, flags (1: on), name */
+	RECORD_KEYWORD,      /* mailbox, number, name */
+	RECORD_BODY,         /* body, references: how many records of the same frame refer to it, mime */
+	RECORD_MESSAGE,      /* mailbox, uid, flags, keywords, modseq, date, when, body, size, text: the prefix */
+	RECORD_FLAGS,        /* mailbox, modseq, mode, flags, keywords, ranges */
+	RECORD_COPY,         /* source, mailbox, uid: the first at the destination, modseq, when, ranges */
+	RECORD_EXPUNGE,      /* mailbox, modseq, when, mode (1: moved away, keeps nothing), ranges */
+	RECORD_RECENT,       /* mailbox, uid: nothing below it is recent any more */
+	RECORD_QUEUE_ADD,    /* queue, body, when, due, flags, sender, name: the domain, text: recipients */
 	RECORD_QUEUE_RESULT, /* queue, due, text: {number u32, state u8, reply blob} each */
-	RECORD_QUEUE_DUE,   /* queue, due */
-	RECORD_QUEUE_DROP,  /* queue */
-	RECORD_PURGE,	    /* when, mailbox, uid: what was expunged up to this key is forgotten */
-	RECORD_SWEEP,	    /* mailbox (deleted), when, uid: its rows up to this one are expunged */
+	RECORD_QUEUE_DUE,    /* queue, due */
+	RECORD_QUEUE_DROP,   /* queue */
+	RECORD_PURGE,        /* when, mailbox, uid: what was expunged up to this key is forgotten */
+	RECORD_SWEEP,        /* mailbox (deleted), when, uid: its rows up to this one are expunged */
 	RECORD_TYPES
 };
 
@@ -48,8 +48,8 @@ struct record {
 	uint64_t body, size, keywords, modseq, queue;
 	int64_t date, when, due;
 	struct view name, sender, mime, text, ranges; /* ranges: u32 pairs, ascending, apart */
-	uint64_t body_length;			      /* RECORD_BODY */
-	uint32_t body_segment;			      /* where its bytes are; set by who reads or writes the log */
+	uint64_t body_length;                         /* RECORD_BODY */
+	uint32_t body_segment;                        /* where its bytes are; set by who reads or writes the log */
 	uint64_t body_offset;
 };
 

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/proc.h"
 #include "recover.h"
 
 #define REPLAY_BATCH 2000 /* records to one index transaction */
@@ -87,7 +88,9 @@ static bool never_used(struct engine *e, uint32_t number)
 /* Replays one segment; sets the log's end when it is the last. */
 static int replay_segment(struct replay *r, uint32_t number, uint64_t from, bool last)
 {
-	struct scan s = { .dir = r->e->log_dir, .bodies = last, .frame = replay_frame, .damage = replay_damage, .arg = r };
+	struct scan s = {
+		.dir = r->e->log_dir, .bodies = last, .frame = replay_frame, .damage = replay_damage, .arg = r
+	};
 	struct segments *log = &r->e->log;
 	int fd = segment_open(r->e->log_dir, number, last ? O_RDWR : O_RDONLY, &r->salt);
 	enum scan_end end;
@@ -116,8 +119,8 @@ static int replay_segment(struct replay *r, uint32_t number, uint64_t from, bool
 	return end == SCAN_STOPPED || end == SCAN_FAILED || r->failed || r->tx.error ? -1 : 0;
 }
 
-/* What was written after the checkpoint may have been lost by a failed fdatasync, of which the page cache does not tell:
- * writing the same bytes again makes the next fdatasync mean what it says. */
+/* What was written after the checkpoint may have been lost by a failed fdatasync, of which the page cache does not
+ * tell: writing the same bytes again makes the next fdatasync mean what it says. */
 static int rewrite_tail(struct segments *log, uint64_t from)
 {
 	char *block = xmalloc(1 << 20);
@@ -125,7 +128,8 @@ static int rewrite_tail(struct segments *log, uint64_t from)
 
 	while (rc == 0 && from < log->offset) {
 		size_t n = log->offset - from < 1 << 20 ? (size_t)(log->offset - from) : 1 << 20;
-		if (pread(log->fd, block, n, (off_t)from) != (ssize_t)n || pwrite(log->fd, block, n, (off_t)from) != (ssize_t)n)
+		if (pread(log->fd, block, n, (off_t)from) != (ssize_t)n ||
+		    pwrite(log->fd, block, n, (off_t)from) != (ssize_t)n)
 			rc = -1;
 		from += n;
 	}
@@ -170,7 +174,8 @@ int recover_replay(struct engine *e, bool writable, struct error *err)
 	while (start.sequence && i < count && numbers[i] < start.segment)
 		i++;
 	for (; i < count; i++)
-		if (replay_segment(&r, numbers[i], numbers[i] == start.segment ? start.offset : 0, i + 1 == count) == -1)
+		if (replay_segment(&r, numbers[i], numbers[i] == start.segment ? start.offset : 0, i + 1 == count) ==
+		    -1)
 			goto out;
 	e->log.sequence = r.tx.meta.sequence;
 	if (tx_commit(&r.tx) == -1)
@@ -178,7 +183,8 @@ int recover_replay(struct engine *e, bool writable, struct error *err)
 	rc = 0;
 	if (e->log.fd == -1 && segments_start(&e->log, count ? numbers[count - 1] + 1 : 1) == -1)
 		rc = error_errno(err, "cannot start a segment of the log");
-	else if (writable && rewrite_tail(&e->log, e->checkpoint_segment == e->log.number ? e->checkpoint_offset : SEGMENT_HEADER_LEN) == -1)
+	else if (writable && rewrite_tail(&e->log, e->checkpoint_segment == e->log.number ? e->checkpoint_offset
+											  : SEGMENT_HEADER_LEN) == -1)
 		rc = error_errno(err, "cannot write the log");
 out:
 	if (rc == -1) {
@@ -196,7 +202,9 @@ out:
 int recover_catch_up(struct engine *e)
 {
 	struct replay r = { .e = e };
-	struct scan s = { .dir = e->log_dir, .bodies = false, .frame = replay_frame, .damage = replay_damage, .arg = &r };
+	struct scan s = {
+		.dir = e->log_dir, .bodies = false, .frame = replay_frame, .damage = replay_damage, .arg = &r
+	};
 	uint32_t number;
 	uint64_t from;
 
@@ -216,6 +224,17 @@ int recover_catch_up(struct engine *e)
 		return -1;
 	}
 	e->tx = r.tx;
-	e->tx_open = true;
+	e->tx_open = e->unpublished = true;
 	return 0;
+}
+
+void boot_id_read(char out[BOOT_ID_LEN])
+{
+	struct buf boot = BUF_INIT(256);
+	struct error ignored;
+
+	out[0] = '\0';
+	if (file_read("/proc/sys/kernel/random/boot_id", 128, &boot, &ignored) == 0 && boot.len > 1)
+		view_copy((struct view){ boot.data, boot.len - 1 }, out, BOOT_ID_LEN);
+	buf_free(&boot);
 }

@@ -99,8 +99,9 @@ static bool keywords_fit(struct engine *e, uint32_t mailbox, const struct view *
 
 static void put_body(struct engine *e, const struct proto_request *p, uint64_t *body, size_t references)
 {
-	struct record r = { .type = RECORD_BODY, .body = e->tx.meta.next_body, .references = (uint32_t)references,
-		.mime = p->mime };
+	struct record r = {
+		.type = RECORD_BODY, .body = e->tx.meta.next_body, .references = (uint32_t)references, .mime = p->mime
+	};
 
 	*body = r.body;
 	engine_put(e, &r, p->body);
@@ -168,8 +169,14 @@ static enum store_status deliver_local(struct engine *e, struct request *req, si
 
 static void deliver_remote(struct engine *e, struct request *req, const struct proto_remote *remote, uint64_t body)
 {
-	struct record r = { .type = RECORD_QUEUE_ADD, .queue = e->tx.meta.next_queue, .body = body, .when = e->now,
-		.due = e->now, .flags = remote->flags, .sender = remote->sender, .name = remote->domain };
+	struct record r = { .type = RECORD_QUEUE_ADD,
+		.queue = e->tx.meta.next_queue,
+		.body = body,
+		.when = e->now,
+		.due = e->now,
+		.flags = remote->flags,
+		.sender = remote->sender,
+		.name = remote->domain };
 	struct buf recipients = BUF_INIT(PROTO_QUEUE_RECIPIENTS * (ADDRESS_MAX + 4));
 	uint64_t first = (uint64_t)e->now << 24; /* numbers that do not repeat, and are short to say */
 
@@ -252,7 +259,7 @@ static bool flags_keywords(struct engine *e, const struct proto_request *p, uint
 
 	if (p->mode != FLAGS_REMOVE)
 		return keywords_fit(e, p->mailbox, p->keywords, p->keyword_count) &&
-		    keywords_need(e, p->mailbox, p->keywords, p->keyword_count, bits);
+		       keywords_need(e, p->mailbox, p->keywords, p->keyword_count, bits);
 	*bits = 0;
 	get_keywords(&e->tx, p->mailbox, have);
 	for (size_t i = 0; i < p->keyword_count; i++) {
@@ -266,7 +273,9 @@ static bool flags_keywords(struct engine *e, const struct proto_request *p, uint
 enum run run_flags(struct engine *e, struct request *req)
 {
 	const struct proto_request *p = &req->p;
-	struct record r = { .type = RECORD_FLAGS, .mailbox = p->mailbox, .mode = p->mode, .flags = p->flags & FLAGS_SETTABLE };
+	struct record r = {
+		.type = RECORD_FLAGS, .mailbox = p->mailbox, .mode = p->mode, .flags = p->flags & FLAGS_SETTABLE
+	};
 	struct buf ranges = BUF_INIT(SLICE_ROWS * 8);
 	struct mailbox_value m;
 	struct message_value row;
@@ -348,7 +357,9 @@ static void copy_keywords(struct engine *e, uint32_t from, uint32_t to, uint64_t
 
 static void put_expunge(struct engine *e, uint32_t mailbox, uint32_t mode, struct view ranges, uint64_t *modseq)
 {
-	struct record r = { .type = RECORD_EXPUNGE, .mailbox = mailbox, .mode = mode, .when = e->now, .ranges = ranges };
+	struct record r = {
+		.type = RECORD_EXPUNGE, .mailbox = mailbox, .mode = mode, .when = e->now, .ranges = ranges
+	};
 	struct mailbox_value m;
 
 	if (!get_mailbox(&e->tx, mailbox, &m, NULL))

@@ -20,8 +20,11 @@ static void put_subscription(struct engine *e, uint32_t account, const char *nam
 
 static uint32_t put_mailbox(struct engine *e, uint32_t account, struct view name, enum special_use special)
 {
-	struct record r = { .type = RECORD_MAILBOX, .account = account, .mailbox = e->tx.meta.next_mailbox,
-		.special = (uint32_t)special, .name = name };
+	struct record r = { .type = RECORD_MAILBOX,
+		.account = account,
+		.mailbox = e->tx.meta.next_mailbox,
+		.special = (uint32_t)special,
+		.name = name };
 
 	/* Never the same twice, even when a clock goes back (RFC 9051 2.3.1.1). */
 	r.uid_validity = (uint32_t)e->now > e->tx.meta.uid_validity ? (uint32_t)e->now : e->tx.meta.uid_validity + 1;
@@ -145,9 +148,13 @@ static enum store_status rename_inbox(struct engine *e, struct request *req, uin
 {
 	static const char all[8] = { 1, 0, 0, 0, -1, -1, -1, -1 };
 	uint32_t to = open_mailbox(e, account, name, SPECIAL_NONE, false);
-	struct request move = { .p = { .type = STORE_COPY, .mailbox = req->p.mailbox, .to = to, .flags = 1,
-				       .ranges = { all, sizeof all } },
-		.source = BUF_INIT(64u << 20), .destination = BUF_INIT(64u << 20) };
+	struct request move = { .p = { .type = STORE_COPY,
+				    .mailbox = req->p.mailbox,
+				    .to = to,
+				    .flags = 1,
+				    .ranges = { all, sizeof all } },
+		.source = BUF_INIT(64u << 20),
+		.destination = BUF_INIT(64u << 20) };
 	enum store_status status;
 
 	if (!to)
@@ -167,8 +174,8 @@ struct child {
 };
 
 /* All mailboxes below name, with what follows it. -1: a new name would be too long or is taken. */
-static int children_of(struct engine *e, uint32_t account, struct view name, const char *to, struct child **children,
-    size_t *count)
+static int children_of(
+    struct engine *e, uint32_t account, struct view name, const char *to, struct child **children, size_t *count)
 {
 	struct key k = mailbox_name_key(account, name);
 	MDB_cursor *c = NULL;
@@ -181,7 +188,7 @@ static int children_of(struct engine *e, uint32_t account, struct view name, con
 	*children = NULL;
 	*count = 0;
 	for (bool more = tx_seek(&e->tx, T_MAILBOX_NAME, &c, &k, prefix, &found, &value); more;
-	    more = tx_next(&e->tx, c, &k, prefix, &found, &value)) {
+	     more = tx_next(&e->tx, c, &k, prefix, &found, &value)) {
 		struct child child = { 0, view_dup((struct view){ found.ptr + prefix - 1, found.len - prefix + 1 }) };
 		char *new_name = xasprintf("%s%s", to, child.suffix);
 		if (value.len == sizeof child.id)
@@ -204,8 +211,8 @@ static void put_rename(struct engine *e, uint32_t mailbox, const char *name)
 	engine_put(e, &r, VIEW_NONE);
 }
 
-static enum store_status rename_tree(struct engine *e, struct request *req, uint32_t account, struct view old,
-    const char *name)
+static enum store_status rename_tree(
+    struct engine *e, struct request *req, uint32_t account, struct view old, const char *name)
 {
 	struct child *children;
 	size_t count;
@@ -297,7 +304,7 @@ void run_reload(struct engine *e, struct request *req)
 	req->accounts = (struct engine_accounts){ 0 };
 	atomic_store(&e->undelete, req->undelete);
 	for (bool more = tx_seek(&e->tx, T_ACCOUNT_NAME, &c, &first, 0, &found, &value); more;
-	    more = tx_next(&e->tx, c, &first, 0, &found, &value))
+	     more = tx_next(&e->tx, c, &first, 0, &found, &value))
 		if (!account_known(e, found) && value.len == sizeof *gone) {
 			gone = xreallocarray(gone, count + 1, sizeof *gone);
 			memcpy(&gone[count++], value.ptr, sizeof *gone);

@@ -16,9 +16,9 @@ static void put_outcomes(const struct proto_request *p, const struct queue_entry
 			if (q->recipients[j].state != RECIPIENT_WAITING || !same(q->recipients[j].address, o->address))
 				continue;
 			buf_put_u32(out, j);
-			buf_put_u8(out, o->outcome == QUEUE_DELIVERED ? RECIPIENT_DELIVERED :
-				o->outcome == QUEUE_FAILED	      ? RECIPIENT_FAILED :
-									RECIPIENT_WAITING);
+			buf_put_u8(out, o->outcome == QUEUE_DELIVERED ? RECIPIENT_DELIVERED
+					: o->outcome == QUEUE_FAILED  ? RECIPIENT_FAILED
+								      : RECIPIENT_WAITING);
 			buf_put_blob(out, o->reply);
 		}
 }
@@ -76,7 +76,7 @@ enum run run_queue_retry(struct engine *e, struct request *req)
 	}
 	key_add_u64(&first, (uint64_t)e->now + 1);
 	for (bool more = tx_seek(&e->tx, T_QUEUE_DUE, &c, &first, 0, &found, &value); more && n < SLICE_ROWS;
-	    more = tx_next(&e->tx, c, &first, 0, &found, &value))
+	     more = tx_next(&e->tx, c, &first, 0, &found, &value))
 		ids[n++] = get_be64(found.ptr + 8);
 	if (c)
 		mdb_cursor_close(c);

@@ -11,19 +11,19 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
-#include "lib/proc.h"
 #include "service.h"
 
-#define CHANGED_IDS_MAX 16000	   /* in one message */
+#define CHANGED_IDS_MAX 16000  /* in one message */
 #define UNSENT_MAX (64u << 20) /* what a peer that does not read may leave waiting */
 
 #define MAY(type) (1u << (type))
-static const uint32_t may[ROLE_COUNT] = { /* what each peer may ask */
+static const uint32_t may[ROLE_COUNT] = {
+	/* what each peer may ask */
 	[ROLE_SMTP] = MAY(STORE_DELIVER) | MAY(STORE_REQUESTS),
 	[ROLE_SEND] = MAY(STORE_QUEUE_RESULT) | MAY(STORE_QUEUE_CREDIT) | MAY(STORE_DELIVER) | MAY(STORE_REQUESTS),
 	[ROLE_IMAP] = MAY(STORE_APPEND) | MAY(STORE_FLAGS) | MAY(STORE_COPY) | MAY(STORE_EXPUNGE) |
-	    MAY(STORE_CLAIM_RECENT) | MAY(STORE_CREATE) | MAY(STORE_DELETE) | MAY(STORE_RENAME) | MAY(STORE_SUBSCRIBE) |
-	    MAY(STORE_OPEN_ACCOUNT) | MAY(STORE_REQUESTS),
+	              MAY(STORE_CLAIM_RECENT) | MAY(STORE_CREATE) | MAY(STORE_DELETE) | MAY(STORE_RENAME) |
+	              MAY(STORE_SUBSCRIBE) | MAY(STORE_OPEN_ACCOUNT) | MAY(STORE_REQUESTS),
 };
 
 /* Channels ------------------------------------------------------------------------------------------------- */
@@ -33,8 +33,8 @@ struct channel *channel_find(struct keeper *s, uint64_t serial)
 	struct channel *ch;
 
 	TAILQ_FOREACH(ch, &s->channels, link)
-		if (ch->serial == serial)
-			return ch;
+	if (ch->serial == serial)
+		return ch;
 	return NULL;
 }
 
@@ -211,7 +211,8 @@ static void on_done(void *arg, struct request *r)
 		admin_done(ch, r);
 	else if (ch) {
 		/* An entry whose result could not be kept stays in flight: handed out again it would be sent twice. */
-		if (r->p.type == STORE_QUEUE_RESULT && (r->reply.status == STORE_OK || r->reply.status == STORE_INVALID))
+		if (r->p.type == STORE_QUEUE_RESULT &&
+		    (r->reply.status == STORE_OK || r->reply.status == STORE_INVALID))
 			queue_taken_back(ch, r->p.queue);
 		reply(ch, r->id, &r->reply);
 	}
@@ -263,7 +264,8 @@ static void watch_disk(struct keeper *s)
 	left = (uint64_t)st.f_bavail * st.f_frsize;
 	full = left < s->ctx->site->limits.disk_reserve;
 	if (full && !atomic_load(&s->engine.full))
-		role_alert(s->ctx, "disk-reserve", "only %llu MiB are left on the disk: new mail is refused (452) until there is room",
+		role_alert(s->ctx, "disk-reserve",
+		    "only %llu MiB are left on the disk: new mail is refused (452) until there is room",
 		    (unsigned long long)(left >> 20));
 	if (!full && atomic_load(&s->engine.full))
 		log_info("event=store.disk-reserve state=over");
@@ -278,12 +280,13 @@ static void watch_readers(struct keeper *s)
 	if (slot == -1)
 		return;
 	TAILQ_FOREACH(ch, &s->channels, link)
-		if (ch->slot == slot) {
-			role_alert(s->ctx, "reader-stuck", "%s.%u has read one snapshot for more than %d s: its channel is closed",
-			    role_name(ch->role), ch->instance, VIEW_SNAPSHOT_MAX_MS / 1000);
-			channel_close(ch);
-			return;
-		}
+	if (ch->slot == slot) {
+		role_alert(s->ctx, "reader-stuck",
+		    "%s.%u has read one snapshot for more than %d s: its channel is closed", role_name(ch->role),
+		    ch->instance, VIEW_SNAPSHOT_MAX_MS / 1000);
+		channel_close(ch);
+		return;
+	}
 }
 
 static void on_tick(int fd, short what, void *arg)
@@ -323,13 +326,8 @@ static int store_init(struct role_ctx *ctx, struct error *e)
 {
 	struct keeper *s = service_of(ctx);
 	struct engine_options o = { .store_dir = ctx->fds[ROLE_FD_STORE_DIR], .undelete = ctx->site->limits.undelete };
-	struct buf boot = BUF_INIT(256);
-	struct error ignored;
 
-	/* Without it every start is as after a power loss, which is right too. */
-	if (file_read("/proc/sys/kernel/random/boot_id", 128, &boot, &ignored) == 0 && boot.len > 1)
-		view_copy((struct view){ boot.data, boot.len - 1 }, o.boot_id, sizeof o.boot_id);
-	buf_free(&boot);
+	boot_id_read(o.boot_id);
 	if (!(s->shared = epoch_shared_new(&s->shared_fd)))
 		return error_errno(e, "cannot make the readers' page");
 	if (engine_open(&s->engine, &o, s->shared, &s->readers, e) == -1)
@@ -409,7 +407,7 @@ static size_t unsent(const struct keeper *s)
 	size_t n = 0;
 
 	TAILQ_FOREACH(ch, &s->channels, link)
-		n += chan_queued(ch->chan);
+	n += chan_queued(ch->chan);
 	return n;
 }
 

@@ -98,8 +98,8 @@ static const char *body_check(struct reader *r, uint64_t offset, uint64_t length
 
 struct parsed {
 	struct buf heads; /* header and head of each record */
-	size_t *at;	  /* where each starts in heads */
-	uint64_t *body;	  /* offset of each body */
+	size_t *at;       /* where each starts in heads */
+	uint64_t *body;   /* offset of each body */
 	struct record *records;
 	size_t count, size;
 	struct frame_header header;

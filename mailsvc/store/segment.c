@@ -98,7 +98,8 @@ static bool salt_of_first_frame(int fd, uint64_t *salt)
 	char header[FRAME_HEADER_LEN] = { 0 };
 	struct cursor c = cursor_of(header, sizeof header);
 
-	if (pread(fd, header, sizeof header, SEGMENT_HEADER_LEN) != (ssize_t)sizeof header || cursor_u32(&c) != FRAME_MAGIC)
+	if (pread(fd, header, sizeof header, SEGMENT_HEADER_LEN) != (ssize_t)sizeof header ||
+	    cursor_u32(&c) != FRAME_MAGIC)
 		return false;
 	*salt = cursor_u64(&c);
 	cursor_bytes(&c, FRAME_HEADER_LEN - 16);
@@ -116,7 +117,8 @@ int segment_open(int dir, uint32_t number, int flags, uint64_t *salt)
 	if (segment_header_ok(fd, number, salt))
 		return fd;
 	if (salt_of_first_frame(fd, salt)) {
-		log_warnx("event=store.damage segment=%u offset=0 reason=\"segment header has a wrong checksum\"", number);
+		log_warnx(
+		    "event=store.damage segment=%u offset=0 reason=\"segment header has a wrong checksum\"", number);
 		return fd;
 	}
 	close(fd);

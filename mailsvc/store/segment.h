@@ -19,17 +19,17 @@
 #define SEGMENT_STEP (4ull << 20) /* written ahead at a time */
 #define FRAME_HEADER_LEN 40
 #define FRAME_MAGIC 0x4d52464du /* "MFRM" */
-#define SEGMENT_NAME_LEN 15 /* "0000000001.log" and NUL */
+#define SEGMENT_NAME_LEN 15     /* "0000000001.log" and NUL */
 
 struct segments { /* the appending end */
 	int dir;  /* STATE/store/log; not owned */
 	int fd;
 	uint32_t number;
 	uint64_t salt;
-	uint64_t offset;    /* where the next frame goes */
+	uint64_t offset;            /* where the next frame goes */
 	_Atomic uint64_t allocated; /* zero from offset up to here */
-	uint64_t sequence;  /* of the last frame */
-	bool dirty;	    /* written since the last fdatasync */
+	uint64_t sequence;          /* of the last frame */
+	bool dirty;                 /* written since the last fdatasync */
 };
 
 void segment_name(uint32_t number, char name[SEGMENT_NAME_LEN]);
@@ -63,21 +63,21 @@ struct frame {
 	size_t record_count;
 };
 enum scan_end {
-	SCAN_CLEAN,  /* zeros or the end of the file */
-	SCAN_TORN,   /* bytes that are no whole frame, and none follows */
+	SCAN_CLEAN,   /* zeros or the end of the file */
+	SCAN_TORN,    /* bytes that are no whole frame, and none follows */
 	SCAN_STOPPED, /* by the callback */
-	SCAN_FAILED, /* the file cannot be opened or read; errno */
+	SCAN_FAILED,  /* the file cannot be opened or read; errno */
 };
 struct scan {
 	int dir;
-	bool bodies; /* check the bodies' CRCs too; else only where they are */
+	bool bodies;                                   /* check the bodies' CRCs too; else only where they are */
 	int (*frame)(void *arg, const struct frame *); /* -1 stops */
 	/* A stretch that is no whole frame, with one behind it. */
 	void (*damage)(void *arg, uint32_t segment, uint64_t offset, uint64_t length, const char *what);
 	void *arg;
 	/* Out: */
-	uint64_t end;	 /* behind the last whole frame */
-	uint64_t torn;	 /* bytes from end to the last that is not zero (SCAN_TORN) */
+	uint64_t end;  /* behind the last whole frame */
+	uint64_t torn; /* bytes from end to the last that is not zero (SCAN_TORN) */
 	uint64_t file_len;
 	const char *what; /* what was wrong at end (SCAN_TORN) */
 	bool header_bad;

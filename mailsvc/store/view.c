@@ -84,6 +84,8 @@ void store_view_close(struct store_view *v)
 {
 	if (!v)
 		return;
+	if (v->client)
+		store_client_follow(v->client, NULL, NULL);
 	view_end(v);
 	drop_index(v);
 	drop_pages(v);
@@ -246,7 +248,8 @@ int view_account(struct store_view *v, const char *address, struct account_row *
 	struct account_value a;
 
 	memset(row, 0, sizeof *row);
-	if (!usable(v) || !(row->id = find_account(&v->tx, view_of(address))) || !get_account(&v->tx, row->id, &a, NULL))
+	if (!usable(v) || !(row->id = find_account(&v->tx, view_of(address))) ||
+	    !get_account(&v->tx, row->id, &a, NULL))
 		return 0;
 	row->bytes = a.bytes;
 	row->messages = a.messages;
@@ -258,7 +261,8 @@ int view_mailbox(struct store_view *v, uint32_t mailbox, struct mailbox_row *row
 	struct mailbox_value m;
 	struct view name;
 
-	if (!usable(v) || !get_mailbox(&v->tx, mailbox, &m, &name) || view_copy(name, row->name, sizeof row->name) == -1)
+	if (!usable(v) || !get_mailbox(&v->tx, mailbox, &m, &name) ||
+	    view_copy(name, row->name, sizeof row->name) == -1)
 		return 0;
 	row->id = mailbox;
 	row->account = m.account;
@@ -286,7 +290,8 @@ int view_mailbox_by_name(struct store_view *v, uint32_t account, const char *nam
 {
 	uint32_t id;
 
-	if (!usable(v) || !(id = find_mailbox(&v->tx, account, strcasecmp(name, "INBOX") == 0 ? VIEW_LIT("INBOX") : view_of(name))))
+	if (!usable(v) ||
+	    !(id = find_mailbox(&v->tx, account, strcasecmp(name, "INBOX") == 0 ? VIEW_LIT("INBOX") : view_of(name))))
 		return 0;
 	return view_mailbox(v, id, row);
 }
@@ -334,9 +339,15 @@ static bool fill_message(struct message_row *row, uint32_t uid, struct view valu
 	if (value.len < sizeof m)
 		return false;
 	memcpy(&m, value.ptr, sizeof m);
-	*row = (struct message_row){ .uid = uid, .flags = m.flags | (uid >= recent_uid ? FLAG_RECENT : 0),
-		.keywords = m.keywords, .modseq = m.modseq, .internal_date = m.date, .save_date = m.saved, .body = m.body,
-		.size = m.size, .prefix = { value.ptr + sizeof m, value.len - sizeof m } };
+	*row = (struct message_row){ .uid = uid,
+		.flags = m.flags | (uid >= recent_uid ? FLAG_RECENT : 0),
+		.keywords = m.keywords,
+		.modseq = m.modseq,
+		.internal_date = m.date,
+		.save_date = m.saved,
+		.body = m.body,
+		.size = m.size,
+		.prefix = { value.ptr + sizeof m, value.len - sizeof m } };
 	return true;
 }
 
@@ -347,7 +358,7 @@ int view_message(struct store_view *v, uint32_t mailbox, uint32_t uid, struct me
 	struct view value;
 
 	return usable(v) && get_mailbox(&v->tx, mailbox, &m, NULL) && tx_get(&v->tx, T_MESSAGE, &k, &value) &&
-	    fill_message(row, uid, value, m.recent_uid);
+	       fill_message(row, uid, value, m.recent_uid);
 }
 
 size_t view_messages(struct store_view *v, uint32_t mailbox, uint32_t first, uint32_t last,
@@ -360,7 +371,7 @@ size_t view_messages(struct store_view *v, uint32_t mailbox, uint32_t first, uin
 	struct view found, value;
 	size_t given = 0;
 	bool more = usable(v) && get_mailbox(&v->tx, mailbox, &m, NULL) &&
-	    tx_seek(&v->tx, T_MESSAGE, &c, &k, 4, &found, &value);
+	            tx_seek(&v->tx, T_MESSAGE, &c, &k, 4, &found, &value);
 
 	for (; more; more = usable(v) && tx_next(&v->tx, c, &k, 4, &found, &value)) {
 		uint32_t uid = found.len == 8 ? get_be32(found.ptr + 4) : UINT32_MAX;

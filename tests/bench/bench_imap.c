@@ -116,8 +116,7 @@ static void run_commands(struct link *l, char **commands)
 		double start = now(), cpu = cpu_used();
 		link_write(l, line, (size_t)n);
 		size_t bytes = link_until(l, tag);
-		printf("{\"command\": \"%s\", \"seconds\": %.6f, \"bytes\": %zu, \"driver_cpu\": %.6f}\n", commands[i], now() - start, bytes,
-		    cpu_used() - cpu);
+		printf("{\"command\": %d, \"seconds\": %.6f, \"bytes\": %zu, \"driver_cpu\": %.6f}\n", i, now() - start, bytes, cpu_used() - cpu);
 	}
 }
 

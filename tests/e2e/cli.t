@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -156,6 +157,37 @@ def accounts():
     ok("bob@" not in read("h/state/credentials") and "bob@" not in read(own), "removes the account and its password")
 
 
+def password_on_terminal():
+    """Asks twice, shows nothing, and takes only the same password twice."""
+    def answers(first, second):
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.chdir(WORK)
+            os.execv(MAILADM, [MAILADM, "-c", "h/site.conf", "account", "passwd", "alice@example.org"])
+        seen = ""
+        for prompt, answer in (("New password for alice@example.org: ", first), ("The same again: ", second)):
+            while not seen.endswith(prompt):
+                seen += os.read(fd, 1000).decode()
+            os.write(fd, (answer + "\n").encode())
+        try:
+            while data := os.read(fd, 1000):
+                seen += data.decode()
+        except OSError:
+            pass
+        os.close(fd)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen
+
+    before = read("h/state/credentials")
+    status, seen = answers("the first password", "another password")
+    is_(status, 2, "two passwords that differ are refused")
+    like(seen, "the two are not the same", "and it says so")
+    is_(read("h/state/credentials"), before, "nothing was changed")
+    status, seen = answers("the first password", "the first password")
+    is_(status, 0, "the same twice is taken")
+    ok("first" not in seen, "nothing is echoed")
+    ok(read("h/state/credentials") != before, "the hash is new")
+
+
 def aliases():
     is_(cli("alias", "add", "info@example.org", "alice@example.org").returncode, 0, "alias add")
     is_(cli("alias", "add", "Info@example.org", "someone@elsewhere.net", "alice@EXAMPLE.org").returncode, 0, "alias add: more targets")
@@ -215,10 +247,12 @@ def client():
     like(text, r"jörg@xn--bcher-kva.example ", "and UTF-8, whatever the locale")
 
 
+signal.alarm(300)  # a prompt that never comes ends the test
 try:
     usage()
     init()
     accounts()
+    password_on_terminal()
     aliases()
     together()
     from_nothing()

@@ -4,6 +4,7 @@ curl (after the trace headers), and alike by parsed content from isync, mutt and
 import email
 import glob
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -60,14 +61,14 @@ def without_trace(data):
         i += 1
     if i < len(lines) and lines[i].lower().startswith(b"received:"):
         i += 1
-        while i < len(lines) and lines[i][:1] in (b" ", b"\t"):
+        while i < len(lines) and lines[i][:1] == b"\t":  # ours fold with a tab; a message of the corpus begins with a space
             i += 1
     return b"\r\n".join(lines[i:])
 
 
 def as_sent(data):
-    """What a message without a final line end becomes on the wire."""
-    return data if data.endswith(b"\r\n") or not data else data + b"\r\n"
+    """What a message without a final line end becomes on the wire (smtplib: an empty one too)."""
+    return data if data.endswith(b"\r\n") else data + b"\r\n"
 
 
 def compare(got, want, name):
@@ -76,7 +77,7 @@ def compare(got, want, name):
     if not ok(not wrong, f"{name}: byte-identical"):
         i = wrong[0]
         at = next((k for k, (x, y) in enumerate(zip(got[i], want[i])) if x != y), min(len(got[i]), len(want[i])))
-        diag(f"{len(wrong)} differ; message {i}, byte {at}, lengths {len(got[i])} {len(want[i])}")
+        diag(f"{len(wrong)} differ: {wrong[:20]}; message {i}, byte {at}, lengths {len(got[i])} {len(want[i])}")
         diag(f"got    {got[i][max(0, at - 60):at + 60]!r}\nwanted {want[i][max(0, at - 60):at + 60]!r}")
 
 
@@ -91,7 +92,7 @@ def by_imaplib(host):
         if size != len(data[0][1]):
             ok(False, f"RFC822.SIZE of {number} is its length")
             is_(size, len(data[0][1]), "size")
-        out.append(without_trace(data[0][1]))
+        out.append(data[0][1])
     m.logout()
     return out
 
@@ -171,12 +172,18 @@ def from_maildir(path):
     return out
 
 
+def well_formed(data):
+    """Header fields, a blank line, a body: clients that rewrite skip or mend what is not even that."""
+    head, blank, _ = data.partition(b"\r\n\r\n")
+    return blank and all(re.match(rb"[!-9;-~]+:|[ \t]+\S", line) for line in head.split(b"\r\n"))
+
+
 def compare_parsed(got, want, name):
-    seen, wanted = sorted(key(m) for m in got), sorted(key(m) for m in want)
-    is_(len(seen), len(wanted), f"{name}: as many messages")
-    missing = [k for k in wanted if k not in set(seen)]
-    if not ok(not missing, f"{name}: the same content"):
-        diag(f"{len(missing)} differ, the first: {missing[0][:600]}")
+    seen = {key(m) for m in got}
+    wanted = [key(email.message_from_bytes(m)) for m in want if well_formed(m)]
+    missing = [k for k in wanted if k not in seen]
+    if not ok(not missing and len(wanted) >= 300, f"{name}: the same content of {len(wanted)} messages"):
+        diag(f"{len(missing)} differ, the first: {missing[0][:600] if missing else None}")
 
 
 def by_isync(host):
@@ -191,11 +198,14 @@ User {ALICE}
 Pass "{host.accounts[ALICE]}"
 SSLType IMAPS
 CertificateFile {host.dir}/state/tls/cert.pem
+
 IMAPStore far
 Account a
+
 MaildirStore near
 Path {box}/
 Inbox {box}/INBOX
+
 Channel c
 Far :far:
 Near :near:
@@ -271,6 +281,20 @@ def refused(host):
         s.close()
 
 
+def empty(host):
+    """smtplib cannot send a message of 0 bytes."""
+    s = host.connect("smtp")
+    f = s.makefile("rwb")
+    f.readline()
+    for line in (b"HELO corpus.example", b"MAIL FROM:<sender@example.net>", b"RCPT TO:<%s>" % ALICE.encode(), b"DATA", b"."):
+        f.write(line + b"\r\n")
+        f.flush()
+        reply = f.readline()
+    s.close()
+    is_(reply[:3], b"250", "a message of 0 bytes is taken")
+    is_(without_trace(by_imaplib(host)[-1]), b"", "and comes out with 0 bytes")
+
+
 def main():
     files = make_corpus()
     messages = []
@@ -280,18 +304,18 @@ def main():
     with Host(accounts=[ALICE], groups={"limits": 'message_size = "40M"; connections_per_address = 1000;'}) as host:
         send_by_smtplib(host, messages)
         want = [as_sent(m) for m in messages]
-        got = by_imaplib(host)
-        compare(got, want, "smtplib in, imaplib out")
+        whole = by_imaplib(host)
+        compare([without_trace(m) for m in whole], want, "smtplib in, imaplib out")
         compare(by_poplib(host), want, "smtplib in, POP3 out")
         sample = range(1, len(messages) + 1, 9)
         compare(by_curl(host, sample), [want[i - 1] for i in sample], "smtplib in, curl out")
         by_partial_fetches(host, len(messages))
-        parsed = [email.message_from_bytes(m) for m in want]
-        compare_parsed(by_isync(host), parsed, "isync")
-        compare_parsed(by_mutt(host), parsed, "mutt")
-        compare_parsed(by_fetchmail(host), parsed, "fetchmail")
+        compare_parsed(by_isync(host), whole, "isync")
+        compare_parsed(by_mutt(host), whole, "mutt")
+        compare_parsed(by_fetchmail(host), whole, "fetchmail")
         refused(host)
-        is_(len(by_imaplib(host)), len(messages), "nothing of what was refused arrived")
+        empty(host)
+        is_(len(by_imaplib(host)), len(messages) + 1, "nothing of what was refused arrived")
 
         # The same through clients that are known not to touch the bytes: a sample that text files can carry.
         plain = [(p, m) for p, m in zip(files, messages) if m.endswith(b"\r\n") and len(m) < 200000 and b"\r\n\r\n" in m][::16]
@@ -302,7 +326,8 @@ def main():
         m.logout()
         for path, _ in plain:
             send_by_swaks(host, path)
-        compare(by_imaplib(host), [m for _, m in plain], "swaks in, imaplib out")
+        # swaks ends the data with a line end of its own.
+        compare([without_trace(m) for m in by_imaplib(host)], [m + b"\r\n" for _, m in plain], "swaks in, imaplib out")
         m = host.imap(ALICE)
         m.select("INBOX")
         m.store("1:*", "+FLAGS.SILENT", "\\Deleted")
@@ -310,7 +335,7 @@ def main():
         m.logout()
         for path, _ in plain:
             send_by_msmtp(host, path)
-        compare(by_imaplib(host), [m for _, m in plain], "msmtp in, imaplib out")
+        compare([without_trace(m) for m in by_imaplib(host)], [m for _, m in plain], "msmtp in, imaplib out")
         r = host.cli("store", "verify", check=False)
         is_(r.returncode, 0, "store verify finds nothing: " + r.stdout[-300:] + r.stderr[-300:])
 

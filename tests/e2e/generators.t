@@ -32,7 +32,7 @@ try:
     # What stands in git: the site and its public keys.
     shutil.copytree(WORK + "/site", WORK + "/checkout", ignore=shutil.ignore_patterns("state"))
     with open(WORK + "/checkout/site.conf", "a") as f:
-        f.write('firewall = { admin_from = ("198.51.100.0/24", "2001:db8:9::/48"); extra = ( { name = "node exporter"; port = 9100; '
+        f.write('firewall = { admin_from = ("198.51.100.0/24", "2001:db8:9::/48"); extra = ( { name = "node-exporter"; port = 9100; '
                 'protocol = "tcp"; from = ("198.51.100.7"); } ); };\n')
     ok(not os.path.exists(WORK + "/checkout/state"), "the checkout holds no private key")
     r = cli("check", "--with-tools")

@@ -51,7 +51,7 @@ def shows(host):
     ok(all("seccomp" in r["sandbox"] for r in s["roles"]), "each in a sandbox")
     is_(sorted({x["service"] for x in s["listeners"]}), sorted(["imap", "imaps", "pop3", "pop3s", "smtp", "submission", "submissions"]),
         "and every listener")
-    ok(s["certificate"]["self_signed"] and s["current"] and s["pid"] == host.process.pid, "the certificate, the process, the site")
+    is_((s["certificate"]["self_signed"], s["current"], s["pid"]), (True, True, host.process.pid), "the certificate, the site, the process")
     is_(host.cli("status").returncode, 0, "status: exit 0")
     like(host.cli("status").stdout, "certificate\t", "the plain form ends with the certificate")
 
@@ -131,6 +131,29 @@ def certificate(host):
     ok(after[0] == after[1] and after != before, "smtp and login serve it without a restart")
     write_site(host, good)
     host.cli("reload")
+
+
+def alerts(host):
+    """Credentials that cannot be read: the old ones stay, and the administrator gets one mail."""
+    path = host.dir + "/state/credentials"
+    with open(path) as f:
+        good = f.read()
+    for _ in range(2):
+        with open(path, "a") as f:
+            f.write("this is no line of it\n")
+        is_(host.cli("reload").returncode, 0, "reload with a wrong credentials file")
+    with open(path, "w") as f:
+        f.write(good)
+    host.cli("reload")
+    m = host.imap(ALICE)
+
+    def mails():
+        m.select("INBOX")
+        return m.search(None, "SUBJECT", "credentials")[1][0].split()
+    wait_until(mails, "a mail to the administrator")
+    is_(len(mails()), 1, "one mail an hour, to the administrator")
+    like(m.fetch(mails()[0], "(BODY.PEEK[TEXT])")[1][0][1].decode(), "is not `address:hash`", "that says what is wrong")
+    m.logout()
 
 
 def log_file(host):
@@ -218,7 +241,7 @@ def dies_with_monitor(host):
 
 
 with Host(accounts=[ALICE], offset=free_offset()) as host:
-    for step in (shows, restarts, backs_off, reloads, certificate, log_file, only_one, control_socket, ends, dies_with_monitor):
+    for step in (shows, restarts, backs_off, reloads, certificate, alerts, log_file, only_one, control_socket, ends, dies_with_monitor):
         diag(step.__name__)
         step(host)
 done()

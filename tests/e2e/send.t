@@ -188,6 +188,27 @@ def killed(host, peers):
     hold.set()
 
 
+def store_killed(host, peers):
+    """Store dies while an answer is on its way: the result is told to the next store, and nothing is sent twice."""
+    peers["mx1"].hold = threading.Event()
+    received = peers["mx1"].received
+    submit(host, ["x@one.example"], message("store killed", "x@one.example"))
+    wait_until(lambda: peers["mx1"].received > received, "the message at the peer")
+    pid = host.children()["store"][0]
+    os.kill(pid, signal.SIGKILL)
+    peers["mx1"].hold.set()
+    peers["mx1"].hold = None
+    wait_until(lambda: [p for p in host.children().get("store", []) if p != pid], "a new store process")
+
+    def empty():
+        r = host.cli("--json", "queue", "list", check=False)
+        return r.returncode == 0 and r.stdout.strip() == "[]"
+    wait_until(empty, "an empty queue", 40)
+    submit(host, ["x@one.example"], message("after store", "x@one.example"))
+    wait_taken(peers["mx1"], "after store")
+    is_(len(taken(peers["mx1"], "store killed")), 1, "kill -9 of store before the answer: delivered once, and the queue goes on")
+
+
 def real_peers(host, other, sink_dir):
     submit(host, ["bob@b.example"], message("to bob", "bob@b.example"))
 
@@ -297,6 +318,7 @@ def main():
             reuse(host, peers)
             big_and_dripping(host, peers)
             killed(host, peers)
+            store_killed(host, peers)
             real_peers(host, other, sink_dir)
             double_bounce(host, peers)
             smarthost(host, peers, port, base)

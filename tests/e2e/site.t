@@ -97,8 +97,21 @@ def schema():
     ok(not missing, "schema as text has every key", missing, [])
 
 
+def manual():
+    for page in ("mailadm-site.5", "mailadm.8"):
+        r = subprocess.run(["mandoc", "-Tlint", os.path.join(ROOT, "man", page)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        lines = [l for l in r.stdout.splitlines() if "manual not found" not in l and "outdated mandoc.db" not in l]
+        ok(not lines, f"mandoc has nothing to say about {page}", "\n".join(lines))
+    text = open(os.path.join(ROOT, "man", "mailadm.8")).read()
+    usage = run("--help", cwd=ROOT).stdout
+    commands = re.findall(r"^  ([a-z]+) +\S", usage, re.M)
+    missing = [c for c in commands if not re.search(r"^\.(It|It Xo) Ic " + c + r"\b", text, re.M)]
+    ok(len(commands) > 12 and not missing, "mailadm(8) explains every command", missing, [])
+
+
 bad_sites()
 good_sites()
 schema()
+manual()
 print(f"1..{count}")
 sys.exit(1 if failed else 0)

@@ -132,16 +132,47 @@ def early(host):
     ok(t.closed(), "and is gone")
 
 
-def swaks(host):
-    if shutil.which("swaks") is None:
-        return diag("no swaks here")
-    r = subprocess.run(["swaks", "--server", "127.0.0.1:%d" % host.port("smtp"), "--to", ALICE, "--from", "s@example.net",
-                        "--tls", "--header", "Subject: swaks", "--body", "hello"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if not ok(r.returncode == 0, "swaks --tls delivers"):
-        diag(r.stdout)
+def tls(host):
+    with Talk(host) as t:
+        is_(t.codes("EHLO c.example", "MAIL FROM:<>", "STARTTLS"), [250, 250, 220], "STARTTLS, even within a transaction")
+        t.start_tls()
+        is_(t.cmd("RCPT TO:<%s>" % ALICE)[0], 503, "which is forgotten")
+        is_(t.transaction(b"Subject: tls\r\n\r\nhi\r\n.\r\n")[0], 250, "a message inside TLS")
     got = messages(host, ALICE)[-1].decode()
     like(got, "with ESMTPS id ", "Received says ESMTPS")
     like(got, "(using TLSv1.3 with cipher ", "and which cipher")
+
+
+def swaks(host):
+    if shutil.which("swaks") is None:
+        return diag("no swaks here")
+    ssl = subprocess.run(["perl", "-MNet::SSLeay", "-e", "1"], stderr=subprocess.DEVNULL).returncode == 0
+    r = subprocess.run(["swaks", "--server", "127.0.0.1:%d" % host.port("smtp"), "--to", ALICE, "--from", "s@example.net",
+                        "--header", "Subject: swaks", "--body", "hello"] + (["--tls"] if ssl else []),
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if not ok(r.returncode == 0, "swaks delivers" + (" by TLS" if ssl else "")):
+        diag(r.stdout)
+
+
+def reload(host):
+    """A new alias: sessions that stand keep the site they began with, new ones see it."""
+    with Talk(host) as before:
+        before.codes("EHLO c", "MAIL FROM:<>")
+        with open(host.conf) as f:
+            text = f.read()
+        with open(host.conf, "w") as f:
+            f.write(text.replace("team@example.org", "crew@example.org"))
+        host.cli("reload")
+
+
+        def new_session():
+            with Talk(host) as t:
+                return t.codes("EHLO c", "MAIL FROM:<>", "RCPT TO:<crew@example.org>", "RCPT TO:<team@example.org>")[2:]
+        ok(wait_until(lambda: new_session() == [250, 550], "the new site", 10), "a new session follows the new site")
+        is_(before.codes("RCPT TO:<team@example.org>", "RCPT TO:<crew@example.org>"), [250, 550], "an old one the old")
+        is_(before.codes("DATA"), [354], "and goes on")
+        before.send(b"Subject: old\r\n\r\nhi\r\n.\r\n")
+        is_(before.reply()[0], 250, "to its end")
 
 
 def timeouts(host, idle, slow, started):
@@ -165,7 +196,9 @@ with Host(site=SITE, groups=GROUPS) as host:
     sizes(host)
     limits(host)
     early(host)
+    tls(host)
     swaks(host)
+    reload(host)
     timeouts(host, idle, slow, started)
     log = host.log()
     like(log, "event=accepted", "the log tells what was accepted")

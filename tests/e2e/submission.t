@@ -110,8 +110,8 @@ def remote(host):
 
 
 def swaks(host):
-    if shutil.which("swaks") is None:
-        return diag("no swaks here")
+    if subprocess.run(["perl", "-MNet::SSLeay", "-e", "1"], stderr=subprocess.DEVNULL).returncode != 0 or not shutil.which("swaks"):
+        return diag("no swaks with TLS here: it needs libnet-ssleay-perl")
     for mechanism, service, tls in (("PLAIN", "submission", "--tls"), ("LOGIN", "submissions", "--tls-on-connect")):
         r = subprocess.run(["swaks", "--server", "127.0.0.1:%d" % host.port(service), "--to", BOB, "--from", ALICE, tls,
                             "--auth", mechanism, "--auth-user", ALICE, "--auth-password", host.accounts[ALICE]],

@@ -1,4 +1,5 @@
-/* Any bytes as an address: parsing borrows from the input, and the normal form is an address and its own normal form. */
+/* Any bytes as an address: parsing borrows from the input, and the normal form is an address and its own normal form.
+ */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* DKIM over any message: the body is canonicalised the same whole and in pieces, and canonical text is a fixed point. */
+/* DKIM over any message: the body is canonicalised the same whole and in pieces, and canonical text is a fixed point.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +25,8 @@ static void canonical(struct view body, size_t step, struct buf *out)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct view message = { (const char *)data, size };
-	struct buf whole = BUF_INIT(1 << 26), bytes = BUF_INIT(1 << 26), again = BUF_INIT(1 << 26), field = BUF_INIT(16384);
+	struct buf whole = BUF_INIT(1 << 26), bytes = BUF_INIT(1 << 26), again = BUF_INIT(1 << 26),
+		   field = BUF_INIT(16384);
 	uint8_t hash[32];
 
 	canonical(message, size + 1, &whole);

@@ -20,8 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		dns_answer_parse(data, size, types[t], &parsed);
 		buf_reset(&msg);
 		dns_answer_put(&msg, &parsed.answer);
-		if (msg.full || dns_answer_get(buf_view(&msg), &answer, records) == -1 || answer.status != parsed.answer.status ||
-		    answer.count > parsed.answer.count)
+		if (msg.full || dns_answer_get(buf_view(&msg), &answer, records) == -1 ||
+		    answer.status != parsed.answer.status || answer.count > parsed.answer.count)
 			abort();
 		for (size_t i = 0; i < answer.count; i++) {
 			if (records[i].data.len != parsed.records[i].data.len ||

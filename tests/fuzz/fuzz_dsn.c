@@ -10,14 +10,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char end[] = "\r\n--=_1.2--\r\n";
 	const struct dsn_recipient r = { "bob@example.net", "5.1.1", "mx.example.net", "550 5.1.1 no" };
-	struct dsn d = { .host = "mx.example.org", .unique = "1.2", .to = "alice@example.org", .sender = "alice@example.org", .arrived = 1,
-		.now = 2, .recipients = &r, .count = 1, .message = { (const char *)data, size } };
+	struct dsn d = { .host = "mx.example.org",
+		.unique = "1.2",
+		.to = "alice@example.org",
+		.sender = "alice@example.org",
+		.arrived = 1,
+		.now = 2,
+		.recipients = &r,
+		.count = 1,
+		.message = { (const char *)data, size } };
 	struct buf out = BUF_INIT(DSN_MAX);
 	struct dsn_needs needs;
 	size_t line = 0;
 
 	dsn_build(&d, &out, &needs);
-	if (out.full || out.len < sizeof(end) || memcmp(out.data + out.len - (sizeof(end) - 1), end, sizeof(end) - 1) != 0)
+	if (out.full || out.len < sizeof(end) ||
+	    memcmp(out.data + out.len - (sizeof(end) - 1), end, sizeof(end) - 1) != 0)
 		abort();
 	for (size_t i = 0; i < out.len; i++) {
 		if (out.data[i] == '\0' || (out.data[i] == '\n' && out.data[i - 1] != '\r'))

@@ -15,8 +15,8 @@ static const struct imap_reader_limits limits = { .line = 200, .literal = 100, .
 static void parse_all(struct view command)
 {
 	typedef bool (*string_fn)(struct imap_parser *, struct view *);
-	static const string_fn strings[] = { imap_parse_tag, imap_parse_atom, imap_parse_word, imap_parse_string, imap_parse_astring,
-		imap_parse_nstring, imap_parse_list_mailbox };
+	static const string_fn strings[] = { imap_parse_tag, imap_parse_atom, imap_parse_word, imap_parse_string,
+		imap_parse_astring, imap_parse_nstring, imap_parse_list_mailbox };
 	char name[MAILBOX_NAME_MAX + 1];
 
 	for (unsigned which = 0; which < 12; which++) {

@@ -6,8 +6,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char message[] = "Subject: s\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\none\r\n--x\r\nContent-Type: message/rfc822\r\n\r\n"
-			      "Subject: t\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n--y\r\n\r\ntwo\r\n--y--\r\n--x--\r\n";
+static const char message[] =
+    "Subject: s\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\none\r\n--x\r\nContent-Type: "
+    "message/rfc822\r\n\r\n"
+    "Subject: t\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n--y\r\n\r\ntwo\r\n--y--\r\n--x--\r\n";
 
 static int read_memory(void *arg, uint64_t offset, void *dst, size_t length)
 {
@@ -20,7 +22,9 @@ static int read_memory(void *arg, uint64_t offset, void *dst, size_t length)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fetch_source src = { .prefix = VIEW_LIT("P: q\r\n"), .length = sizeof(message) - 1, .read = read_memory };
+	struct fetch_source src = {
+		.prefix = VIEW_LIT("P: q\r\n"), .length = sizeof(message) - 1, .read = read_memory
+	};
 	struct buf scratch = BUF_INIT(1 << 20), out = BUF_INIT(1 << 20);
 	char *text = xmalloc(size + 1);
 	struct imap_parser p = imap_parser_of(text, size);
@@ -34,7 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 			if (items.at[i].kind != FETCH_CONTENT)
 				continue;
-			if (fetch_section_find(&src, &items.at[i].section, &scratch, &c) != 0 || fetch_source_read(&src, c.offset, c.length, &out) != 0)
+			if (fetch_section_find(&src, &items.at[i].section, &scratch, &c) != 0 ||
+			    fetch_source_read(&src, c.offset, c.length, &out) != 0)
 				abort();
 		}
 	}

@@ -6,7 +6,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char message[] = "From: a@b\r\nSubject: =?utf-8?q?=C3=A4?=\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\none\r\n--x--\r\n";
+static const char message[] = "From: a@b\r\nSubject: =?utf-8?q?=C3=A4?=\r\nContent-Type: multipart/mixed; "
+                              "boundary=x\r\n\r\n--x\r\n\r\none\r\n--x--\r\n";
 
 static int read_memory(void *arg, uint64_t offset, void *dst, size_t length)
 {

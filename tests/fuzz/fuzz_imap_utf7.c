@@ -23,8 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	buf_free(&again);
 	nul = memchr(data, '\0', size);
 	if (nul != NULL) {
-		pattern = (struct view) { in.ptr, (size_t)(nul - in.ptr) };
-		name = (struct view) { nul + 1, size - pattern.len - 1 };
+		pattern = (struct view){ in.ptr, (size_t)(nul - in.ptr) };
+		name = (struct view){ nul + 1, size - pattern.len - 1 };
 		list_match(pattern, name);
 	}
 	return 0;

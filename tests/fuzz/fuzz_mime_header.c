@@ -15,7 +15,8 @@ static void count_mailbox(void *arg, const struct mime_mailbox *m)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const char *const names[] = { "utf-8", "us-ascii", "iso-2022-jp", "gb18030", "utf-7", "utf-16", "shift_jis", "euc-kr" };
+	static const char *const names[] = { "utf-8", "us-ascii", "iso-2022-jp", "gb18030", "utf-7", "utf-16",
+		"shift_jis", "euc-kr" };
 	struct view v = { size ? (const char *)data : "", size };
 	struct buf out = BUF_INIT(16 << 20), folded = BUF_INIT(16 << 20);
 	struct mime_header h;

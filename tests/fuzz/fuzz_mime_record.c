@@ -1,4 +1,5 @@
-/* Any bytes as a record and as IMAP text: what is taken must stay inside its message. The first byte is the message's length. */
+/* Any bytes as a record and as IMAP text: what is taken must stay inside its message. The first byte is the message's
+ * length. */
 #include <stdlib.h>
 
 #include "mailsvc/mime/mime.h"

@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size--;
 	dots_init(&d, DOTS_ALL);
 	for (size_t at = 0; at < size; at += step)
-		dots_add(&d, out, (struct view) { (const char *)data + at, size - at < step ? size - at : step });
+		dots_add(&d, out, (struct view){ (const char *)data + at, size - at < step ? size - at : step });
 	dots_end(&d, out);
 	len = evbuffer_get_length(out);
 	p = (const char *)evbuffer_pullup(out, -1);

@@ -99,7 +99,8 @@ static inline struct request *ask(struct engine *e, struct proto_request p)
 	do {
 		run = engine_run(e, r);
 		if (engine_commit(e) == -1) {
-			r->reply = (struct proto_reply){ .status = errno == ENOSPC || errno == EFBIG ? STORE_FULL : STORE_IO };
+			r->reply =
+			    (struct proto_reply){ .status = errno == ENOSPC || errno == EFBIG ? STORE_FULL : STORE_IO };
 			run = RUN_DONE;
 		}
 		engine_publish(e);
@@ -129,12 +130,17 @@ static inline uint32_t mailbox_of(struct request *r)
 	return m;
 }
 
-static inline struct request *deliver_to(struct engine *e, const char *account, const char *mailbox, const char *prefix, struct view body)
+static inline struct request *deliver_to(
+    struct engine *e, const char *account, const char *mailbox, const char *prefix, struct view body)
 {
 	struct proto_local local = { view_of(account), view_of(mailbox), view_of(prefix) };
 
-	return ask(e, (struct proto_request){ .type = STORE_DELIVER, .date = 1000, .body = body, .mime = VIEW_LIT("mime"),
-		.locals = &local, .local_count = 1 });
+	return ask(e, (struct proto_request){ .type = STORE_DELIVER,
+			  .date = 1000,
+			  .body = body,
+			  .mime = VIEW_LIT("mime"),
+			  .locals = &local,
+			  .local_count = 1 });
 }
 
 static inline uint32_t inbox(struct engine *e, const char *account)
@@ -176,7 +182,7 @@ static inline void dump(struct engine *e, struct buf *out)
 		struct key first = { 0 };
 		struct view found, value;
 		for (bool more = tx_seek(&tx, (enum table)t, &c, &first, 0, &found, &value); more;
-		    more = tx_next(&tx, c, &first, 0, &found, &value)) {
+		     more = tx_next(&tx, c, &first, 0, &found, &value)) {
 			buf_put_u8(out, (uint8_t)t);
 			buf_put_blob(out, found);
 			buf_put_blob(out, value);
@@ -200,7 +206,8 @@ static inline void assert_same_index(struct buf *a, struct buf *b, const char *w
 		struct view l = cursor_blob(&y, 1u << 30), w = cursor_blob(&y, 1u << 30);
 		if (t != u || k.len != l.len || v.len != w.len || memcmp(k.ptr, l.ptr, k.len) != 0 ||
 		    memcmp(v.ptr, w.ptr, v.len) != 0)
-			fail_msg("%s: tables differ, first in table %u against %u (key lengths %zu, %zu)", what, t, u, k.len, l.len);
+			fail_msg("%s: tables differ, first in table %u against %u (key lengths %zu, %zu)", what, t, u,
+			    k.len, l.len);
 	}
 	fail_msg("%s: one index has more entries (%zu against %zu bytes)", what, a->len, b->len);
 }

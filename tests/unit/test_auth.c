@@ -149,9 +149,9 @@ static int setup(void **state)
 	credentials_file = xasprintf("%s/credentials", dir);
 	assert_int_equal(file_write_atomic(site_file,
 			     view_of("host = { name = \"mail.example.org\"; ipv4 = \"192.0.2.10\"; };\ndomains = ( { "
-	                             "name = \"example.org\"; } );\n"
+				     "name = \"example.org\"; } );\n"
 				     "accounts = ( { address = \"alice@example.org\"; }, { address = "
-	                             "\"bob@example.org\"; protocols = [ \"imap\" ]; } );\n"
+				     "\"bob@example.org\"; protocols = [ \"imap\" ]; } );\n"
 				     "limits = { auth_failures = 3; };\nstate_dir = \"state\";\n"),
 			     0644, &e),
 	    0);

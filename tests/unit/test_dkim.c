@@ -89,17 +89,16 @@ static void test_empty_hash(void **state)
 	buf_free(&text);
 }
 
-static const char message[] =
-    "Received: from x by y; Tue, 24 Nov 2026 06:44:48 +0000\r\n"
-    "From: Alice  Example <alice@example.org>\r\n"
-    "To: bob@example.net\r\n"
-    "To: carol@example.net\r\n"
-    "subject: one\r\n"
-    "\ttwo\r\n"
-    "Message-ID: <1@example.org>\r\n"
-    "\r\n"
-    "Hello \t world  \r\n"
-    "\r\n";
+static const char message[] = "Received: from x by y; Tue, 24 Nov 2026 06:44:48 +0000\r\n"
+			      "From: Alice  Example <alice@example.org>\r\n"
+			      "To: bob@example.net\r\n"
+			      "To: carol@example.net\r\n"
+			      "subject: one\r\n"
+			      "\ttwo\r\n"
+			      "Message-ID: <1@example.org>\r\n"
+			      "\r\n"
+			      "Hello \t world  \r\n"
+			      "\r\n";
 
 static void test_field(void **state)
 {
@@ -111,7 +110,8 @@ static void test_field(void **state)
 	dkim_prepare("example.org", "mail", 1795502748, view_of(message), &field, hash);
 	dkim_finish(&field, (struct view){ (const char *)signature, sizeof(signature) });
 	const char *text = buf_str(&field);
-	assert_memory_equal(text, "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.org; s=mail;\r\n", 78);
+	assert_memory_equal(
+	    text, "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.org; s=mail;\r\n", 78);
 	assert_non_null(strstr(text, " h=From:To:To:Subject:Message-ID:From;"));
 	for (const char *p = text; *p != '\0';) {
 		size_t len = strcspn(p, "\r");
@@ -150,8 +150,8 @@ static void test_extremes(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_body), cmocka_unit_test(test_header), cmocka_unit_test(test_empty_hash),
-		cmocka_unit_test(test_field), cmocka_unit_test(test_extremes) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_body), cmocka_unit_test(test_header),
+		cmocka_unit_test(test_empty_hash), cmocka_unit_test(test_field), cmocka_unit_test(test_extremes) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -68,8 +68,14 @@ static const char plain_wanted[] =
 
 static struct dsn base(const struct dsn_recipient *recipients, size_t count)
 {
-	return (struct dsn){ .host = "mx.example.org", .unique = "7.1", .to = "alice@example.org", .sender = "alice@example.org",
-		.arrived = 1795502688, .now = 1795502748, .recipients = recipients, .count = count,
+	return (struct dsn){ .host = "mx.example.org",
+		.unique = "7.1",
+		.to = "alice@example.org",
+		.sender = "alice@example.org",
+		.arrived = 1795502688,
+		.now = 1795502748,
+		.recipients = recipients,
+		.count = count,
 		.message = VIEW_LIT("From: alice@example.org\r\nSubject: one\r\n\ttwo\r\n\r\nthe body\r\n") };
 }
 
@@ -93,7 +99,8 @@ static void test_plain(void **state)
 
 static void test_utf8(void **state)
 {
-	static const struct dsn_recipient r[] = { { "jörg@example.net", "5.1.1", "mx.example.net", "550 5.1.1 No such user" } };
+	static const struct dsn_recipient r[] = { { "jörg@example.net", "5.1.1", "mx.example.net",
+	    "550 5.1.1 No such user" } };
 	struct dsn d = base(r, 1);
 	struct buf out = BUF_INIT(DSN_MAX);
 	struct dsn_needs needs;
@@ -114,7 +121,8 @@ static void test_utf8(void **state)
 
 static void test_words(void **state)
 {
-	static const struct dsn_recipient r[] = { { "bob@example.net", "4.4.7", "", "4.4.1 cannot connect to mx.example.net[192.0.2.1]" } };
+	static const struct dsn_recipient r[] = { { "bob@example.net", "4.4.7", "",
+	    "4.4.1 cannot connect to mx.example.net[192.0.2.1]" } };
 	struct dsn d = base(r, 1);
 	struct buf out = BUF_INIT(DSN_MAX);
 	struct dsn_needs needs;
@@ -123,12 +131,14 @@ static void test_words(void **state)
 	d.expired = true;
 	d.now = d.arrived + 5 * 86400;
 	dsn_build(&d, &out, &needs);
-	assert_non_null(strstr(buf_str(&out), "could not be delivered to the recipient below.\r\nIt will not be tried again: there was no success for 5d.\r\n"));
+	assert_non_null(strstr(buf_str(&out), "could not be delivered to the recipient below.\r\nIt will not be tried "
+	                                      "again: there was no success for 5d.\r\n"));
 	buf_reset(&out);
 	d.undeliverable_bounce = true;
 	d.sender = "";
 	dsn_build(&d, &out, &needs);
-	assert_non_null(strstr(buf_str(&out), "A message from <> could not be delivered, and its sender cannot be told"));
+	assert_non_null(
+	    strstr(buf_str(&out), "A message from <> could not be delivered, and its sender cannot be told"));
 	buf_free(&out);
 }
 
@@ -158,7 +168,8 @@ static void test_headers(void **state)
 		const char *at = strstr(buf_str(&out), marker);
 		assert_non_null(at);
 		at += sizeof(marker) - 1;
-		if (strncmp(at, cases[i].out, strlen(cases[i].out)) != 0 || strcmp(at + strlen(cases[i].out), "\r\n--=_7.1--\r\n") != 0)
+		if (strncmp(at, cases[i].out, strlen(cases[i].out)) != 0 ||
+		    strcmp(at + strlen(cases[i].out), "\r\n--=_7.1--\r\n") != 0)
 			fail_msg("case %zu: got \"%s\"", i, at);
 	}
 	/* A million lines, and one of a million bytes. */
@@ -175,8 +186,8 @@ static void test_headers(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_plain), cmocka_unit_test(test_utf8), cmocka_unit_test(test_words),
-		cmocka_unit_test(test_headers) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_plain), cmocka_unit_test(test_utf8),
+		cmocka_unit_test(test_words), cmocka_unit_test(test_headers) };
 
 	setenv("TZ", "UTC", 1);
 	tzset();

@@ -134,6 +134,8 @@ static void test_dkim(void **state)
 	assert_int_equal(file_write_atomic(private, view_of("garbage\n"), 0600, &e), 0);
 	assert_int_equal(dkim_keys_ensure(site, false, &e), -1);
 	assert_non_null(strstr(e.text, "is not an RSA private key"));
+	assert_int_equal(file_write_atomic(private, VIEW_NONE, 0600, &e), 0);
+	assert_int_equal(dkim_keys_ensure(site, false, &e), -1);
 	buf_free(&packed);
 	buf_free(&before);
 	buf_free(&after);

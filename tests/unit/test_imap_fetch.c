@@ -24,18 +24,33 @@ static void parses_items(void **state)
 		const char *in, *want; /* letters; content with its label; "!" when it marks as seen */
 		bool uid;
 	} cases[] = {
-		{ "FLAGS", "F", false }, { "fLaGs", "UF", true }, { "(FLAGS)", "F", false }, { "ALL", "FISE", false }, { "FAST", "FIS", false },
-		{ "FULL", "FISEB", false }, { "(UID FLAGS UID)", "UF", true }, { "BODYSTRUCTURE", "T", false }, { "(MODSEQ)", "M", false },
-		{ "RFC822", "C[RFC822]!", false }, { "RFC822.HEADER", "C[RFC822.HEADER]", false }, { "RFC822.TEXT", "C[RFC822.TEXT]!", false },
-		{ "(RFC822.SIZE BODY)", "SB", false }, { "BODY[]", "C[BODY[]]!", false }, { "BODY.PEEK[]<10.20>", "C[BODY[]<10>]", false },
-		{ "body.peek[1.2.3]", "C[BODY[1.2.3]]", false }, { "BODY.PEEK[1.mime]", "C[BODY[1.MIME]]", false },
+		{ "FLAGS", "F", false },
+		{ "fLaGs", "UF", true },
+		{ "(FLAGS)", "F", false },
+		{ "ALL", "FISE", false },
+		{ "FAST", "FIS", false },
+		{ "FULL", "FISEB", false },
+		{ "(UID FLAGS UID)", "UF", true },
+		{ "BODYSTRUCTURE", "T", false },
+		{ "(MODSEQ)", "M", false },
+		{ "RFC822", "C[RFC822]!", false },
+		{ "RFC822.HEADER", "C[RFC822.HEADER]", false },
+		{ "RFC822.TEXT", "C[RFC822.TEXT]!", false },
+		{ "(RFC822.SIZE BODY)", "SB", false },
+		{ "BODY[]", "C[BODY[]]!", false },
+		{ "BODY.PEEK[]<10.20>", "C[BODY[]<10>]", false },
+		{ "body.peek[1.2.3]", "C[BODY[1.2.3]]", false },
+		{ "BODY.PEEK[1.mime]", "C[BODY[1.MIME]]", false },
 		{ "BODY.PEEK[HEADER.FIELDS (From \"To\" {1}\r\nX)]", "C[BODY[HEADER.FIELDS (From To X)]]", false },
-		{ "BODY.PEEK[2.HEADER.FIELDS.NOT (\"a b\")]<0.5>", "C[BODY[2.HEADER.FIELDS.NOT ({3}\r\na b)]<0>]", false },
+		{ "BODY.PEEK[2.HEADER.FIELDS.NOT (\"a b\")]<0.5>", "C[BODY[2.HEADER.FIELDS.NOT ({3}\r\na b)]<0>]",
+		    false },
 		{ "(BODY.PEEK[HEADER] BODY.PEEK[TEXT])", "C[BODY[HEADER]]C[BODY[TEXT]]", false },
 	};
-	static const char *const bad[] = { "", "()", "(FLAGS", "FLAGS)", "(ALL)", "X", "BODY[", "BODY[0]", "BODY[1.]", "BODY[MIME]", "BODY[]<1>",
-		"BODY[]<1.0>", "BODY[HEADER.FIELDS]", "BODY[HEADER.FIELDS ()]", "BODY[1.X]", "BODY.PEEK", "BODY[]<99999999999.1>", "FLAGS FLAGS",
-		"(FLAGS  UID)", "BODY[1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1]" };
+	static const char *const bad[] = { "", "()", "(FLAGS", "FLAGS)", "(ALL)", "X", "BODY[", "BODY[0]", "BODY[1.]",
+		"BODY[MIME]", "BODY[]<1>", "BODY[]<1.0>", "BODY[HEADER.FIELDS]", "BODY[HEADER.FIELDS ()]", "BODY[1.X]",
+		"BODY.PEEK", "BODY[]<99999999999.1>", "FLAGS FLAGS", "(FLAGS  UID)",
+		"BODY[1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1."
+		"1.1.1]" };
 	struct buf got = BUF_INIT(4096);
 	struct fetch_items items;
 	char *copy;
@@ -66,7 +81,8 @@ static void parses_items(void **state)
 	buf_free(&got);
 }
 
-static const char message[] = "Subject: outer\r\nFrom: a@b\r\n folded\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\npre\r\n--x\r\nX-Part: 1\r\n\r\none\r\n"
+static const char message[] = "Subject: outer\r\nFrom: a@b\r\n folded\r\nContent-Type: multipart/mixed; "
+                              "boundary=x\r\n\r\npre\r\n--x\r\nX-Part: 1\r\n\r\none\r\n"
 			      "--x\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ntwo\r\n--x--\r\n";
 
 static int read_memory(void *arg, uint64_t offset, void *dst, size_t length)
@@ -87,17 +103,33 @@ static int read_fails(void *arg, uint64_t offset, void *dst, size_t length)
 static void finds_sections(void **state)
 {
 #define HEAD "Subject: outer\r\nFrom: a@b\r\n folded\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n"
-	static const char text[] = "pre\r\n--x\r\nX-Part: 1\r\n\r\none\r\n--x\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ntwo\r\n--x--\r\n";
+	static const char text[] = "pre\r\n--x\r\nX-Part: 1\r\n\r\none\r\n--x\r\nContent-Type: "
+	                           "message/rfc822\r\n\r\nSubject: inner\r\n\r\ntwo\r\n--x--\r\n";
 	static const struct {
 		const char *section, *want; /* want NULL: NIL */
 	} cases[] = {
-		{ "HEADER", "P: q\r\n" HEAD }, { "TEXT", text }, { "1", "one" }, { "1.MIME", "X-Part: 1\r\n\r\n" }, { "1.HEADER", NULL }, { "1.1", NULL },
-		{ "2", "Subject: inner\r\n\r\ntwo" }, { "2.MIME", "Content-Type: message/rfc822\r\n\r\n" }, { "2.HEADER", "Subject: inner\r\n\r\n" },
-		{ "2.TEXT", "two" }, { "2.1", "two" }, { "2.1.MIME", "Subject: inner\r\n\r\n" }, { "3", NULL }, { "2.HEADER.FIELDS (subject)", "Subject: inner\r\n\r\n" },
-		{ "HEADER.FIELDS (FROM P)", "P: q\r\nFrom: a@b\r\n folded\r\n\r\n" }, { "HEADER.FIELDS (none)", "\r\n" },
+		{ "HEADER", "P: q\r\n" HEAD },
+		{ "TEXT", text },
+		{ "1", "one" },
+		{ "1.MIME", "X-Part: 1\r\n\r\n" },
+		{ "1.HEADER", NULL },
+		{ "1.1", NULL },
+		{ "2", "Subject: inner\r\n\r\ntwo" },
+		{ "2.MIME", "Content-Type: message/rfc822\r\n\r\n" },
+		{ "2.HEADER", "Subject: inner\r\n\r\n" },
+		{ "2.TEXT", "two" },
+		{ "2.1", "two" },
+		{ "2.1.MIME", "Subject: inner\r\n\r\n" },
+		{ "3", NULL },
+		{ "2.HEADER.FIELDS (subject)", "Subject: inner\r\n\r\n" },
+		{ "HEADER.FIELDS (FROM P)", "P: q\r\nFrom: a@b\r\n folded\r\n\r\n" },
+		{ "HEADER.FIELDS (none)", "\r\n" },
 		{ "HEADER.FIELDS.NOT (From Content-Type p)", "Subject: outer\r\n\r\n" },
 	};
-	struct fetch_source src = { .prefix = VIEW_LIT("P: q\r\n"), .length = sizeof(message) - 1, .read = read_memory, .arg = (void *)(uintptr_t)message };
+	struct fetch_source src = { .prefix = VIEW_LIT("P: q\r\n"),
+		.length = sizeof(message) - 1,
+		.read = read_memory,
+		.arg = (void *)(uintptr_t)message };
 	struct buf scratch = BUF_INIT(1 << 20), want = BUF_INIT(1 << 20), got = BUF_INIT(1 << 20);
 
 	(void)state;

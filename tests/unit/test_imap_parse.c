@@ -31,7 +31,8 @@ static const struct {
 	{ imap_parse_tag, "a+ x", "a", "+ x" },
 	{ imap_parse_tag, "+", NULL, NULL },
 	{ imap_parse_tag, "", NULL, NULL },
-	{ imap_parse_tag, "0123456789012345678901234567890123456789012345678901234567890123", "0123456789012345678901234567890123456789012345678901234567890123", "" },
+	{ imap_parse_tag, "0123456789012345678901234567890123456789012345678901234567890123",
+	    "0123456789012345678901234567890123456789012345678901234567890123", "" },
 	{ imap_parse_tag, "01234567890123456789012345678901234567890123456789012345678901234", NULL, NULL },
 	{ imap_parse_atom, "foo)", "foo", ")" },
 	{ imap_parse_atom, "a]b", "a", "]b" },
@@ -85,7 +86,7 @@ static void test_strings(void **state)
 			assert_null(v.ptr);
 		else if (!view_eq(v, strings[i].want))
 			fail_msg("%s: got %.*s", strings[i].in, (int)v.len, v.ptr);
-		if (!view_eq((struct view) { p.p, (size_t)(p.end - p.p) }, strings[i].rest))
+		if (!view_eq((struct view){ p.p, (size_t)(p.end - p.p) }, strings[i].rest))
 			fail_msg("%s: left %.*s", strings[i].in, (int)(p.end - p.p), p.p);
 	}
 }

@@ -34,8 +34,8 @@ static void transcript(const char *input, size_t len, size_t step, struct buf *o
 			imap_reader_next(&r);
 		}
 		if (status == READER_ERROR || status == READER_FATAL) {
-			buf_printf(out, "%s(%.2s %s);", status == READER_FATAL ? "FATAL" : "error", r.text.len >= 2 ? r.text.data : "--",
-			    r.error);
+			buf_printf(out, "%s(%.2s %s);", status == READER_FATAL ? "FATAL" : "error",
+			    r.text.len >= 2 ? r.text.data : "--", r.error);
 			imap_reader_next(&r);
 			if (status == READER_FATAL)
 				break;
@@ -67,9 +67,10 @@ static const struct {
 	{ "a L {11+}\r\n01234567890{2+}\r\n\r\nz\r\nb NOOP\r\n", "error(a  Literal is too long.);<b NOOP>", 0 },
 	{ "a L {99+}\r\n", "", 0 },
 	{ "a L {101+}\r\n", "", 0 },
-	{ "a 0123456789012345678901234567890123456789\r\nb NOOP\r\n", "error(a  Command line is too long.);<b NOOP>", 0 },
-	{ "a 0123456789012345678901234567890123456789{8+}\r\nc NOOP\r\n\r\nb NOOP\r\n", "error(a  Command line is too long.);<b NOOP>",
+	{ "a 0123456789012345678901234567890123456789\r\nb NOOP\r\n", "error(a  Command line is too long.);<b NOOP>",
 	    0 },
+	{ "a 0123456789012345678901234567890123456789{8+}\r\nc NOOP\r\n\r\nb NOOP\r\n",
+	    "error(a  Command line is too long.);<b NOOP>", 0 },
 	/* line ends */
 	{ "a NOOP\nb NOOP\r\n", "error(a  " CRLF_TEXT ");<b NOOP>", 0 },
 	{ "a NO\rOP\r\nb NOOP\r\n", "error(a  " CRLF_TEXT ");<b NOOP>", 0 },
@@ -113,7 +114,8 @@ static void test_fatal(void **state)
 static void test_total(void **state)
 {
 	struct buf out = BUF_INIT(10000);
-	const char *input = "a {10+}\r\n0123456789 {10+}\r\n0123456789 {10+}\r\n0123456789 {10+}\r\n0123456789\r\nb NOOP\r\n";
+	const char *input =
+	    "a {10+}\r\n0123456789 {10+}\r\n0123456789 {10+}\r\n0123456789 {10+}\r\n0123456789\r\nb NOOP\r\n";
 
 	(void)state;
 	transcript(input, strlen(input), 1, &out);

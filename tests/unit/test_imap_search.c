@@ -18,11 +18,14 @@ static const struct {
 	{ { .uid = 3, .flags = FLAG_SEEN, .internal_date = 10 * DAY + 5, .size = 100 }, false,
 	    "From: Alice <alice@example.org>\r\nTo: bob@example.net\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n"
 	    "Date: Thu, 1 Jan 1970 23:30:00 -0200\r\n\r\nhello world\r\n" },
-	{ { .uid = 5, .flags = FLAG_FLAGGED | FLAG_DELETED, .keywords = 2, .internal_date = 11 * DAY, .size = 200 }, true,
-	    "From: Bob <bob@example.net>\r\nCc: Carol <c@x>\r\nBcc: d@x\r\nX-Note: =?iso-8859-1?q?=FC?=\r\nSubject: plain\r\n"
+	{ { .uid = 5, .flags = FLAG_FLAGGED | FLAG_DELETED, .keywords = 2, .internal_date = 11 * DAY, .size = 200 },
+	    true,
+	    "From: Bob <bob@example.net>\r\nCc: Carol <c@x>\r\nBcc: d@x\r\nX-Note: =?iso-8859-1?q?=FC?=\r\nSubject: "
+	    "plain\r\n"
 	    "Content-Type: text/plain; charset=koi8-r\r\nContent-Transfer-Encoding: base64\r\n\r\n8NLJ18XU\r\n" },
 	{ { .uid = 9, .flags = FLAG_ANSWERED | FLAG_DRAFT, .internal_date = 12 * DAY, .size = 300 }, true,
-	    "Subject: third\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\nin the preamble\r\n--x\r\nContent-Type: message/rfc822\r\n\r\n"
+	    "Subject: third\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\nin the "
+	    "preamble\r\n--x\r\nContent-Type: message/rfc822\r\n\r\n"
 	    "Subject: deep\r\n\r\nbelow\r\n--x\r\nContent-Type: application/x\r\n\r\nopaque\r\n--x--\r\n" },
 };
 
@@ -59,18 +62,66 @@ static void finds_messages(void **state)
 	static const struct {
 		const char *keys, *want; /* UIDs */
 	} cases[] = {
-		{ "ALL", "3 5 9 " }, { "SEEN", "3 " }, { "UNSEEN", "5 9 " }, { "FLAGGED DELETED", "5 " }, { "UNFLAGGED UNDELETED", "3 9 " },
-		{ "ANSWERED", "9 " }, { "UNANSWERED", "3 5 " }, { "DRAFT", "9 " }, { "UNDRAFT", "3 5 " }, { "RECENT", "5 9 " }, { "OLD", "3 " },
-		{ "NEW", "5 9 " }, { "NOT NEW", "3 " }, { "KEYWORD junk", "5 " }, { "UNKEYWORD JUNK", "3 9 " }, { "KEYWORD unknown", "" },
-		{ "1", "3 " }, { "2:*", "5 9 " }, { "7", "" }, { "3:99", "9 " }, { "*", "9 " }, { "UID 5:100", "5 9 " }, { "UID 4", "" }, { "UID *", "9 " },
-		{ "NOT 2,1", "9 " }, { "LARGER 100", "5 9 " }, { "SMALLER 200", "3 " }, { "BEFORE 12-Jan-1970", "3 " }, { "ON \"12-Jan-1970\"", "5 " },
-		{ "SINCE 12-Jan-1970", "5 9 " }, { "SENTON 1-Jan-1970", "3 " }, { "SENTBEFORE 2-Jan-1970", "3 " }, { "SENTSINCE 2-Jan-1970", "" },
-		{ "FROM alice", "3 " }, { "FROM \"ALICE <\"", "3 " }, { "TO EXAMPLE.NET", "3 " }, { "CC carol", "5 " }, { "BCC d@", "5 " },
-		{ "SUBJECT {7}\r\ngr\xc3\xbcSSe", "3 " }, { "CHARSET iso-8859-1 SUBJECT {5}\r\ngr\xfc\xdf" "e", "3 " }, { "HEADER X-Note \"\"", "5 " },
-		{ "HEADER x-note {2}\r\n\xc3\xbc", "5 " }, { "HEADER X-None \"\"", "" }, { "BODY \"HELLO WORLD\"", "3 " }, { "BODY alice", "" },
-		{ "TEXT alice", "3 " }, { "BODY {12}\r\n\xd0\xbf\xd1\x80\xd0\xb8\xd0\xb2\xd0\xb5\xd1\x82", "5 " }, { "BODY below", "9 " }, { "BODY deep", "9 " },
-		{ "BODY opaque", "" }, { "BODY preamble", "" }, { "BODY \"\"", "3 5 9 " }, { "OR SEEN DRAFT", "3 9 " }, { "OR (SEEN) OR 2 UID 9", "3 5 9 " },
-		{ "NOT (OR SEEN DRAFT)", "5 " }, { "(TEXT third) (UNSEEN)", "9 " }, { "NOT NOT SEEN", "3 " }, { "CHARSET US-ASCII ALL", "3 5 9 " },
+		{ "ALL", "3 5 9 " },
+		{ "SEEN", "3 " },
+		{ "UNSEEN", "5 9 " },
+		{ "FLAGGED DELETED", "5 " },
+		{ "UNFLAGGED UNDELETED", "3 9 " },
+		{ "ANSWERED", "9 " },
+		{ "UNANSWERED", "3 5 " },
+		{ "DRAFT", "9 " },
+		{ "UNDRAFT", "3 5 " },
+		{ "RECENT", "5 9 " },
+		{ "OLD", "3 " },
+		{ "NEW", "5 9 " },
+		{ "NOT NEW", "3 " },
+		{ "KEYWORD junk", "5 " },
+		{ "UNKEYWORD JUNK", "3 9 " },
+		{ "KEYWORD unknown", "" },
+		{ "1", "3 " },
+		{ "2:*", "5 9 " },
+		{ "7", "" },
+		{ "3:99", "9 " },
+		{ "*", "9 " },
+		{ "UID 5:100", "5 9 " },
+		{ "UID 4", "" },
+		{ "UID *", "9 " },
+		{ "NOT 2,1", "9 " },
+		{ "LARGER 100", "5 9 " },
+		{ "SMALLER 200", "3 " },
+		{ "BEFORE 12-Jan-1970", "3 " },
+		{ "ON \"12-Jan-1970\"", "5 " },
+		{ "SINCE 12-Jan-1970", "5 9 " },
+		{ "SENTON 1-Jan-1970", "3 " },
+		{ "SENTBEFORE 2-Jan-1970", "3 " },
+		{ "SENTSINCE 2-Jan-1970", "" },
+		{ "FROM alice", "3 " },
+		{ "FROM \"ALICE <\"", "3 " },
+		{ "TO EXAMPLE.NET", "3 " },
+		{ "CC carol", "5 " },
+		{ "BCC d@", "5 " },
+		{ "SUBJECT {7}\r\ngr\xc3\xbcSSe", "3 " },
+		{ "CHARSET iso-8859-1 SUBJECT {5}\r\ngr\xfc\xdf"
+		  "e",
+		    "3 " },
+		{ "HEADER X-Note \"\"", "5 " },
+		{ "HEADER x-note {2}\r\n\xc3\xbc", "5 " },
+		{ "HEADER X-None \"\"", "" },
+		{ "BODY \"HELLO WORLD\"", "3 " },
+		{ "BODY alice", "" },
+		{ "TEXT alice", "3 " },
+		{ "BODY {12}\r\n\xd0\xbf\xd1\x80\xd0\xb8\xd0\xb2\xd0\xb5\xd1\x82", "5 " },
+		{ "BODY below", "9 " },
+		{ "BODY deep", "9 " },
+		{ "BODY opaque", "" },
+		{ "BODY preamble", "" },
+		{ "BODY \"\"", "3 5 9 " },
+		{ "OR SEEN DRAFT", "3 9 " },
+		{ "OR (SEEN) OR 2 UID 9", "3 5 9 " },
+		{ "NOT (OR SEEN DRAFT)", "5 " },
+		{ "(TEXT third) (UNSEEN)", "9 " },
+		{ "NOT NOT SEEN", "3 " },
+		{ "CHARSET US-ASCII ALL", "3 5 9 " },
 	};
 	struct buf got = BUF_INIT(4096);
 	struct search_message m;
@@ -102,8 +153,9 @@ static void finds_messages(void **state)
 
 static void refuses_programs(void **state)
 {
-	static const char *const bad[] = { "", "X", "NOT", "OR SEEN", "(SEEN", "SEEN)", "()", "SEEN  SEEN", "FROM", "HEADER x", "BEFORE yesterday", "LARGER x",
-		"UID", "UID x", "KEYWORD", "0", "1:", "CHARSET", "CHARSET utf-8", "CHARSET klingon ALL", "SEEN,", "NOT(SEEN)", "LARGER 99999999999999999999" };
+	static const char *const bad[] = { "", "X", "NOT", "OR SEEN", "(SEEN", "SEEN)", "()", "SEEN  SEEN", "FROM",
+		"HEADER x", "BEFORE yesterday", "LARGER x", "UID", "UID x", "KEYWORD", "0", "1:", "CHARSET",
+		"CHARSET utf-8", "CHARSET klingon ALL", "SEEN,", "NOT(SEEN)", "LARGER 99999999999999999999" };
 	struct buf text = BUF_INIT(65536);
 	struct search_program program;
 	char *copy;
@@ -142,7 +194,8 @@ static int must_not_open(struct search_message *m)
 
 static void puts_cheap_keys_first(void **state)
 {
-	static const char *const keys[] = { "TEXT x SEEN", "OR TEXT x UNSEEN UID 9", "NOT (TEXT x SEEN)", "(OR BODY x ALL)" };
+	static const char *const keys[] = { "TEXT x SEEN", "OR TEXT x UNSEEN UID 9", "NOT (TEXT x SEEN)",
+		"(OR BODY x ALL)" };
 	struct search_program program;
 	struct search_message m;
 	char *copy;

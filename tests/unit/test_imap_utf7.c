@@ -19,17 +19,17 @@ static const struct {
 	{ "~peter/mail/&U,BTFw-/&ZeVnLIqe-", "~peter/mail/台北/日本語" },
 	{ "Entw&APw-rfe", "Entwürfe" },
 	{ "&2D3eAA-", "😀" },
-	{ "&2D0-", NULL },	  /* a lone high surrogate */
-	{ "&3gA-", NULL },	  /* a lone low one */
-	{ "&3gDYPQ-", NULL },	  /* the wrong way round */
-	{ "&AGE-", NULL },	  /* "a" needs no shift */
-	{ "&AAo-", NULL },	  /* a line feed */
-	{ "&AAA-", NULL },	  /* NUL */
-	{ "&APw", NULL },	  /* never ends */
-	{ "&AP-", NULL },	  /* half a unit */
-	{ "&APx-", NULL },	  /* bits left over */
-	{ "&APwA-", NULL },	  /* and more of them */
-	{ "&APw-&APw-", NULL },	  /* two shifts where one does */
+	{ "&2D0-", NULL },      /* a lone high surrogate */
+	{ "&3gA-", NULL },      /* a lone low one */
+	{ "&3gDYPQ-", NULL },   /* the wrong way round */
+	{ "&AGE-", NULL },      /* "a" needs no shift */
+	{ "&AAo-", NULL },      /* a line feed */
+	{ "&AAA-", NULL },      /* NUL */
+	{ "&APw", NULL },       /* never ends */
+	{ "&AP-", NULL },       /* half a unit */
+	{ "&APx-", NULL },      /* bits left over */
+	{ "&APwA-", NULL },     /* and more of them */
+	{ "&APw-&APw-", NULL }, /* two shifts where one does */
 	{ "&APwA,A-", "üü" },
 	{ "&AP/-", NULL },
 	{ "&A Pw-", NULL },
@@ -116,7 +116,7 @@ static void test_hostile_pattern(void **state)
 		pattern[i] = i % 2 == 0 ? '*' : 'a';
 	memset(name, 'a', sizeof(name));
 	name[511] = 'b';
-	assert_false(list_match((struct view) { pattern, sizeof(pattern) }, (struct view) { name, sizeof(name) }));
+	assert_false(list_match((struct view){ pattern, sizeof(pattern) }, (struct view){ name, sizeof(name) }));
 }
 
 int main(void)

@@ -31,8 +31,8 @@ static bool verifies(EVP_PKEY *pkey, const uint8_t hash[32], struct view signatu
 {
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(pkey, NULL);
 	bool ok = EVP_PKEY_verify_init(ctx) == 1 && EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) == 1 &&
-	    EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()) == 1 &&
-	    EVP_PKEY_verify(ctx, (const unsigned char *)signature.ptr, signature.len, hash, 32) == 1;
+	          EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()) == 1 &&
+	          EVP_PKEY_verify(ctx, (const unsigned char *)signature.ptr, signature.len, hash, 32) == 1;
 
 	EVP_PKEY_CTX_free(ctx);
 	return ok;

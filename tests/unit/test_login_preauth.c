@@ -63,17 +63,20 @@ static const struct {
 	const char *input, *want;
 } cases[] = {
 	{ PROTOCOL_IMAP, PLAIN, "a CAPABILITY\r\n",
-	    "* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE STARTTLS LOGINDISABLED\r\na OK CAPABILITY completed.\r\n" },
+	    "* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE STARTTLS LOGINDISABLED\r\na OK CAPABILITY "
+	    "completed.\r\n" },
 	{ PROTOCOL_IMAP, TLS, "a CAPABILITY\r\n",
 	    "* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE AUTH=PLAIN\r\na OK CAPABILITY completed.\r\n" },
 	{ PROTOCOL_IMAP, PLAIN, "a LOGIN u p\r\n", "a NO [PRIVACYREQUIRED] Logging in needs TLS.\r\n" },
 	{ PROTOCOL_IMAP, PLAIN, "a AUTHENTICATE PLAIN\r\n", "a NO [PRIVACYREQUIRED] Logging in needs TLS.\r\n" },
-	{ PROTOCOL_IMAP, PLAIN, "a STARTTLS\r\nb LOGIN ok p\r\n", "a OK Begin TLS negotiation now.\r\n[tls][ok:p][in]" },
+	{ PROTOCOL_IMAP, PLAIN, "a STARTTLS\r\nb LOGIN ok p\r\n",
+	    "a OK Begin TLS negotiation now.\r\n[tls][ok:p][in]" },
 	{ PROTOCOL_IMAP, TLS, "a STARTTLS\r\n", "a BAD TLS is active already.\r\n" },
 	{ PROTOCOL_IMAP, INSECURE, "a LOGIN ok \"p w\"\r\nb NOOP\r\n", "[ok:p w][in]" },
 	{ PROTOCOL_IMAP, TLS, "a LOGIN {2}\r\nok {3}\r\np\"w\r\n", "+ OK\r\n+ OK\r\n[ok:p\"w][in]" },
 	{ PROTOCOL_IMAP, TLS, "a LOGIN {2+}\r\nok {3+}\r\np\"w\r\n", "[ok:p\"w][in]" },
-	{ PROTOCOL_IMAP, TLS, "a LOGIN {2000}\r\nb NOOP\r\n", "a BAD Literal is too long.\r\nb OK NOOP completed.\r\n" },
+	{ PROTOCOL_IMAP, TLS, "a LOGIN {2000}\r\nb NOOP\r\n",
+	    "a BAD Literal is too long.\r\nb OK NOOP completed.\r\n" },
 	{ PROTOCOL_IMAP, TLS, "a LOGIN u\r\n", "a BAD Expected a user and a password.\r\n" },
 	{ PROTOCOL_IMAP, TLS, "a LOGIN u p\r\nb LOGIN u p\r\nc LOGIN u p\r\nd LOGIN ok p\r\n",
 	    "[u:p]a " FAILED "[u:p]b " FAILED "[u:p]c " FAILED "* BYE Too many failed logins.\r\n[close]" },
@@ -92,9 +95,11 @@ static const struct {
 	{ PROTOCOL_IMAP, TLS, "x\r\nx\r\nx\r\nx\r\nx\r\n",
 	    "x BAD Missing command.\r\nx BAD Missing command.\r\nx BAD Missing command.\r\nx BAD Missing command.\r\n"
 	    "* BYE Too many errors.\r\n[close]" },
-	{ PROTOCOL_IMAP, TLS, "a NOOP\nb NOOP\r\n", "a BAD A line must end in CRLF and hold no NUL.\r\nb OK NOOP completed.\r\n" },
+	{ PROTOCOL_IMAP, TLS, "a NOOP\nb NOOP\r\n",
+	    "a BAD A line must end in CRLF and hold no NUL.\r\nb OK NOOP completed.\r\n" },
 	{ PROTOCOL_POP3, PLAIN, "CAPA\r\n",
-	    "+OK\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nSTLS\r\nIMPLEMENTATION mailadm\r\n.\r\n" },
+	    "+OK\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nSTLS\r\nIMPLEMENTATION "
+	    "mailadm\r\n.\r\n" },
 	{ PROTOCOL_POP3, PLAIN, "USER ok\r\n", "-ERR [AUTH] Logging in needs TLS.\r\n" },
 	{ PROTOCOL_POP3, PLAIN, "STLS\r\nUSER ok\r\nPASS a b\r\n",
 	    "+OK Begin TLS negotiation now.\r\n[tls]+OK Send PASS.\r\n[ok:a b][in]" },
@@ -132,15 +137,21 @@ static void test_greeting(void **state)
 	(void)state;
 	preauth_init(&p, PROTOCOL_IMAP, false, true, false, 4);
 	preauth_greet(&p, "mail.example.org");
-	assert_string_equal(buf_str(&p.out), "* OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE STARTTLS LOGINDISABLED] "
-					     "mail.example.org IMAP ready.\r\n");
+	assert_string_equal(buf_str(&p.out),
+	    "* OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE STARTTLS LOGINDISABLED] "
+	    "mail.example.org IMAP ready.\r\n");
 	preauth_free(&p);
 }
 
 static void test_handoff(void **state)
 {
-	struct handoff h = { .protocol = PROTOCOL_POP3, .ticket = "0123456789abcde", .tag = "a1", .session = "l1-2",
-		.peer = "[2001:db8::1]:99", .tls = true, .rest = VIEW_LIT("b NOOP\r\n") };
+	struct handoff h = { .protocol = PROTOCOL_POP3,
+		.ticket = "0123456789abcde",
+		.tag = "a1",
+		.session = "l1-2",
+		.peer = "[2001:db8::1]:99",
+		.tls = true,
+		.rest = VIEW_LIT("b NOOP\r\n") };
 	struct buf b = BUF_INIT(IMSG_MAX);
 	struct handoff got;
 
@@ -154,7 +165,7 @@ static void test_handoff(void **state)
 	assert_true(got.tls);
 	assert_true(view_eq(got.rest, "b NOOP\r\n"));
 	for (size_t i = 0; i < b.len; i++)
-		assert_int_equal(handoff_get((struct view) { b.data, i }, &got), -1);
+		assert_int_equal(handoff_get((struct view){ b.data, i }, &got), -1);
 	buf_addc(&b, 'x');
 	assert_int_equal(handoff_get(buf_view(&b), &got), -1);
 	buf_free(&b);

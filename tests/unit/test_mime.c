@@ -26,27 +26,34 @@ static const struct {
 	    "Message-Id: <B27397-0100000@cac.washington.edu>\r\nMIME-Version: 1.0\r\n"
 	    "Content-Type: TEXT/PLAIN; CHARSET=US-ASCII\r\n\r\nHi\r\nthere\r\n",
 	    "(\"Wed, 17 Jul 1996 02:23:25 -0700 (PDT)\" \"IMAP4rev1 WG mtg summary and minutes\" "
-	    "((\"Terry Gray\" NIL \"gray\" \"cac.washington.edu\")) ((\"Terry Gray\" NIL \"gray\" \"cac.washington.edu\")) "
+	    "((\"Terry Gray\" NIL \"gray\" \"cac.washington.edu\")) ((\"Terry Gray\" NIL \"gray\" "
+	    "\"cac.washington.edu\")) "
 	    "((\"Terry Gray\" NIL \"gray\" \"cac.washington.edu\")) ((NIL NIL \"imap\" \"cac.washington.edu\")) "
 	    "((NIL NIL \"minutes\" \"CNRI.Reston.VA.US\")(\"John Klensin\" NIL \"KLENSIN\" \"MIT.EDU\")) NIL NIL "
 	    "\"<B27397-0100000@cac.washington.edu>\")",
 	    "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 11 2 NIL NIL NIL NIL)",
 	    "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 11 2)" },
 	{ "empty values, empty sender, groups, no domain",
-	    "Subject:\r\nFrom: a@b\r\nSender:\r\nReply-To: \r\nTo: undisclosed-recipients:;\r\nCc: G: x@y, root;, \"q\\\"q\" <z@w>\r\n\r\n",
+	    "Subject:\r\nFrom: a@b\r\nSender:\r\nReply-To: \r\nTo: undisclosed-recipients:;\r\nCc: G: x@y, root;, "
+	    "\"q\\\"q\" <z@w>\r\n\r\n",
 	    "(NIL \"\" ((NIL NIL \"a\" \"b\")) ((NIL NIL \"a\" \"b\")) ((NIL NIL \"a\" \"b\")) "
 	    "((NIL NIL \"undisclosed-recipients\" NIL)(NIL NIL NIL NIL)) "
-	    "((NIL NIL \"G\" NIL)(NIL NIL \"x\" \"y\")(NIL NIL \"root\" \"\")(NIL NIL NIL NIL)(\"q\\\"q\" NIL \"z\" \"w\")) NIL NIL NIL)",
+	    "((NIL NIL \"G\" NIL)(NIL NIL \"x\" \"y\")(NIL NIL \"root\" \"\")(NIL NIL NIL NIL)(\"q\\\"q\" NIL \"z\" "
+	    "\"w\")) NIL NIL NIL)",
 	    TEXT_DEFAULT "0 0 NIL NIL NIL NIL)", NULL },
 	{ "8-bit subject is a literal, folds go", "Subject: a\r\n \xc3\xa9\r\nIn-Reply-To: <1@x>\r\n\t<2@x>\r\n\r\n",
-	    "(NIL {4}\r\na \xc3\xa9 NIL NIL NIL NIL NIL NIL \"<1@x>\t<2@x>\" NIL)", TEXT_DEFAULT "0 0 NIL NIL NIL NIL)", NULL },
+	    "(NIL {4}\r\na \xc3\xa9 NIL NIL NIL NIL NIL NIL \"<1@x>\t<2@x>\" NIL)", TEXT_DEFAULT "0 0 NIL NIL NIL NIL)",
+	    NULL },
 	{ "alternative in mixed, every extension",
-	    CT "multipart/mixed; boundary=\"o\"\r\nContent-Language: de, en\r\nContent-Location: http://x/\r\n\r\npreamble\r\n--o\r\n"
-	    CT "multipart/alternative;\r\n boundary=oi\r\n\r\n--oi\r\n\r\nplain\r\n--oi\r\n"
-	    CT "text/html; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n<p>\r\n</p>\r\n--oi--\r\n\r\n--o\r\n"
-	    CT "application/pdf; name=\"a b.pdf\"\r\nContent-Transfer-Encoding: base64\r\nContent-ID: <i@d>\r\n"
-	    "Content-Description: what\r\nContent-MD5: Q2h1\r\n"
-	    "Content-Disposition: attachment; filename*0*=utf-8''a%20;\r\n filename*1=b\r\nContent-Language: fr\r\n\r\nQUJD\r\n--o--\r\nepilogue\r\n",
+	    CT "multipart/mixed; boundary=\"o\"\r\nContent-Language: de, en\r\nContent-Location: "
+	       "http://x/\r\n\r\npreamble\r\n--o\r\n" CT
+	       "multipart/alternative;\r\n boundary=oi\r\n\r\n--oi\r\n\r\nplain\r\n--oi\r\n" CT
+	       "text/html; charset=utf-8\r\nContent-Transfer-Encoding: "
+	       "quoted-printable\r\n\r\n<p>\r\n</p>\r\n--oi--\r\n\r\n--o\r\n" CT
+	       "application/pdf; name=\"a b.pdf\"\r\nContent-Transfer-Encoding: base64\r\nContent-ID: <i@d>\r\n"
+	       "Content-Description: what\r\nContent-MD5: Q2h1\r\n"
+	       "Content-Disposition: attachment; filename*0*=utf-8''a%20;\r\n filename*1=b\r\nContent-Language: "
+	       "fr\r\n\r\nQUJD\r\n--o--\r\nepilogue\r\n",
 	    NILS,
 	    "(((\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 5 0 NIL NIL NIL NIL)"
 	    "(\"TEXT\" \"HTML\" (\"CHARSET\" \"utf-8\") NIL NIL \"QUOTED-PRINTABLE\" 9 1 NIL NIL NIL NIL)"
@@ -55,45 +62,59 @@ static const struct {
 	    "(\"ATTACHMENT\" (\"FILENAME*0*\" \"utf-8''a%20\" \"FILENAME*1\" \"b\")) \"fr\" NIL)"
 	    " \"MIXED\" (\"BOUNDARY\" \"o\") NIL (\"de\" \"en\") \"http://x/\")",
 	    NULL },
-	{ "message in a digest", CT "multipart/digest; boundary=d\r\n\r\n--d\r\n\r\nSubject: in\r\nFrom: \"J\" <j@x>\r\n\r\nbody\r\n\r\n--d--\r\n",
+	{ "message in a digest",
+	    CT "multipart/digest; boundary=d\r\n\r\n--d\r\n\r\nSubject: in\r\nFrom: \"J\" "
+	       "<j@x>\r\n\r\nbody\r\n\r\n--d--\r\n",
 	    NILS,
-	    "((\"MESSAGE\" \"RFC822\" NIL NIL NIL \"7BIT\" 38 (NIL \"in\" ((\"J\" NIL \"j\" \"x\")) ((\"J\" NIL \"j\" \"x\")) "
+	    "((\"MESSAGE\" \"RFC822\" NIL NIL NIL \"7BIT\" 38 (NIL \"in\" ((\"J\" NIL \"j\" \"x\")) ((\"J\" NIL \"j\" "
+	    "\"x\")) "
 	    "((\"J\" NIL \"j\" \"x\")) NIL NIL NIL NIL NIL) " TEXT_DEFAULT "6 1 NIL NIL NIL NIL) 4 NIL NIL NIL NIL)"
 	    " \"DIGEST\" (\"BOUNDARY\" \"d\") NIL NIL NIL)",
-	    "((\"MESSAGE\" \"RFC822\" NIL NIL NIL \"7BIT\" 38 (NIL \"in\" ((\"J\" NIL \"j\" \"x\")) ((\"J\" NIL \"j\" \"x\")) "
+	    "((\"MESSAGE\" \"RFC822\" NIL NIL NIL \"7BIT\" 38 (NIL \"in\" ((\"J\" NIL \"j\" \"x\")) ((\"J\" NIL \"j\" "
+	    "\"x\")) "
 	    "((\"J\" NIL \"j\" \"x\")) NIL NIL NIL NIL NIL) " TEXT_DEFAULT "6 1) 4) \"DIGEST\")" },
 	{ "multipart whose boundary never comes", CT "multipart/mixed; boundary=x\r\n\r\ntext\r\n", NILS,
 	    TEXT_DEFAULT "6 1 NIL NIL NIL NIL)", NULL },
-	{ "multipart without boundary", CT "multipart/mixed\r\n\r\ntext\r\n", NILS, TEXT_DEFAULT "6 1 NIL NIL NIL NIL)", NULL },
+	{ "multipart without boundary", CT "multipart/mixed\r\n\r\ntext\r\n", NILS, TEXT_DEFAULT "6 1 NIL NIL NIL NIL)",
+	    NULL },
 	{ "broken content type", CT "text\r\n\r\nx\r\n", NILS, TEXT_DEFAULT "3 1 NIL NIL NIL NIL)", NULL },
 	{ "no last delimiter", CT "multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\na\r\n--x\r\n\r\nb\r\n", NILS,
-	    "(" TEXT_DEFAULT "1 0 NIL NIL NIL NIL)" TEXT_DEFAULT "3 1 NIL NIL NIL NIL) \"MIXED\" (\"BOUNDARY\" \"x\") NIL NIL NIL)",
+	    "(" TEXT_DEFAULT "1 0 NIL NIL NIL NIL)" TEXT_DEFAULT
+	    "3 1 NIL NIL NIL NIL) \"MIXED\" (\"BOUNDARY\" \"x\") NIL NIL NIL)",
 	    NULL },
-	{ "empty parts; a delimiter right after the header", CT "multipart/mixed; boundary=x\r\n\r\n--x\r\n--x\r\nX: y\r\n--x\r\n\r\n--x--\r\n",
-	    NILS,
+	{ "empty parts; a delimiter right after the header",
+	    CT "multipart/mixed; boundary=x\r\n\r\n--x\r\n--x\r\nX: y\r\n--x\r\n\r\n--x--\r\n", NILS,
 	    "(" TEXT_DEFAULT "0 0 NIL NIL NIL NIL)" TEXT_DEFAULT "0 0 NIL NIL NIL NIL)" TEXT_DEFAULT
 	    "0 0 NIL NIL NIL NIL) \"MIXED\" (\"BOUNDARY\" \"x\") NIL NIL NIL)",
 	    NULL },
-	{ "boundary that starts like another; blanks after it", CT "multipart/mixed; boundary=b\r\n\r\n--b \t\r\n" CT
-	    "multipart/mixed; boundary=b1\r\n\r\n--b1\r\n\r\n--b2\r\n--b1--\r\n--b--\r\n",
+	{ "boundary that starts like another; blanks after it",
+	    CT "multipart/mixed; boundary=b\r\n\r\n--b \t\r\n" CT
+	       "multipart/mixed; boundary=b1\r\n\r\n--b1\r\n\r\n--b2\r\n--b1--\r\n--b--\r\n",
 	    NILS,
 	    "(((\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 4 0 NIL NIL NIL NIL) \"MIXED\" "
 	    "(\"BOUNDARY\" \"b1\") NIL NIL NIL) \"MIXED\" (\"BOUNDARY\" \"b\") NIL NIL NIL)",
 	    NULL },
-	{ "outer delimiter ends the inner multipart", CT "multipart/mixed; boundary=o\r\n\r\n--o\r\n" CT
-	    "multipart/mixed; boundary=i\r\n\r\n--i\r\n\r\na\r\n--o\r\n\r\nb\r\n--o--\r\n",
+	{ "outer delimiter ends the inner multipart",
+	    CT "multipart/mixed; boundary=o\r\n\r\n--o\r\n" CT
+	       "multipart/mixed; boundary=i\r\n\r\n--i\r\n\r\na\r\n--o\r\n\r\nb\r\n--o--\r\n",
 	    NILS,
 	    "(((\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 1 0 NIL NIL NIL NIL) \"MIXED\" "
-	    "(\"BOUNDARY\" \"i\") NIL NIL NIL)" TEXT_DEFAULT "1 0 NIL NIL NIL NIL) \"MIXED\" (\"BOUNDARY\" \"o\") NIL NIL NIL)",
+	    "(\"BOUNDARY\" \"i\") NIL NIL NIL)" TEXT_DEFAULT
+	    "1 0 NIL NIL NIL NIL) \"MIXED\" (\"BOUNDARY\" \"o\") NIL NIL NIL)",
 	    NULL },
-	{ "encoded message/rfc822 is opaque", CT "message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nQQ==\r\n", NILS,
-	    "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"BASE64\" 6 1 NIL NIL NIL NIL)", NULL },
-	{ "line ends without CR", "Subject: u\n" CT "multipart/mixed; boundary=x\n\n--x\n\na\n--x--\n", "(NIL \"u\" NIL NIL NIL NIL NIL NIL NIL NIL)",
+	{ "encoded message/rfc822 is opaque", CT "message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nQQ==\r\n",
+	    NILS, "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"BASE64\" 6 1 NIL NIL NIL NIL)", NULL },
+	{ "line ends without CR", "Subject: u\n" CT "multipart/mixed; boundary=x\n\n--x\n\na\n--x--\n",
+	    "(NIL \"u\" NIL NIL NIL NIL NIL NIL NIL NIL)",
 	    "(" TEXT_DEFAULT "1 0 NIL NIL NIL NIL) \"MIXED\" (\"BOUNDARY\" \"x\") NIL NIL NIL)", NULL },
-	{ "comments and quoted pairs", CT "(c) text (d) / (e) plain ; (f) charset (g) = (h) \"u\\tf-8\" ; format=flowed (i)\r\n\r\n", NILS,
-	    "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"utf-8\" \"FORMAT\" \"flowed\") NIL NIL \"7BIT\" 0 0 NIL NIL NIL NIL)", NULL },
-	{ "boundary in RFC 2231 pieces", CT "multipart/mixed; boundary*0=a; boundary*1=b\r\n\r\n--ab\r\n\r\nx\r\n--ab--\r\n", NILS,
-	    "(" TEXT_DEFAULT "1 0 NIL NIL NIL NIL) \"MIXED\" (\"BOUNDARY*0\" \"a\" \"BOUNDARY*1\" \"b\") NIL NIL NIL)", NULL },
+	{ "comments and quoted pairs",
+	    CT "(c) text (d) / (e) plain ; (f) charset (g) = (h) \"u\\tf-8\" ; format=flowed (i)\r\n\r\n", NILS,
+	    "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"utf-8\" \"FORMAT\" \"flowed\") NIL NIL \"7BIT\" 0 0 NIL NIL NIL NIL)",
+	    NULL },
+	{ "boundary in RFC 2231 pieces",
+	    CT "multipart/mixed; boundary*0=a; boundary*1=b\r\n\r\n--ab\r\n\r\nx\r\n--ab--\r\n", NILS,
+	    "(" TEXT_DEFAULT "1 0 NIL NIL NIL NIL) \"MIXED\" (\"BOUNDARY*0\" \"a\" \"BOUNDARY*1\" \"b\") NIL NIL NIL)",
+	    NULL },
 };
 
 static void open_record(struct view message, struct buf *blob, struct mime_record *record)
@@ -130,9 +151,11 @@ static void renders_messages(void **state)
 	buf_free(&body);
 }
 
-static const char nested[] = CT "multipart/mixed; boundary=o\r\n\r\n--o\r\n\r\none\r\n--o\r\n" CT "message/rfc822\r\n\r\nSubject: two\r\n\r\ninner\r\n--o\r\n"
-    CT "message/rfc822\r\n\r\n" CT "multipart/mixed; boundary=i\r\n\r\n--i\r\n\r\nthree.one\r\n--i\r\n" CT "multipart/mixed; boundary=j\r\n\r\n"
-    "--j\r\n\r\nthree.two.one\r\n--j--\r\n--i--\r\n--o--\r\n";
+static const char nested[] =
+    CT "multipart/mixed; boundary=o\r\n\r\n--o\r\n\r\none\r\n--o\r\n" CT
+       "message/rfc822\r\n\r\nSubject: two\r\n\r\ninner\r\n--o\r\n" CT "message/rfc822\r\n\r\n" CT
+       "multipart/mixed; boundary=i\r\n\r\n--i\r\n\r\nthree.one\r\n--i\r\n" CT "multipart/mixed; boundary=j\r\n\r\n"
+       "--j\r\n\r\nthree.two.one\r\n--j--\r\n--i--\r\n--o--\r\n";
 
 static void numbers_parts(void **state)
 {
@@ -141,9 +164,19 @@ static void numbers_parts(void **state)
 		size_t len;
 		const char *body; /* NULL: no such part; "*": any */
 	} cases[] = {
-		{ { 0 }, 0, "*" }, { { 1 }, 1, "one" }, { { 1, 1 }, 2, NULL }, { { 2 }, 1, "Subject: two\r\n\r\ninner" },
-		{ { 2, 1 }, 2, "inner" }, { { 2, 1, 1 }, 3, NULL }, { { 2, 2 }, 2, NULL }, { { 3, 1 }, 2, "three.one" },
-		{ { 3, 2 }, 2, "*" }, { { 3, 2, 1 }, 3, "three.two.one" }, { { 3, 3 }, 2, NULL }, { { 4 }, 1, NULL }, { { 0 }, 1, NULL },
+		{ { 0 }, 0, "*" },
+		{ { 1 }, 1, "one" },
+		{ { 1, 1 }, 2, NULL },
+		{ { 2 }, 1, "Subject: two\r\n\r\ninner" },
+		{ { 2, 1 }, 2, "inner" },
+		{ { 2, 1, 1 }, 3, NULL },
+		{ { 2, 2 }, 2, NULL },
+		{ { 3, 1 }, 2, "three.one" },
+		{ { 3, 2 }, 2, "*" },
+		{ { 3, 2, 1 }, 3, "three.two.one" },
+		{ { 3, 3 }, 2, NULL },
+		{ { 4 }, 1, NULL },
+		{ { 0 }, 1, NULL },
 	};
 	struct buf blob = BUF_INIT(MIME_RECORD_MAX);
 	struct mime_record r;
@@ -192,9 +225,9 @@ static void refuses_lying_records(void **state)
 static void checks_imap_text(void **state)
 {
 	static const char *const good[] = { "(NIL)", "(NIL 1 \"a\\\"b\\\\\" {3}\r\na)(b)", "((1)(2) \"X\")", "(\"\")" };
-	static const char *const bad[] = { "", "NIL", "(", ")", "()", "(NIL", "(NIL))", "(NIL) ", "( NIL)", "(NIL )", "(A  B)", "(\"a)",
-		"(\"a\\b\")", "(\"a\r\nb\")", "(\"\xc3\xa9\")", "({3}\r\nab)", "({3}ab)", "({99999999999}\r\n)", "(A)(B)", "(A\r\n)", "(A(B))",
-		"((A)B)", "(\"a\"\"b\")", "({-1}\r\n)", "({})" };
+	static const char *const bad[] = { "", "NIL", "(", ")", "()", "(NIL", "(NIL))", "(NIL) ", "( NIL)", "(NIL )",
+		"(A  B)", "(\"a)", "(\"a\\b\")", "(\"a\r\nb\")", "(\"\xc3\xa9\")", "({3}\r\nab)", "({3}ab)",
+		"({99999999999}\r\n)", "(A)(B)", "(A\r\n)", "(A(B))", "((A)B)", "(\"a\"\"b\")", "({-1}\r\n)", "({})" };
 	char deep[1000];
 
 	(void)state;
@@ -260,8 +293,9 @@ static void keeps_record_fields(void **state)
 	struct mime_record r;
 
 	(void)state;
-	open_record(VIEW_LIT("Date: Tue, 24 Nov 2026 06:45:48 +0130\r\nSubject: Re: [list] =?utf-8?Q?=C3=84pfel?=\r\n und\r\n"
-			     "Message-ID: <m@x>\r\nIn-Reply-To: <r@x>\r\nReferences: <a@x>\r\n <b@x>\r\n\r\n"),
+	open_record(
+	    VIEW_LIT("Date: Tue, 24 Nov 2026 06:45:48 +0130\r\nSubject: Re: [list] =?utf-8?Q?=C3=84pfel?=\r\n und\r\n"
+		     "Message-ID: <m@x>\r\nIn-Reply-To: <r@x>\r\nReferences: <a@x>\r\n <b@x>\r\n\r\n"),
 	    &blob, &r);
 	assert_int_equal(r.date, 1795497348);
 	assert_int_equal(r.date_zone, 90);
@@ -279,12 +313,20 @@ static void searches_text(void **state)
 		const char *message, *want;
 	} cases[] = {
 		{ "\r\nHello  W\xc3\x96RLD\r\n", "hello wo\xcc\x88rld " },
-		{ CT "text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nGr=FC=DFe =\r\nan=20alle\r\n",
+		{ CT "text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nGr=FC=DFe "
+		     "=\r\nan=20alle\r\n",
 		    "gru\xcc\x88sse an alle " },
-		{ CT "text/plain; charset=\"x-sjis\"\r\nContent-Transfer-Encoding: base64\r\n\r\nk/qWew==\r\n", "\xe6\x97\xa5\xe6\x9c\xac" },
-		{ CT "text/html\r\n\r\n<style>x</style><p>A<b>B</b>C &amp; &auml;&#228;&#x41;<br>D<!-- no --> 1 < 2", " abc & a\xcc\x88" "a\xcc\x88" "a d 1 < 2" },
+		{ CT "text/plain; charset=\"x-sjis\"\r\nContent-Transfer-Encoding: base64\r\n\r\nk/qWew==\r\n",
+		    "\xe6\x97\xa5\xe6\x9c\xac" },
+		{ CT "text/html\r\n\r\n<style>x</style><p>A<b>B</b>C &amp; &auml;&#228;&#x41;<br>D<!-- no --> 1 < 2",
+		    " abc & a\xcc\x88"
+		    "a\xcc\x88"
+		    "a d 1 < 2" },
 		{ CT "image/png\r\n\r\nxxx", "" },
-		{ CT "text/plain; charset=nonsense\r\n\r\na\xff" "b", "a\xef\xbf\xbd" "b" },
+		{ CT "text/plain; charset=nonsense\r\n\r\na\xff"
+		     "b",
+		    "a\xef\xbf\xbd"
+		    "b" },
 		{ CT "multipart/mixed\r\n\r\nBroken", "broken" },
 	};
 	struct buf blob = BUF_INIT(MIME_RECORD_MAX), text = BUF_INIT(1 << 20);

@@ -43,7 +43,7 @@ static void test_cases(void **state)
 
 			dots_init(&d, cases[i].lines);
 			for (size_t at = 0; at < len; at += step)
-				dots_add(&d, out, (struct view) { cases[i].in + at, len - at < step ? len - at : step });
+				dots_add(&d, out, (struct view){ cases[i].in + at, len - at < step ? len - at : step });
 			dots_end(&d, out);
 			evbuffer_remove(out, got, sizeof(got) - 1);
 			evbuffer_free(out);

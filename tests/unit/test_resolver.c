@@ -15,7 +15,8 @@
 /* A packet with these records in its answer section; NULL ends them. */
 static void parse(int rcode, enum dns_type type, const char *const *records, struct dns_parsed *out)
 {
-	ldns_pkt *pkt = ldns_pkt_query_new(ldns_dname_new_frm_str("example."), (ldns_rr_type)type, LDNS_RR_CLASS_IN, LDNS_RD);
+	ldns_pkt *pkt =
+	    ldns_pkt_query_new(ldns_dname_new_frm_str("example."), (ldns_rr_type)type, LDNS_RR_CLASS_IN, LDNS_RD);
 	uint8_t *wire;
 	size_t len;
 
@@ -178,8 +179,8 @@ static void test_away(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_mx), cmocka_unit_test(test_others), cmocka_unit_test(test_messages),
-		cmocka_unit_test(test_away) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_mx), cmocka_unit_test(test_others),
+		cmocka_unit_test(test_messages), cmocka_unit_test(test_away) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,26 +3,31 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "lib/clock.h"
 #include "site/route.h"
 
 static const char text[] =
-    "host = { name = \"mail.example.org\"; ipv4 = \"192.0.2.10\"; ipv6 = \"2001:db8::10\"; public_ipv4 = \"198.51.100.1\"; };\n"
+    "host = { name = \"mail.example.org\"; ipv4 = \"192.0.2.10\"; ipv6 = \"2001:db8::10\"; public_ipv4 = "
+    "\"198.51.100.1\"; };\n"
     "domains = ( { name = \"example.org\"; }, { name = \"example.net\"; catch_all = \"bob+caught@example.org\"; } );\n"
     "accounts = ( { address = \"alice@example.org\"; }, { address = \"bob@example.org\"; },\n"
     "             { address = \"carol+real@example.org\"; }, { address = \"abuse@example.net\"; },\n"
     "             { address = \"j\xC3\xB6rg@example.org\"; } );\n"
-    "aliases = ( { address = \"info@example.org\"; to = (\"alice@example.org\", \"bob@example.org\", \"Info@Else.example\"); },\n"
+    "aliases = ( { address = \"info@example.org\"; to = (\"alice@example.org\", \"bob@example.org\", "
+    "\"Info@Else.example\"); },\n"
     "            { address = \"boss@example.org\"; to = \"alice@example.org\"; },\n"
     "            { address = \"chief@example.org\"; to = \"boss@example.org\"; },\n"
     "            { address = \"out@example.org\"; to = \"x@else.example\"; },\n"
     "            { address = \"cron@mail.example.org\"; to = \"bob@example.org\"; },\n"
-    "            { address = \"all@example.org\"; to = (\"team@example.org\", \"info@example.org\", \"alice@example.org\"); } );\n"
-    "lists = ( { address = \"team@example.org\"; members = (\"boss@example.org\", \"x@else.example\"); owner = \"bob@example.org\"; } );\n";
+    "            { address = \"all@example.org\"; to = (\"team@example.org\", \"info@example.org\", "
+    "\"alice@example.org\"); } );\n"
+    "lists = ( { address = \"team@example.org\"; members = (\"boss@example.org\", \"x@else.example\"); owner = "
+    "\"bob@example.org\"; } );\n";
 
 static struct site *site;
 
@@ -97,7 +102,8 @@ static void aliases(void **state)
 	leads("out@example.org", "x@else.example");
 	leads("team@example.org", "alice@example.org<bob@example.org x@else.example<bob@example.org");
 	/* each target once, by the first way that leads there */
-	leads("all@example.org", "alice@example.org<bob@example.org x@else.example<bob@example.org bob@example.org info@else.example");
+	leads("all@example.org",
+	    "alice@example.org<bob@example.org x@else.example<bob@example.org bob@example.org info@else.example");
 }
 
 static void may(const char *account, const char *address, bool wanted)
@@ -146,7 +152,8 @@ static void sizes(void **state)
 	(void)state;
 	struct buf b = BUF_INIT(16u << 20);
 	struct findings f = { 0 };
-	buf_puts(&b, "host = { name = \"mail.example.org\"; ipv4 = \"192.0.2.10\"; };\nport_offset = 1;\ndomains = ( { name = \"d0.example\"; }");
+	buf_puts(&b, "host = { name = \"mail.example.org\"; ipv4 = \"192.0.2.10\"; };\nport_offset = 1;\ndomains = ( { "
+	             "name = \"d0.example\"; }");
 	for (int i = 1; i < 500; i++)
 		buf_printf(&b, ",\n{ name = \"d%d.example\"; }", i);
 	buf_puts(&b, ");\naccounts = ( { address = \"u0@d0.example\"; }");

@@ -70,7 +70,8 @@ static void test_reply(void **state)
 			reply_reset(&r);
 			enum reply_status status = feed(&r, t->in, strlen(t->in), step, &left);
 			if (status != t->status || left != t->left)
-				fail_msg("case %zu step %zu: status %d left %zu, wanted %d %zu", i, step, status, left, t->status, t->left);
+				fail_msg("case %zu step %zu: status %d left %zu, wanted %d %zu", i, step, status, left,
+				    t->status, t->left);
 			if (status != REPLY_DONE)
 				continue;
 			reply_text(&r, text);
@@ -111,8 +112,9 @@ static void test_reply_limits(void **state)
 
 static void test_ehlo(void **state)
 {
-	static const char in[] = "250-mx.example PIPELINING\r\n250-SIZE 1000\r\n250-8bitmime\r\n250-STARTTLS\r\n"
-				 "250-AUTH=LOGIN\r\n250-AUTH CRAM-MD5 PLAIN\r\n250-SMTPUTF8X\r\n250 ENHANCEDSTATUSCODES\r\n";
+	static const char in[] =
+	    "250-mx.example PIPELINING\r\n250-SIZE 1000\r\n250-8bitmime\r\n250-STARTTLS\r\n"
+	    "250-AUTH=LOGIN\r\n250-AUTH CRAM-MD5 PLAIN\r\n250-SMTPUTF8X\r\n250 ENHANCEDSTATUSCODES\r\n";
 	struct reply r;
 	struct ehlo e;
 	size_t left;
@@ -217,7 +219,8 @@ static void test_retry(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_reply), cmocka_unit_test(test_reply_limits),
-		cmocka_unit_test(test_ehlo), cmocka_unit_test(test_enhanced), cmocka_unit_test(test_dots), cmocka_unit_test(test_retry) };
+		cmocka_unit_test(test_ehlo), cmocka_unit_test(test_enhanced), cmocka_unit_test(test_dots),
+		cmocka_unit_test(test_retry) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);

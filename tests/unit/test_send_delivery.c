@@ -1,6 +1,6 @@
 /*
- * The send role in one process, with a store and a resolver made of functions and scripted SMTP servers on loopback: what
- * it says, what it reports, and what it does when store goes away.
+ * The send role in one process, with a store and a resolver made of functions and scripted SMTP servers on loopback:
+ * what it says, what it reports, and what it does when store goes away.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -126,18 +126,27 @@ uint32_t store_queue_result(struct store_client *c, const struct queue_result *q
 		}
 		if (q->bounce != NULL) {
 			s->bounce_remote = q->bounce->remote_count > 0;
-			snprintf(s->bounce_to, sizeof(s->bounce_to), "%s", s->bounce_remote ? q->bounce->remote[0].recipients[0] : q->bounce->local[0].account);
-			snprintf(s->bounce, sizeof(s->bounce), "%.*s", (int)q->bounce->body.body.len, q->bounce->body.body.ptr);
+			snprintf(s->bounce_to, sizeof(s->bounce_to), "%s",
+			    s->bounce_remote ? q->bounce->remote[0].recipients[0] : q->bounce->local[0].account);
+			snprintf(s->bounce, sizeof(s->bounce), "%.*s", (int)q->bounce->body.body.len,
+			    q->bounce->body.body.ptr);
 		}
 	}
 	later(answer_now, a);
 	return 1;
 }
 
-static void push(uint64_t id, const char *domain, const char *sender, uint32_t attempts, bool bounce, const char *const *recipients, size_t count)
+static void push(uint64_t id, const char *domain, const char *sender, uint32_t attempts, bool bounce,
+    const char *const *recipients, size_t count)
 {
-	struct queue_item q = { .id = id, .created = clock_wall(), .attempts = attempts, .sender = sender, .domain = domain,
-		.recipients = recipients, .recipient_count = count, .bounce = bounce };
+	struct queue_item q = { .id = id,
+		.created = clock_wall(),
+		.attempts = attempts,
+		.sender = sender,
+		.domain = domain,
+		.recipients = recipients,
+		.recipient_count = count,
+		.bounce = bounce };
 
 	q.message_fd = memfd_sealed("message", VIEW_LIT("Subject: s\r\n\r\n.dot\r\n"));
 	assert_true(credits > 0);
@@ -192,6 +201,7 @@ static const struct {
 	{ "dead.example", DNS_MX, DNS_OK, 10, "mx.dead.example", 15 },
 	{ "null.example", DNS_MX, DNS_OK, 0, "", 0 },
 	{ "bare.example", DNS_A, DNS_OK, 0, "\x7f\0\0\2", 4 },
+	{ "garbage.example", DNS_A, DNS_OK, 0, "\x7f\0\0\2", 4 },
 	{ "temp.example", DNS_MX, DNS_TEMPFAIL, 0, "", 0 },
 	{ "self.example", DNS_MX, DNS_OK, 0, "mx.self.example", 15 },
 	{ "mx.self.example", DNS_A, DNS_OK, 0, "\xc0\0\2\12", 4 },
@@ -237,7 +247,7 @@ void dns_cancel(struct dns_client *d, uint32_t id)
 
 struct rule {
 	const char *prefix, *reply; /* reply NULL: closes */
-	int times;		    /* 0: always */
+	int times;                  /* 0: always */
 };
 static struct rule rules[16];
 static size_t rule_count;
@@ -283,10 +293,12 @@ static void on_read(struct bufferevent *bev, void *arg)
 	int before = connections;
 
 	(void)arg;
-	while (before == connections && (line = evbuffer_readln(bufferevent_get_input(bev), NULL, EVBUFFER_EOL_CRLF_STRICT)) != NULL) {
+	while (before == connections &&
+	       (line = evbuffer_readln(bufferevent_get_input(bev), NULL, EVBUFFER_EOL_CRLF_STRICT)) != NULL) {
 		bool closes = false;
 		for (size_t i = 0; i < rule_count && !closes; i++)
-			closes = !in_data && rules[i].reply == NULL && rules[i].times >= 0 && strncmp(line, rules[i].prefix, strlen(rules[i].prefix)) == 0;
+			closes = !in_data && rules[i].reply == NULL && rules[i].times >= 0 &&
+			         strncmp(line, rules[i].prefix, strlen(rules[i].prefix)) == 0;
 		serve_line(bev, line);
 		free(line);
 		if (closes)
@@ -340,7 +352,10 @@ static void contains(const char *text, const char *part)
 		fail_msg("\"%s\" is not in \"%s\"", part, text);
 }
 
-#define EHLO_PIPELINING { "EHLO", "250-mx\r\n250-SIZE 1000\r\n250 PIPELINING", 0 }
+#define EHLO_PIPELINING                                                                                                \
+	{                                                                                                              \
+		"EHLO", "250-mx\r\n250-SIZE 1000\r\n250 PIPELINING", 0                                                 \
+	}
 
 /* Tests ------------------------------------------------------------------------------------------------------- */
 
@@ -356,9 +371,11 @@ static void test_delivered(void **state)
 	assert_int_equal(results[0].failed, 1);
 	assert_string_equal(results[0].bounce_to, "alice@example.org");
 	assert_false(results[0].bounce_remote);
-	contains(results[0].bounce, "Final-Recipient: rfc822; b@good.example\r\nAction: failed\r\nStatus: 5.1.1\r\nRemote-MTA: dns; mx.good.example\r\n");
+	contains(results[0].bounce, "Final-Recipient: rfc822; b@good.example\r\nAction: failed\r\nStatus: "
+	                            "5.1.1\r\nRemote-MTA: dns; mx.good.example\r\n");
 	assert_null(strstr(results[0].bounce, "a@good.example"));
-	contains(transcript, "EHLO mail.example.org|MAIL FROM:<alice@example.org> SIZE=20|RCPT TO:<a@good.example>|RCPT TO:<b@good.example>|DATA|"
+	contains(transcript, "EHLO mail.example.org|MAIL FROM:<alice@example.org> SIZE=20|RCPT "
+	                     "TO:<a@good.example>|RCPT TO:<b@good.example>|DATA|"
 			     "Subject: s||..dot|.|");
 	/* The connection is still there, and is used again. */
 	push_one(2, "good.example", "c@good.example");
@@ -465,7 +482,7 @@ static void test_garbage(void **state)
 {
 	(void)state;
 	script(1, (struct rule[]){ { "EHLO", "250-a\r\n550 b", 0 } });
-	push_one(60, "two.example", "a@two.example"); /* no connection to it is open: the earlier one ended in a refusal */
+	push_one(60, "garbage.example", "a@garbage.example");
 	run_until(1);
 	assert_int_equal(results[0].retry, 1);
 	contains(results[0].reply, "4.5.0 the host does not speak SMTP");
@@ -512,13 +529,15 @@ static int setup(void **state)
 	log_init("test", LOG_LEVEL_ERROR);
 	base = event_base_new();
 	inet_pton(AF_INET, "127.0.0.2", &sin.sin_addr);
-	struct evconnlistener *l = evconnlistener_new_bind(base, on_accept, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE, 16,
-	    (struct sockaddr *)&sin, sizeof(sin));
+	struct evconnlistener *l = evconnlistener_new_bind(
+	    base, on_accept, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE, 16, (struct sockaddr *)&sin, sizeof(sin));
 	assert_non_null(l);
 	getsockname(evconnlistener_get_fd(l), (struct sockaddr *)&sin, &len);
-	snprintf(text, sizeof(text), "host = { name = \"mail.example.org\"; ipv4 = \"192.0.2.10\"; }; domains = ( { name = \"example.org\"; } );\n"
-				     "accounts = ( { address = \"alice@example.org\"; } ); admin = \"boss@good.example\";\n"
-				     "state_dir = \"/tmp/send-test-none\"; relay = { port_out = %d; };\n",
+	snprintf(text, sizeof(text),
+	    "host = { name = \"mail.example.org\"; ipv4 = \"192.0.2.10\"; }; domains = ( { name = \"example.org\"; } "
+	    ");\n"
+	    "accounts = ( { address = \"alice@example.org\"; } ); admin = \"boss@good.example\";\n"
+	    "state_dir = \"/tmp/send-test-none\"; relay = { port_out = %d; };\n",
 	    ntohs(sin.sin_port));
 	ctx.site = site_load_memory(view_of(text), "test.conf", &findings);
 	for (size_t i = 0; i < findings.count && ctx.site == NULL; i++)
@@ -539,8 +558,9 @@ static int setup(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_delivered), cmocka_unit_test(test_retry_then_next_host),
-		cmocka_unit_test(test_dns_failures), cmocka_unit_test(test_dead), cmocka_unit_test(test_bounce_of_bounce),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_delivered),
+		cmocka_unit_test(test_retry_then_next_host), cmocka_unit_test(test_dns_failures),
+		cmocka_unit_test(test_dead), cmocka_unit_test(test_bounce_of_bounce),
 		cmocka_unit_test(test_odd_servers), cmocka_unit_test(test_garbage), cmocka_unit_test(test_store_lost) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

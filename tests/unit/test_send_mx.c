@@ -107,8 +107,8 @@ static void test_limits(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_order), cmocka_unit_test(test_statuses), cmocka_unit_test(test_loops),
-		cmocka_unit_test(test_limits) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_order), cmocka_unit_test(test_statuses),
+		cmocka_unit_test(test_loops), cmocka_unit_test(test_limits) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,14 +1,16 @@
-/* Loading: defaults, computed defaults, flatten and back, secrets, drop-ins that are being edited.  Messages have their own test, site.t. */
+/* Loading: defaults, computed defaults, flatten and back, secrets, drop-ins that are being edited.  Messages have their
+ * own test, site.t. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 #include "site/schema.h"
 #include "site/secrets.h"
@@ -72,9 +74,10 @@ static void defaults(void **state)
 static void computed(void **state)
 {
 	(void)state;
-	struct site *s = load_good(THREE_LINES "state_dir = \"state/\"; port_offset = 20000;\n"
-					       "lists = ( { address = \"team@example.org\"; members = \"alice@example.org\"; } );\n"
-					       "backup = ( { name = \"n\"; repository = \"sftp:x@y:/z\"; } );\n");
+	struct site *s =
+	    load_good(THREE_LINES "state_dir = \"state/\"; port_offset = 20000;\n"
+				  "lists = ( { address = \"team@example.org\"; members = \"alice@example.org\"; } );\n"
+				  "backup = ( { name = \"n\"; repository = \"sftp:x@y:/z\"; } );\n");
 	char *state_dir = site_path(s, "state");
 	assert_string_equal(s->state_dir, state_dir);
 	char *run = site_state(s, "run");
@@ -104,12 +107,12 @@ static void counted(void **state)
 static void flatten(void **state)
 {
 	(void)state;
-	struct site *s = load_good(THREE_LINES
-	    "lists = ( { address = \"team@example.org\"; members = \"info@example.org\"; } );\n"
-	    "aliases = ( { address = \"info@example.org\"; to = \"alice@example.org\"; } );\n"
-	    "dns = { forward = \"192.0.2.53@5353\"; };\n"
-	    "limits = { message_size = \"1500k\"; idle = 61; };\n"
-	    "log = { destination = \"/var/log/a \\\"b\\\" \\\\c\"; };\n");
+	struct site *s =
+	    load_good(THREE_LINES "lists = ( { address = \"team@example.org\"; members = \"info@example.org\"; } );\n"
+				  "aliases = ( { address = \"info@example.org\"; to = \"alice@example.org\"; } );\n"
+				  "dns = { forward = \"192.0.2.53@5353\"; };\n"
+				  "limits = { message_size = \"1500k\"; idle = 61; };\n"
+				  "log = { destination = \"/var/log/a \\\"b\\\" \\\\c\"; };\n");
 	struct buf a = BUF_INIT(1u << 20), b = BUF_INIT(1u << 20), small = BUF_INIT(100);
 	assert_int_equal(site_flatten(s, &a), 0);
 	struct site *again = load_good(buf_str(&a));
@@ -132,7 +135,8 @@ static void no_files(void **state)
 	struct findings f;
 	assert_null(load(THREE_LINES "@include \"/etc/passwd\"\n", &f));
 	assert_int_equal(f.count, 1);
-	assert_string_equal(f.at[0].text, "/srv/test/site.conf:4: @include has no place here; write the settings themselves");
+	assert_string_equal(
+	    f.at[0].text, "/srv/test/site.conf:4: @include has no place here; write the settings themselves");
 	findings_free(&f);
 	f = (struct findings){ 0 };
 	assert_null(site_load_memory((struct view){ "host\0", 5 }, "x", &f));
@@ -153,7 +157,8 @@ static void edited_drop_in(void **state)
 	fputs(THREE_LINES, file);
 	fclose(file);
 	struct findings f = { 0 };
-	struct site *s = site_load_with(path, drop_in, VIEW_LIT("accounts = ( { address = \"bob@example.org\"; } );"), &f);
+	struct site *s =
+	    site_load_with(path, drop_in, VIEW_LIT("accounts = ( { address = \"bob@example.org\"; } );"), &f);
 	assert_non_null(s); /* as if it were there, though the folder is not */
 	assert_int_equal(s->account_count, 2);
 	assert_string_equal(s->accounts[1].origin.file, drop_in);
@@ -162,7 +167,8 @@ static void edited_drop_in(void **state)
 	findings_free(&f);
 	s = site_load_with(path, drop_in, VIEW_LIT("accounts = ( { address = \"alice@example.org\"; } );"), &f);
 	assert_null(s);
-	char *wanted = xasprintf("%s:1: account alice@example.org is already the account of %s:3; remove one of the two", drop_in, path);
+	char *wanted = xasprintf(
+	    "%s:1: account alice@example.org is already the account of %s:3; remove one of the two", drop_in, path);
 	assert_string_equal(f.at[0].text, wanted);
 	findings_free(&f);
 	free(wanted);
@@ -175,8 +181,8 @@ static void edited_drop_in(void **state)
 static void drop_in_folder(void **state)
 {
 	(void)state;
-	static const char *const pairs[][2] = { { "/etc/mailadm/site.conf", "/etc/mailadm/site.d" }, { "site.conf", "site.d" },
-		{ "a/b.conf", "a/b.d" }, { "plain", "plain.d" } };
+	static const char *const pairs[][2] = { { "/etc/mailadm/site.conf", "/etc/mailadm/site.d" },
+		{ "site.conf", "site.d" }, { "a/b.conf", "a/b.d" }, { "plain", "plain.d" } };
 	for (size_t i = 0; i < 4; i++) {
 		char *dir = site_drop_in_dir(pairs[i][0]);
 		assert_string_equal(dir, pairs[i][1]);
@@ -215,14 +221,14 @@ static void prefixes(void **state)
 {
 	(void)state;
 	char out[64];
-	static const char *const good[][2] = { { "192.0.2.1", "192.0.2.1" }, { "192.0.2.0/24", "192.0.2.0/24" }, { "0.0.0.0/0", "0.0.0.0/0" },
-		{ "2001:DB8:0::/32", "2001:db8::/32" }, { "::1/128", "::1/128" } };
+	static const char *const good[][2] = { { "192.0.2.1", "192.0.2.1" }, { "192.0.2.0/24", "192.0.2.0/24" },
+		{ "0.0.0.0/0", "0.0.0.0/0" }, { "2001:DB8:0::/32", "2001:db8::/32" }, { "::1/128", "::1/128" } };
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
 		assert_int_equal(prefix_normalise(good[i][0], out, sizeof(out)), 0);
 		assert_string_equal(out, good[i][1]);
 	}
-	static const char *const bad[] = { "", "/", "192.0.2.1/24", "192.0.2.0/33", "192.0.2.0/-1", "192.0.2.0/", "192.0.2/24", "2001:db8::1/64",
-		"::/129", "x/8", "192.0.2.0/24/24" };
+	static const char *const bad[] = { "", "/", "192.0.2.1/24", "192.0.2.0/33", "192.0.2.0/-1", "192.0.2.0/",
+		"192.0.2/24", "2001:db8::1/64", "::/129", "x/8", "192.0.2.0/24/24" };
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		if (prefix_normalise(bad[i], out, sizeof(out)) == 0)
 			fail_msg("accepted: %s", bad[i]);
@@ -252,8 +258,8 @@ static void secrets(void **state)
 	assert_int_equal(secrets_of("", &s, &e), 0);
 	assert_string_equal(s.relay_password, "");
 	secrets_free(&s);
-	static const char *const bad[] = { "relay.password\n", "relay.password =\n", "relay.pasword = x\n", "relay.password = \"hunter2\n",
-		"relay.password = \"hunter2\" x\n" };
+	static const char *const bad[] = { "relay.password\n", "relay.password =\n", "relay.pasword = x\n",
+		"relay.password = \"hunter2\n", "relay.password = \"hunter2\" x\n" };
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		assert_int_equal(secrets_of(bad[i], &s, &e), -1);
 		assert_null(strstr(e.text, "hunter2")); /* a message never shows a value */

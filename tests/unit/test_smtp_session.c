@@ -58,6 +58,7 @@ static void test_verbs(void **state)
 		    "220 250 250 250 354 250", NULL },
 		{ MX, HELLO "STARTTLS\r\n", "220 250 454", NULL },
 		{ MX, "1\r\n2\r\n3\r\n4\r\n5\r\n6\r\nNOOP\r\n", "220 500 500 500 500 500 500 421", "421 4.7.0" },
+		{ MX, "POST / HTTP/1.1\r\nHost: x\r\n\r\nEHLO x\r\n", "220 421", "no HTTP" },
 		{ MX, "NOOP\nNOOP\r\n", "220 500", "CR LF" },
 		{ MX, "NO\rOP\r\nNOOP\r\n", "220 500", "CR LF" },
 	};

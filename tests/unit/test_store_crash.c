@@ -75,7 +75,8 @@ static void test_torn_tail(void **state)
 			size_t len = zero ? log.len : (size_t)cut;
 			memcpy(copy, log.data, log.len);
 			memset(copy + cut, 0, log.len - cut);
-			/* A frame that ends in zeros is whole when only those are cut: its last bytes are a CRC, so it has none. */
+			/* A frame that ends in zeros is whole when only those are cut: its last bytes are a CRC, so it
+			 * has none. */
 			spill("log/0000000001.log", copy, len);
 			free(copy);
 			drop_index();
@@ -180,15 +181,21 @@ static void some_load(struct engine *e, unsigned *seed, int n)
 		uint32_t box = inbox(e, "a@x");
 		switch (rand_r(seed) % 5) {
 		case 0:
-			status_of(ask(e, (struct proto_request){ .type = STORE_FLAGS, .mailbox = box, .mode = FLAGS_ADD,
-				.flags = 1u << (rand_r(seed) % 5), .ranges = range_text(range, first, first + 10) }));
+			status_of(ask(e, (struct proto_request){ .type = STORE_FLAGS,
+					     .mailbox = box,
+					     .mode = FLAGS_ADD,
+					     .flags = 1u << (rand_r(seed) % 5),
+					     .ranges = range_text(range, first, first + 10) }));
 			break;
 		case 1:
-			status_of(ask(e, (struct proto_request){ .type = STORE_EXPUNGE, .mailbox = box,
-				.ranges = range_text(range, first, first + 1) }));
+			status_of(ask(e, (struct proto_request){ .type = STORE_EXPUNGE,
+					     .mailbox = box,
+					     .ranges = range_text(range, first, first + 1) }));
 			break;
 		default:
-			assert_int_equal(status_of(deliver_to(e, "a@x", "", "", (struct view){ body, (size_t)rand_r(seed) % 3000 })), STORE_OK);
+			assert_int_equal(
+			    status_of(deliver_to(e, "a@x", "", "", (struct view){ body, (size_t)rand_r(seed) % 3000 })),
+			    STORE_OK);
 		}
 	}
 }

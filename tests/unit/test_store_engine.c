@@ -31,8 +31,12 @@ static void test_deliver(void **state)
 	struct key k;
 
 	(void)state;
-	r = ask(&e, (struct proto_request){ .type = STORE_DELIVER, .date = 77, .body = VIEW_LIT("hello"), .mime = VIEW_LIT("m"),
-		.locals = locals, .local_count = 2 });
+	r = ask(&e, (struct proto_request){ .type = STORE_DELIVER,
+			.date = 77,
+			.body = VIEW_LIT("hello"),
+			.mime = VIEW_LIT("m"),
+			.locals = locals,
+			.local_count = 2 });
 	assert_int_equal(r->reply.status, STORE_OK);
 	request_free(r);
 	a = account_of(&e, "a@example.org");
@@ -55,7 +59,8 @@ static void test_deliver(void **state)
 static void test_quota_and_accounts(void **state)
 {
 	struct request *reload = xcalloc(1, sizeof *reload);
-	struct proto_local both[2] = { { VIEW_LIT("a@x"), VIEW_LIT(""), VIEW_LIT("") }, { VIEW_LIT("b@x"), VIEW_LIT(""), VIEW_LIT("") } };
+	struct proto_local both[2] = { { VIEW_LIT("a@x"), VIEW_LIT(""), VIEW_LIT("") },
+		{ VIEW_LIT("b@x"), VIEW_LIT(""), VIEW_LIT("") } };
 	struct buf before, after;
 	uint32_t old;
 
@@ -70,12 +75,21 @@ static void test_quota_and_accounts(void **state)
 	assert_int_equal(status_of(deliver_to(&e, "a@x", "", "1234567890", VIEW_LIT("1234567890"))), STORE_OK);
 	dump(&e, &before);
 	/* All or nothing: b has room, a has not. */
-	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_DELIVER, .body = { "x", 1 }, .locals = both, .local_count = 2,
-		.mime = { before.data, 100 } })), STORE_OK);
+	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_DELIVER,
+					       .body = { "x", 1 },
+					       .locals = both,
+					       .local_count = 2,
+					       .mime = { before.data, 100 } })),
+	    STORE_OK);
 	char big[90] = "";
-	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_DELIVER, .body = { big, sizeof big }, .locals = both,
-		.local_count = 2 })), STORE_OVER_QUOTA);
-	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_APPEND, .mailbox = inbox(&e, "a@x"), .body = { big, sizeof big } })),
+	assert_int_equal(
+	    status_of(ask(&e,
+		(struct proto_request){
+		    .type = STORE_DELIVER, .body = { big, sizeof big }, .locals = both, .local_count = 2 })),
+	    STORE_OVER_QUOTA);
+	assert_int_equal(status_of(ask(&e,
+			     (struct proto_request){
+				 .type = STORE_APPEND, .mailbox = inbox(&e, "a@x"), .body = { big, sizeof big } })),
 	    STORE_OVER_QUOTA);
 	buf_free(&before);
 	/* Taken out of the site: the name is free, the mail stays with the old number. */
@@ -106,8 +120,13 @@ static void test_flags_and_keywords(void **state)
 	(void)state;
 	for (int i = 0; i < 5; i++)
 		assert_int_equal(status_of(deliver_to(&e, "a@x", "", "", VIEW_LIT("body"))), STORE_OK);
-	r = ask(&e, (struct proto_request){ .type = STORE_FLAGS, .mailbox = box, .mode = FLAGS_ADD, .flags = FLAG_SEEN | FLAG_DELETED,
-		.keywords = { VIEW_LIT("$Junk") }, .keyword_count = 1, .ranges = range_text(range, 2, 4) });
+	r = ask(&e, (struct proto_request){ .type = STORE_FLAGS,
+			.mailbox = box,
+			.mode = FLAGS_ADD,
+			.flags = FLAG_SEEN | FLAG_DELETED,
+			.keywords = { VIEW_LIT("$Junk") },
+			.keyword_count = 1,
+			.ranges = range_text(range, 2, 4) });
 	assert_int_equal(r->reply.status, STORE_OK);
 	assert_int_equal(ranges_count(r->reply.source), 1);
 	assert_int_equal(ranges_at(r->reply.source, 0).first, 2);
@@ -119,15 +138,23 @@ static void test_flags_and_keywords(void **state)
 	assert_int_equal(m.keywords, 1);
 	assert_int_equal(m.recent, 5);
 	/* The same again changes nothing, and takes no modseq. */
-	r = ask(&e, (struct proto_request){ .type = STORE_FLAGS, .mailbox = box, .mode = FLAGS_ADD, .flags = FLAG_SEEN,
-		.keywords = { VIEW_LIT("$JUNK") }, .keyword_count = 1, .ranges = range_text(range, 2, 4) });
+	r = ask(&e, (struct proto_request){ .type = STORE_FLAGS,
+			.mailbox = box,
+			.mode = FLAGS_ADD,
+			.flags = FLAG_SEEN,
+			.keywords = { VIEW_LIT("$JUNK") },
+			.keyword_count = 1,
+			.ranges = range_text(range, 2, 4) });
 	assert_int_equal(ranges_count(r->reply.source), 0);
 	assert_int_equal(r->reply.modseq, m.modseq);
 	request_free(r);
 	assert_int_equal(mailbox_row_of(&e, box).modseq, m.modseq);
-	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_CLAIM_RECENT, .mailbox = box })), STORE_OK);
+	assert_int_equal(
+	    status_of(ask(&e, (struct proto_request){ .type = STORE_CLAIM_RECENT, .mailbox = box })), STORE_OK);
 	assert_int_equal(mailbox_row_of(&e, box).recent, 0);
-	r = ask(&e, (struct proto_request){ .type = STORE_EXPUNGE, .mailbox = box, .flags = 1, .ranges = range_text(range, 1, UINT32_MAX) });
+	r = ask(
+	    &e, (struct proto_request){
+		    .type = STORE_EXPUNGE, .mailbox = box, .flags = 1, .ranges = range_text(range, 1, UINT32_MAX) });
 	assert_int_equal(ranges_at(r->reply.source, 0).first, 2);
 	assert_int_equal(ranges_at(r->reply.source, 0).last, 4);
 	request_free(r);
@@ -136,7 +163,9 @@ static void test_flags_and_keywords(void **state)
 	assert_int_equal(m.deleted, 0);
 	assert_int_equal(m.tombstones, 3);
 	assert_int_equal(m.bytes, 8);
-	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_FLAGS, .mailbox = 9999, .ranges = range_text(range, 1, 1) })),
+	assert_int_equal(
+	    status_of(ask(
+		&e, (struct proto_request){ .type = STORE_FLAGS, .mailbox = 9999, .ranges = range_text(range, 1, 1) })),
 	    STORE_NO_MAILBOX);
 }
 
@@ -144,7 +173,9 @@ static void test_too_many_keywords(void **state)
 {
 	char names[KEYWORDS_MAX + 1][16], range[8];
 	uint32_t box = inbox(&e, "a@x");
-	struct proto_request p = { .type = STORE_FLAGS, .mailbox = box, .mode = FLAGS_ADD, .ranges = range_text(range, 1, 9) };
+	struct proto_request p = {
+		.type = STORE_FLAGS, .mailbox = box, .mode = FLAGS_ADD, .ranges = range_text(range, 1, 9)
+	};
 
 	(void)state;
 	assert_int_equal(status_of(deliver_to(&e, "a@x", "", "", VIEW_LIT("body"))), STORE_OK);
@@ -167,10 +198,15 @@ static void test_copy_and_move(void **state)
 	struct request *r;
 
 	(void)state;
-	to = mailbox_of(ask(&e, (struct proto_request){ .type = STORE_CREATE, .account = account_of(&e, "a@x"), .name = VIEW_LIT("Work/2026") }));
+	to = mailbox_of(
+	    ask(&e, (struct proto_request){
+			.type = STORE_CREATE, .account = account_of(&e, "a@x"), .name = VIEW_LIT("Work/2026") }));
 	for (int i = 0; i < 6; i++)
 		assert_int_equal(status_of(deliver_to(&e, "a@x", "", "P", VIEW_LIT("body"))), STORE_OK);
-	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_EXPUNGE, .mailbox = box, .ranges = range_text(range, 3, 3) })), STORE_OK);
+	assert_int_equal(
+	    status_of(ask(&e,
+		(struct proto_request){ .type = STORE_EXPUNGE, .mailbox = box, .ranges = range_text(range, 3, 3) })),
+	    STORE_OK);
 	p.to = to;
 	p.ranges = range_text(range, 2, 5);
 	r = ask(&e, p);
@@ -199,7 +235,8 @@ static void test_copy_and_move(void **state)
 
 static enum store_status create(uint32_t account, const char *name)
 {
-	return status_of(ask(&e, (struct proto_request){ .type = STORE_CREATE, .account = account, .name = view_of(name) }));
+	return status_of(
+	    ask(&e, (struct proto_request){ .type = STORE_CREATE, .account = account, .name = view_of(name) }));
 }
 
 static uint32_t find(uint32_t account, const char *name)
@@ -215,12 +252,14 @@ static uint32_t find(uint32_t account, const char *name)
 
 static enum store_status rename_to(uint32_t mailbox, const char *name)
 {
-	return status_of(ask(&e, (struct proto_request){ .type = STORE_RENAME, .mailbox = mailbox, .name = view_of(name) }));
+	return status_of(
+	    ask(&e, (struct proto_request){ .type = STORE_RENAME, .mailbox = mailbox, .name = view_of(name) }));
 }
 
 static void test_mailboxes(void **state)
 {
-	static const char *const bad[] = { "", "/a", "a/", "a//b", "a\x01", "a*", "50%", "\xff", "\xc0\xaf", "\xed\xa0\x80" };
+	static const char *const bad[] = { "", "/a", "a/", "a//b", "a\x01", "a*", "50%", "\xff", "\xc0\xaf",
+		"\xed\xa0\x80" };
 	uint32_t box = inbox(&e, "a@x"), account = account_of(&e, "a@x"), id;
 	char deep[200] = "d";
 
@@ -242,7 +281,8 @@ static void test_mailboxes(void **state)
 	assert_int_equal(find(account, "new/place"), id);
 	assert_int_not_equal(find(account, "new/place/b/c"), 0);
 	assert_int_equal(find(account, "a/b"), 0);
-	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_DELETE, .mailbox = box })), STORE_INVALID);
+	assert_int_equal(
+	    status_of(ask(&e, (struct proto_request){ .type = STORE_DELETE, .mailbox = box })), STORE_INVALID);
 	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_DELETE, .mailbox = id })), STORE_OK);
 	assert_int_not_equal(find(account, "new/place/b"), 0); /* children stay */
 	/* INBOX renamed: its messages move, it stays. */
@@ -300,13 +340,16 @@ static void test_queue(void **state)
 	struct proto_outcome out[2] = { { VIEW_LIT("x@far.example"), VIEW_LIT("250 ok"), QUEUE_DELIVERED },
 		{ VIEW_LIT("y@far.example"), VIEW_LIT("451 later"), QUEUE_RETRY } };
 	struct proto_local bounce = { VIEW_LIT("a@x"), VIEW_LIT(""), VIEW_LIT("") };
-	struct proto_request p = { .type = STORE_QUEUE_RESULT, .outcomes = out, .outcome_count = 2, .date = INT64_C(1) << 40 };
+	struct proto_request p = {
+		.type = STORE_QUEUE_RESULT, .outcomes = out, .outcome_count = 2, .date = INT64_C(1) << 40
+	};
 	struct queue_entry q;
 	struct request *r;
 	struct tx tx;
 
 	(void)state;
-	r = ask(&e, (struct proto_request){ .type = STORE_DELIVER, .body = VIEW_LIT("mail"), .remotes = &remote, .remote_count = 1 });
+	r = ask(&e, (struct proto_request){
+			.type = STORE_DELIVER, .body = VIEW_LIT("mail"), .remotes = &remote, .remote_count = 1 });
 	assert_int_equal(r->reply.status, STORE_OK);
 	p.queue = r->reply.queue_id;
 	assert_int_not_equal(p.queue, 0);
@@ -336,7 +379,8 @@ static void test_queue(void **state)
 	assert_false(get_queue(&tx, p.queue, &q));
 	tx_abort(&tx);
 	assert_int_equal(status_of(ask(&e, p)), STORE_INVALID);
-	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_ADMIN_QUEUE_DROP, .queue = 3 })), STORE_INVALID);
+	assert_int_equal(
+	    status_of(ask(&e, (struct proto_request){ .type = STORE_ADMIN_QUEUE_DROP, .queue = 3 })), STORE_INVALID);
 }
 
 static void test_full(void **state)
@@ -348,8 +392,13 @@ static void test_full(void **state)
 	assert_int_equal(status_of(deliver_to(&e, "a@x", "", "", VIEW_LIT("x"))), STORE_OK);
 	atomic_store(&e.full, true);
 	assert_int_equal(status_of(deliver_to(&e, "a@x", "", "", VIEW_LIT("x"))), STORE_FULL);
-	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_APPEND, .mailbox = box, .body = VIEW_LIT("x") })), STORE_FULL);
-	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_EXPUNGE, .mailbox = box, .ranges = range_text(range, 1, 1) })), STORE_OK);
+	assert_int_equal(
+	    status_of(ask(&e, (struct proto_request){ .type = STORE_APPEND, .mailbox = box, .body = VIEW_LIT("x") })),
+	    STORE_FULL);
+	assert_int_equal(
+	    status_of(ask(&e,
+		(struct proto_request){ .type = STORE_EXPUNGE, .mailbox = box, .ranges = range_text(range, 1, 1) })),
+	    STORE_OK);
 }
 
 static uint32_t pick(unsigned *seed, uint32_t n)
@@ -365,8 +414,14 @@ static void random_step(unsigned *seed, struct view big)
 	static const char *const words[] = { "$Junk", "$Forwarded", "todo", "done" };
 	const char *account = accounts[pick(seed, 3)], *name = names[pick(seed, 7)];
 	uint32_t box = 1 + pick(seed, 30), first = 1 + pick(seed, 20);
-	struct proto_request p = { .mailbox = box, .to = 1 + pick(seed, 30), .account = 1 + pick(seed, 3), .name = view_of(name),
-		.flags = pick(seed, 32), .mode = pick(seed, 3), .keywords = { view_of(words[pick(seed, 4)]) }, .date = pick(seed, 1000) };
+	struct proto_request p = { .mailbox = box,
+		.to = 1 + pick(seed, 30),
+		.account = 1 + pick(seed, 3),
+		.name = view_of(name),
+		.flags = pick(seed, 32),
+		.mode = pick(seed, 3),
+		.keywords = { view_of(words[pick(seed, 4)]) },
+		.date = pick(seed, 1000) };
 	struct view to[1] = { VIEW_LIT("r@far.example") };
 	struct proto_remote remote = { view_of(account), VIEW_LIT("far.example"), 0, to, 1 };
 	char range[8];
@@ -378,7 +433,8 @@ static void random_step(unsigned *seed, struct view big)
 	case 1:
 	case 2:
 	case 3:
-		status_of(deliver_to(&e, account, name, "Return-Path: <>\r\n", (struct view){ big.ptr, pick(seed, (uint32_t)big.len) }));
+		status_of(deliver_to(
+		    &e, account, name, "Return-Path: <>\r\n", (struct view){ big.ptr, pick(seed, (uint32_t)big.len) }));
 		return;
 	case 4:
 		p.type = STORE_APPEND;

@@ -1,0 +1,205 @@
+/*
+ * mailadm store: proves the mail store, or makes its index anew.
+ *
+ * verify reads only.  While the host runs it checks the log as far as it is whole; when the host is stopped, the index
+ * too.  rebuild takes the host's lock first, so that no store can start meanwhile.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "lib/text.h"
+#include "mailsvc/store/verify.h"
+
+#define PROBLEMS_SHOWN 1000
+
+struct verify_ui {
+	struct cli *cli;
+	json_t *problems;
+	bool bar;
+	uint64_t shown;
+};
+
+static void on_problem(void *arg, uint32_t segment, uint64_t offset, const char *text)
+{
+	struct verify_ui *ui = arg;
+	char name[SEGMENT_NAME_LEN];
+
+	if (ui->shown++ >= PROBLEMS_SHOWN)
+		return;
+	segment_name(segment, name);
+	if (ui->cli->json) {
+		json_t *p = json_object();
+		json_object_set_new(p, "segment", segment ? json_string(name) : json_null());
+		json_object_set_new(p, "offset", segment ? json_integer((json_int_t)offset) : json_null());
+		json_object_set_new(p, "text", json_string(text));
+		json_array_append_new(ui->problems, p);
+		return;
+	}
+	if (ui->bar)
+		fputs("\r\033[K", stderr);
+	if (segment)
+		printf("%s:%" PRIu64 ": %s\n", name, offset, text);
+	else
+		printf("index: %s\n", text);
+}
+
+static void on_progress(void *arg, size_t done, size_t segments)
+{
+	const struct verify_ui *ui = arg;
+
+	if (!ui->bar)
+		return;
+	fprintf(stderr, "\rsegment %zu of %zu", done, segments);
+	if (done == segments)
+		fputs("\r\033[K", stderr);
+	fflush(stderr);
+}
+
+static int open_store(struct cli *cli)
+{
+	char *path = site_state(cli->site, "store");
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd == -1)
+		cli_error("%s: %s; has the host been started once?", path, strerror(errno));
+	free(path);
+	return fd;
+}
+
+/* The lock that a serving host holds: its descriptor, -1 when it is taken, -2 when there is none yet. */
+static int take_lock(struct cli *cli, int how)
+{
+	char *path = site_state(cli->site, "lock");
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+	free(path);
+	if (fd == -1)
+		return errno == ENOENT ? -2 : -1;
+	if (flock(fd, how | LOCK_NB) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static void print_report(struct verify_ui *ui, const struct verify_report *r, bool running)
+{
+	char size[16];
+
+	if (ui->cli->json) {
+		json_t *o = json_object();
+		json_object_set_new(o, "segments", json_integer((json_int_t)r->segments));
+		json_object_set_new(o, "frames", json_integer((json_int_t)r->frames));
+		json_object_set_new(o, "bodies", json_integer((json_int_t)r->bodies));
+		json_object_set_new(o, "bytes", json_integer((json_int_t)r->bytes));
+		json_object_set_new(o, "messages", json_integer((json_int_t)r->messages));
+		json_object_set_new(o, "queue", json_integer((json_int_t)r->queue));
+		json_object_set_new(o, "torn_bytes", json_integer((json_int_t)r->torn));
+		json_object_set_new(o, "index_checked", json_boolean(r->index_checked));
+		json_object_set_new(o, "problem_count", json_integer((json_int_t)r->problems));
+		json_object_set(o, "problems", ui->problems);
+		cli_json_print(o);
+		return;
+	}
+	text_format_size(r->bytes, size);
+	printf("log: %" PRIu64 " segments, %" PRIu64 " commits, %" PRIu64 " bodies, %s\n", r->segments, r->frames,
+	    r->bodies, size);
+	if (r->torn)
+		printf(
+		    "log: %" PRIu64 " bytes of an unfinished write at its end; the next start removes them\n", r->torn);
+	if (r->index_checked)
+		printf("index: %" PRIu64 " messages, %" PRIu64 " queue entries\n", r->messages, r->queue);
+	else
+		printf("index: not checked, %s\n",
+		    running ? "the host is running" : "the next start puts it right from the log");
+	if (r->problems)
+		printf("%" PRIu64 " problems\n", r->problems);
+	else
+		puts("no problems");
+}
+
+static int do_verify(struct cli *cli)
+{
+	struct verify_ui ui = { cli, json_array(), !cli->json && isatty(2), 0 };
+	struct verify_ops ops = { on_problem, on_progress, &ui };
+	struct verify_report report;
+	struct error e = { "" };
+	int lock = take_lock(cli, LOCK_SH), dir = open_store(cli), rc = EXIT_USAGE;
+	bool running = lock == -1;
+
+	if (dir != -1) {
+		if (verify_store(dir, running, &ops, &report, &e) == -1)
+			cli_error("store verify: %s", e.text);
+		else {
+			print_report(&ui, &report, running);
+			rc = report.problems ? EXIT_NO : EXIT_YES;
+		}
+		close(dir);
+	}
+	if (lock >= 0)
+		close(lock);
+	json_decref(ui.problems);
+	return rc;
+}
+
+static int do_rebuild(struct cli *cli)
+{
+	struct engine_options o = { .undelete = cli->site->limits.undelete };
+	uint64_t messages, damaged;
+	struct error e;
+	int lock = take_lock(cli, LOCK_EX), rc = EXIT_USAGE;
+
+	if (lock == -1)
+		return cli_error("the host is running; stop it first (systemctl stop mailadm, or end mailadm serve)");
+	if ((o.store_dir = open_store(cli)) != -1) {
+		boot_id_read(o.boot_id);
+		if (engine_rebuild(&o, &messages, &damaged, &e) == -1)
+			cli_error("store rebuild: %s", e.text);
+		else {
+			if (cli->json)
+				cli_json_print(json_pack(
+				    "{s:I,s:I}", "messages", (json_int_t)messages, "damaged", (json_int_t)damaged));
+			else
+				printf("the index was made anew: %" PRIu64 " messages, %" PRIu64
+				       " damaged places in the log\n",
+				    messages, damaged);
+			rc = damaged ? EXIT_NO : EXIT_YES;
+		}
+		close(o.store_dir);
+	}
+	if (lock >= 0)
+		close(lock);
+	return rc;
+}
+
+static int run_store(struct cli *cli, int argc, char **argv)
+{
+	bool verify = argc == 2 && strcmp(argv[1], "verify") == 0,
+	     rebuild = argc == 2 && strcmp(argv[1], "rebuild") == 0;
+
+	if (cli_wants_help(cli, &cmd_store, argc, argv))
+		return EXIT_YES;
+	if (!verify && !rebuild)
+		return cli_usage(&cmd_store);
+	if (!cli_site(cli))
+		return EXIT_USAGE;
+	return verify ? do_verify(cli) : do_rebuild(cli);
+}
+
+const struct command cmd_store = {
+	.name = "store",
+	.synopsis = "verify | rebuild",
+	.summary = "prove the mail store, or make its index anew",
+	.help = "verify   reads every byte of the log and, when the host is stopped, the whole index; says what is\n"
+		"         wrong as SEGMENT:OFFSET: what; exit status 1 when anything is\n"
+		"rebuild  makes the index anew from the log; the host must be stopped\n"
+		"\n"
+		"Example: mailadm store verify --json\n",
+	.run = run_store,
+};

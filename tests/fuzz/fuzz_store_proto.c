@@ -1,0 +1,69 @@
+/* What a compromised peer may send to store, and store to its clients: decoded, bounded, and packed again the same. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "mailsvc/store/proto.h"
+#include "mailsvc/store/record.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(bool good)
+{
+	if (!good)
+		abort();
+}
+
+static bool inside(struct view v, const uint8_t *data, size_t size)
+{
+	return v.len == 0 ||
+	       (v.ptr >= (const char *)data && v.len <= size && v.ptr <= (const char *)data + size - v.len);
+}
+
+static void check_request(const struct proto_request *p, const uint8_t *data, size_t size)
+{
+	struct buf head = BUF_INIT(1u << 26), payload = BUF_INIT(1u << 27);
+	struct proto_request again;
+
+	check(p->local_count <= STORE_RECIPIENTS_MAX && p->remote_count <= STORE_RECIPIENTS_MAX &&
+	      p->keyword_count <= KEYWORDS_MAX);
+	check(ranges_count(p->ranges) <= STORE_RANGES_MAX && ranges_ok(p->ranges));
+	check(inside(p->body, data, size) && inside(p->name, data, size) && inside(p->mime, data, size) &&
+	      inside(p->ranges, data, size));
+	for (size_t i = 0; i < p->local_count; i++)
+		check(p->locals[i].account.len <= ADDRESS_MAX && p->locals[i].prefix.len <= PROTO_PREFIX_MAX);
+	for (size_t i = 0; i < p->remote_count; i++)
+		for (size_t j = 0; j < p->remotes[i].recipient_count; j++)
+			check(inside(p->remotes[i].recipients[j], data, size));
+	/* What was read packs to what reads the same. */
+	proto_request_put(&head, p);
+	proto_payload_put(&payload, buf_view(&head), p->mime, p->body);
+	check(proto_request_get(&again, p->type, buf_view(&payload)) == 0);
+	check(again.local_count == p->local_count && again.remote_count == p->remote_count &&
+	      again.outcome_count == p->outcome_count && again.body.len == p->body.len &&
+	      again.ranges.len == p->ranges.len);
+	proto_request_free(&again);
+	buf_free(&head);
+	buf_free(&payload);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct view all = { (const char *)data, size };
+	struct proto_request request;
+	struct proto_reply reply;
+	struct proto_item item;
+	char name[MAILBOX_NAME_MAX + 1];
+
+	for (uint32_t type = 0; type <= STORE_QUEUE_CREDIT; type++)
+		if (proto_request_get(&request, type, all) == 0) {
+			check_request(&request, data, size);
+			proto_request_free(&request);
+		}
+	if (proto_reply_get(&reply, all) == 0)
+		check(inside(reply.source, data, size) && ranges_ok(reply.destination));
+	if (proto_item_get(&item, all) == 0)
+		check(item.recipient_count <= PROTO_QUEUE_RECIPIENTS);
+	if (mailbox_name_normalise(all, name))
+		check(strlen(name) == size && strlen(name) <= NAME_MAX_BYTES && name[0] != '/' && !strstr(name, "//"));
+	return 0;
+}
