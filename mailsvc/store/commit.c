@@ -18,7 +18,7 @@
 
 #define PUBLISH_MS 5
 #define HOUSEKEEPING_MS 1000
-#define SPIN_US 100
+#define LOOKOUT_US 100
 
 struct list {
 	struct request *first, **last;
@@ -34,7 +34,7 @@ struct commit {
 	pthread_cond_t wake;
 	struct list queue;
 	bool stop, checkpoint_written, asleep;
-	_Atomic bool waiting;
+	_Atomic bool submitted; /* since the last batch was taken */
 
 	pthread_mutex_t helper_lock;
 	pthread_cond_t helper_wake;
@@ -277,11 +277,34 @@ static void wait_ms(struct commit *c, uint64_t ms)
 	pthread_cond_timedwait(&c->wake, &c->lock, &until);
 }
 
+/*
+ * A client that waits for each answer comes back within some 50 us, and waking a thread costs about as much: so look
+ * out for a moment before going to sleep.  (Seen, one client: 5,500 deliveries a second instead of 4,400, flag changes
+ * 17,500 instead of 9,700, for less processor time each.)  Called and left with the lock held.
+ */
+static void wait_for_work(struct commit *c, uint64_t ms, bool *busy)
+{
+	if (*busy) {
+		int64_t until = clock_wall_us() + LOOKOUT_US, now;
+		*busy = false;
+		pthread_mutex_unlock(&c->lock);
+		do {
+			sched_yield();
+			now = clock_wall_us();
+		} while (!atomic_load(&c->submitted) && now < until && until - now <= LOOKOUT_US);
+		pthread_mutex_lock(&c->lock);
+	} else if (ms) {
+		c->asleep = true;
+		wait_ms(c, ms);
+		c->asleep = false;
+	}
+}
+
 static void *commit_main(void *arg)
 {
 	struct commit *c = arg;
 	struct list batch;
-	bool spun = true;
+	bool busy = false; /* a batch was just finished */
 
 	list_init(&batch);
 	pthread_mutex_lock(&c->lock);
@@ -291,31 +314,18 @@ static void *commit_main(void *arg)
 		if (!c->queue.first && !c->checkpoint_written) {
 			if (c->stop)
 				break;
-			if (ms && !spun) {
-				spun = true;
-				pthread_mutex_unlock(&c->lock);
-				uint64_t until = (uint64_t)clock_wall_us() + SPIN_US;
-				while (!atomic_load_explicit(&c->waiting, memory_order_relaxed) && (uint64_t)clock_wall_us() < until)
-					sched_yield();
-				pthread_mutex_lock(&c->lock);
-				continue;
-			}
-			if (ms) {
-				c->asleep = true;
-				wait_ms(c, ms);
-				c->asleep = false;
-			}
+			wait_for_work(c, ms, &busy);
 		}
 		written = c->checkpoint_written;
 		c->checkpoint_written = false;
 		list_join(&batch, &c->queue);
+		atomic_store(&c->submitted, false);
 		pthread_mutex_unlock(&c->lock);
 		if (written)
 			checkpoint_end(c->e);
 		if (batch.first) {
-			atomic_store(&c->waiting, false);
 			run_batch(c, &batch);
-			spun = false;
+			busy = true;
 		}
 		tick(c, clock_mono_ms());
 		pthread_mutex_lock(&c->lock);
@@ -427,7 +437,7 @@ void commit_submit(struct commit *c, struct request *r)
 	pthread_mutex_lock(&c->lock);
 	first = c->queue.first == NULL;
 	list_add(&c->queue, r);
-	atomic_store(&c->waiting, true);
+	atomic_store(&c->submitted, true);
 	if (first && c->asleep)
 		pthread_cond_signal(&c->wake);
 	pthread_mutex_unlock(&c->lock);

@@ -156,6 +156,9 @@ static int start_engine(struct engine *e, bool fresh, struct error *err)
 	if (checkpoint_write(e) == -1)
 		return error_errno(err, "cannot write the checkpoint");
 	checkpoint_end(e);
+	/* Moved aside in case making the index anew failed; it has not. */
+	if (unlinkat(e->index_dir, "data.mdb.old", 0) == -1 && errno != ENOENT)
+		log_warn("event=store.unlink name=data.mdb.old");
 	return 0;
 }
 

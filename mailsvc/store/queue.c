@@ -9,33 +9,72 @@
 #include "lib/clock.h"
 #include "service.h"
 
+struct ids { /* a small set of queue numbers */
+	uint64_t **at;
+	size_t *count, *size;
+};
+
+static void ids_add(struct ids s, uint64_t id)
+{
+	if (*s.count == *s.size) {
+		*s.size = *s.size ? *s.size * 2 : 16;
+		*s.at = xreallocarray(*s.at, *s.size, sizeof **s.at);
+	}
+	(*s.at)[(*s.count)++] = id;
+}
+
+static void ids_remove(struct ids s, uint64_t id)
+{
+	for (size_t i = 0; i < *s.count; i++)
+		if ((*s.at)[i] == id) {
+			(*s.at)[i] = (*s.at)[--*s.count];
+			return;
+		}
+}
+
+static bool ids_have(const uint64_t *at, size_t count, uint64_t id)
+{
+	for (size_t i = 0; i < count; i++)
+		if (at[i] == id)
+			return true;
+	return false;
+}
+
+static struct ids in_flight(struct channel *ch)
+{
+	return (struct ids){ &ch->in_flight, &ch->in_flight_count, &ch->in_flight_size };
+}
+
+static struct ids resulting(struct keeper *s)
+{
+	return (struct ids){ &s->resulting, &s->resulting_count, &s->resulting_size };
+}
+
 bool queue_in_flight(const struct keeper *s, uint64_t id)
 {
 	const struct channel *ch;
 
+	if (ids_have(s->resulting, s->resulting_count, id))
+		return true;
 	TAILQ_FOREACH(ch, &s->channels, link)
-	for (size_t i = 0; i < ch->in_flight_count; i++)
-		if (ch->in_flight[i] == id)
-			return true;
+	if (ids_have(ch->in_flight, ch->in_flight_count, id))
+		return true;
 	return false;
 }
 
 void queue_taken_back(struct channel *ch, uint64_t id)
 {
-	for (size_t i = 0; i < ch->in_flight_count; i++)
-		if (ch->in_flight[i] == id) {
-			ch->in_flight[i] = ch->in_flight[--ch->in_flight_count];
-			return;
-		}
+	ids_remove(in_flight(ch), id);
 }
 
-static void in_flight_add(struct channel *ch, uint64_t id)
+void queue_result_begins(struct keeper *s, uint64_t id)
 {
-	if (ch->in_flight_count == ch->in_flight_size) {
-		ch->in_flight_size = ch->in_flight_size ? ch->in_flight_size * 2 : 16;
-		ch->in_flight = xreallocarray(ch->in_flight, ch->in_flight_size, sizeof *ch->in_flight);
-	}
-	ch->in_flight[ch->in_flight_count++] = id;
+	ids_add(resulting(s), id);
+}
+
+void queue_result_ends(struct keeper *s, uint64_t id)
+{
+	ids_remove(resulting(s), id);
 }
 
 int queue_message(struct keeper *s, struct tx *tx, const struct queue_entry *q, uint64_t *size)
@@ -88,7 +127,7 @@ static bool hand_out(struct keeper *s, struct channel *ch, struct tx *tx, uint64
 	buf_free(&data);
 	if (rc == -1)
 		return false;
-	in_flight_add(ch, id);
+	ids_add(in_flight(ch), id);
 	ch->credit--;
 	return true;
 }

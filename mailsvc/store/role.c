@@ -90,6 +90,8 @@ void service_submit(struct channel *ch, struct request *r)
 	r->channel = ch->serial;
 	s->pending++;
 	s->pending_bytes += r->weight;
+	if (r->p.type == STORE_QUEUE_RESULT)
+		queue_result_begins(s, r->p.queue);
 	commit_submit(s->commit, r);
 }
 
@@ -216,8 +218,10 @@ static void on_done(void *arg, struct request *r)
 			queue_taken_back(ch, r->p.queue);
 		reply(ch, r->id, &r->reply);
 	}
-	if (r->p.type == STORE_QUEUE_RESULT)
+	if (r->p.type == STORE_QUEUE_RESULT) {
+		queue_result_ends(s, r->p.queue);
 		queue_pump(s);
+	}
 	request_free(r);
 }
 

@@ -49,6 +49,8 @@ struct keeper {
 	struct early *early;
 	size_t early_count;
 	uint64_t pending_bytes, pending;
+	uint64_t *resulting; /* queue entries whose result is with the commit thread */
+	size_t resulting_count, resulting_size;
 	struct event *tick, *queue_timer, *drain_timer;
 	uint64_t drain_until; /* ms; 0: not draining */
 };
@@ -62,6 +64,9 @@ void service_submit(struct channel *, struct request *);
 void queue_pump(struct keeper *); /* hands out what is due while there is credit, and sets the timer */
 bool queue_in_flight(const struct keeper *, uint64_t id);
 void queue_taken_back(struct channel *, uint64_t id); /* resulted: no longer in flight */
+/* Between a result's arrival and its commit, also when its sender died meanwhile: not to be handed out again. */
+void queue_result_begins(struct keeper *, uint64_t id);
+void queue_result_ends(struct keeper *, uint64_t id);
 /* The message of an entry as a sealed memfd; -1. */
 int queue_message(struct keeper *, struct tx *, const struct queue_entry *, uint64_t *size);
 

@@ -74,7 +74,7 @@ static void link_write(struct link *l, const char *data, size_t len)
 /* Reads until a line that starts with `tag `; returns the bytes read. Dies if it is not OK. */
 static size_t link_until(struct link *l, const char *tag)
 {
-	char tail[256] = "\n"; /* the end of what came before, so that a line start is always behind a newline */
+	char tail[4096] = "\n"; /* the end of what came before, so that a line start is always behind a newline */
 	size_t tail_len = 1, bytes = 0;
 	char needle[32];
 	size_t needle_len = (size_t)snprintf(needle, sizeof(needle), "\n%s ", tag);

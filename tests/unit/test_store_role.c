@@ -90,6 +90,7 @@ static void store_down(void)
 	event_free(s->drain_timer);
 	munmap(s->shared, EPOCH_PAGE);
 	close(s->shared_fd);
+	free(s->resulting);
 	free(s);
 }
 
@@ -360,7 +361,7 @@ static void test_queue(void **state)
 	struct queue_recipient_result out = { "r@far.example", QUEUE_DELIVERED, "250 thanks" };
 	struct queue_result result = { .recipients = &out, .count = 1 };
 	struct sent sent = { .waiting = true };
-	struct answer a = answered();
+	struct answer a = answered(), lost;
 	int fds[2];
 
 	(void)state;
@@ -393,6 +394,23 @@ static void test_queue(void **state)
 	assert_int_equal(sent.items, 3);
 	assert_int_not_equal(sent.id, result.id);
 	spin_while(&a.waiting, "the second answer");
+	/* send tells the result and dies at once: what store has heard is not handed out again. */
+	result.id = sent.id;
+	lost = answered();
+	store_queue_result(send, &result, on_answer, &lost);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_int_equal(imsg_pair(fds), 0);
+	role_store.peer(&ctx, ROLE_SEND, 0, fds[0]);
+	store_client_attach(send, fds[1]);
+	store_queue_credit(send, 5);
+	a = answered();
+	store_deliver(smtp, &d, on_answer, &a);
+	sent.waiting = true;
+	spin_while(&sent.waiting, "the third entry");
+	assert_int_equal(sent.items, 4);
+	assert_int_not_equal(sent.id, result.id);
+	spin_while(&a.waiting, "the third answer");
+	spin_while(&lost.waiting, "the answer that was lost, or not");
 }
 
 /* What no peer may send closes its channel, and only its own. */
