@@ -19,8 +19,9 @@
 #include "epoch.h"
 #include "follow.h"
 #include "index.h"
+#include "lib/clock.h"
 
-#define RENEW_TRIES 20000
+#define RENEW_MS 2000 /* store tells of a commit microseconds after it, unless it died or the machine is very busy */
 
 struct store_view {
 	int dir, log_dir;
@@ -193,7 +194,7 @@ bool store_view_ready(const struct store_view *v)
 
 int view_begin(struct store_view *v)
 {
-	uint64_t epoch, txn;
+	uint64_t epoch, txn, until;
 	int rc = -1;
 
 	if (v->active || !store_view_ready(v))
@@ -203,7 +204,8 @@ int view_begin(struct store_view *v)
 		atomic_store(&v->page->epoch, epoch);
 	} while (atomic_load(&v->shared->epoch) != epoch);
 	/* The snapshot must be one that store has told of: then its meta page is not being written. */
-	for (int i = 0; i < RENEW_TRIES && rc != 0; i++) {
+	until = clock_mono_ms() + RENEW_MS;
+	do {
 		txn = atomic_load(&v->shared->txn);
 		if (mdb_txn_renew(v->tx.txn) != 0)
 			break;
@@ -213,7 +215,7 @@ int view_begin(struct store_view *v)
 			mdb_txn_reset(v->tx.txn);
 			sched_yield();
 		}
-	}
+	} while (rc != 0 && clock_mono_ms() < until);
 	if (rc != 0) {
 		atomic_store(&v->page->epoch, 0);
 		return -1;
