@@ -1,6 +1,9 @@
 # mailadm: one non-recursive Makefile.  `make help` lists the targets.
 .DEFAULT_GOAL := all
-MAKEFLAGS += --no-print-directory -j$(shell nproc)
+MAKEFLAGS += --no-print-directory
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
 SHELL := /bin/bash
 
 VERSION := 0.1.0
