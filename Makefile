@@ -102,7 +102,7 @@ check: ## install what tests need, build, and run every test
 	@$(MAKE) check-e2e
 check-unit: $(UNIT) ## the C unit tests
 	@$(PROVE) $(sort $(UNIT))
-check-fuzz-build: $(FUZZ) $(UNIT)
+check-fuzz-build: $(FUZZ) $(UNIT) ; @:
 check-fuzz: ## every fuzz corpus and the unit tests, under ASan and UBSan
 	@$(MAKE) SAN=1 QUIET=1 check-fuzz-build
 	@ASAN_OPTIONS=detect_leaks=0 tests/run-fuzz-corpus build-san
@@ -141,12 +141,15 @@ install: all ## install below DESTDIR (PREFIX=/usr)
 	install -m 755 $(BUILD)/mailadm $(BUILD)/mailsvc $(SBIN)/
 	ln -sf mailadm $(SBIN)/sendmail
 	ln -sf ../sbin/mailadm $(DESTDIR)$(PREFIX)/bin/mailq
+	ln -sf ../sbin/mailadm $(DESTDIR)$(PREFIX)/bin/newaliases
 	ln -sf ../sbin/sendmail $(DESTDIR)$(PREFIX)/lib/sendmail
 	install -m 755 share/create-users $(DESTDIR)$(PREFIX)/share/mailadm/
-	cp -r share/cron share/certbot share/examples $(DESTDIR)$(PREFIX)/share/mailadm/
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/mailadm/cron share/cron/*
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/share/mailadm/certbot share/certbot/*
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/mailadm/examples share/examples/*
 	install -m 644 share/systemd/* $(DESTDIR)/lib/systemd/system/
-	for m in man/*.5; do gzip -9nc $$m > $(DESTDIR)$(PREFIX)/share/man/man5/$${m##*/}.gz; done
-	for m in man/*.8; do gzip -9nc $$m > $(DESTDIR)$(PREFIX)/share/man/man8/$${m##*/}.gz; done
+	umask 022; for m in man/*.5; do gzip -9nc $$m > $(DESTDIR)$(PREFIX)/share/man/man5/$${m##*/}.gz; done
+	umask 022; for m in man/*.8; do gzip -9nc $$m > $(DESTDIR)$(PREFIX)/share/man/man8/$${m##*/}.gz; done
 	install -m 644 README.md ARCHITECTURE.md CHANGELOG.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/mailadm/
 	[ -n "$(DESTDIR)" ] || share/create-users
 
@@ -158,7 +161,7 @@ deb: ## build dist/mailadm_VERSION_ARCH.deb
 format: ## clang-format every source file
 	clang-format -i $(wildcard lib/*.[ch] site/*.[ch] mailsvc/*.[ch] mailsvc/*/*.[ch] fwgen/*.[ch] dnsgen/*.[ch] backup/*.[ch] cli/*.[ch] tests/*/*.c)
 lint: ## clang-tidy, and the manual pages
-	@clang-tidy --quiet $(SRC) $(wildcard cli/*.c) -- -std=gnu17 -D_GNU_SOURCE -I. -DMAILADM_VERSION='"$(VERSION)"' $(PKG_CFLAGS) 2>/dev/null
+	@printf '%s\n' $(SRC) $(wildcard cli/*.c) | xargs -P $$(nproc) -I @ clang-tidy --quiet @ -- -std=gnu17 -D_GNU_SOURCE -I. -DMAILADM_VERSION='"$(VERSION)"' $(PKG_CFLAGS) 2>/dev/null
 	@mandoc -Tlint -W warning man/*
 
 $(BUILD)/tests/tools/%: tests/tools/%.c

@@ -87,9 +87,10 @@ def kill_role(host, role):
     return kill
 
 
-def kill_everything(host):
+def kill_everything(host, only_monitor=False):
+    """All at once; or monitor alone, with which its children die."""
     def kill():
-        pids = [p for ps in host.children().values() for p in ps] + [host.process.pid]
+        pids = [host.process.pid] + ([] if only_monitor else [p for ps in host.children().values() for p in ps])
         for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -107,6 +108,8 @@ with Host(accounts=[ALICE, BOB], groups={"limits": "connections_per_address = 10
         loads = under_load(host, role, kill_role(host, role))
         wait_until(lambda: host.cli("status", check=False).returncode == 0, f"all is up after {role}", 60)
         judge(host, loads, f"kill -9 of {role}")
+    loads = under_load(host, "monitor", kill_everything(host, only_monitor=True))
+    judge(host, loads, "kill -9 of monitor")
     loads = under_load(host, "everything", kill_everything(host))
     judge(host, loads, "kill -9 of all at once")
     loads = under_load(host, "everything-again", kill_everything(host))
