@@ -92,7 +92,7 @@ $(BUILD)/tests/bench/%: tests/bench/%.c $(ARCHIVE)
 # Checks: `make check` is what CI runs.  T="tests/e2e/smtp.t ..." chooses end-to-end tests.
 E2E := $(sort $(wildcard tests/e2e/*.t))
 T   ?= $(E2E)
-PROVE := prove --exec '' --failures --timer
+PROVE := prove --exec '' --failures --comments --timer
 check: ## install what tests need, build, and run every test
 	@$(MAKE) deps-check users
 	@$(MAKE) QUIET=1 all $(UNIT)
@@ -108,7 +108,7 @@ check-fuzz: ## every fuzz corpus and the unit tests, under ASan and UBSan
 	@ASAN_OPTIONS=detect_leaks=0 tests/run-fuzz-corpus build-san
 	@ASAN_OPTIONS=detect_leaks=0 $(PROVE) $(sort $(UNIT:$(BUILD)/%=build-san/%))
 check-e2e: all $(TOOLS) ## the tests against the running daemon
-	@BUILD=$(BUILD) prove -j2 --exec '' --failures --timer $(T)
+	@BUILD=$(BUILD) prove -j2 --exec '' --failures --comments --timer $(T)
 golden-update: all ## rewrite the expected output of golden tests
 	@GOLDEN_UPDATE=1 BUILD=$(BUILD) tests/golden-update
 

@@ -4,10 +4,12 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -45,10 +47,13 @@ static char *repository_of(const struct site *site, const struct site_backup *b)
 }
 
 /* Runs restic with the repository's options before args (NULL-terminated). Its exit status, or -1. */
-static int restic(const struct site *site, const struct site_backup *b, const char *const *args, struct buf *out, struct error *e)
+static int restic(
+    const struct site *site, const struct site_backup *b, const char *const *args, struct buf *out, struct error *e)
 {
-	char *password = site_path(site, b->password_file), *repository = repository_of(site, b), *cache = site_state(site, "backup/cache");
-	char *argv[ARGS_MAX] = { "restic", "--quiet", "--json", "--repo", repository, "--password-file", password, "--cache-dir", cache };
+	char *password = site_path(site, b->password_file), *repository = repository_of(site, b),
+	     *cache = site_state(site, "backup/cache");
+	char *argv[ARGS_MAX] = { "restic", "--quiet", "--json", "--repo", repository, "--password-file", password,
+		"--cache-dir", cache };
 	size_t n = 9;
 	while (*args != NULL && n < ARGS_MAX - 1)
 		argv[n++] = (char *)(uintptr_t)*args++;
@@ -70,7 +75,8 @@ static int make_password(const struct site *site, const struct site_backup *b, s
 	char *path = site_path(site, b->password_file);
 	int result = 0;
 	if (access(path, F_OK) == -1 && !password_is_default(site, b)) {
-		result = error_set(e, "the password file %s of backup %s is missing; write one, mode 0600", path, b->name);
+		result =
+		    error_set(e, "the password file %s of backup %s is missing; write one, mode 0600", path, b->name);
 	} else if (access(path, F_OK) == -1) {
 		unsigned char secret[24];
 		struct buf text = BUF_INIT(64);
@@ -89,13 +95,12 @@ static int make_password(const struct site *site, const struct site_backup *b, s
 static int make_repository(const struct site *site, const struct site_backup *b, struct error *e)
 {
 	struct buf out = BUF_INIT(OUTPUT_MAX);
-	struct error none;
 	const char *probe[] = { "cat", "config", NULL }, *init[] = { "init", NULL };
-	int result = 0;
-	if (make_password(site, b, e) == -1)
-		result = -1;
-	else if (restic(site, b, probe, &out, &none) != 0 && restic(site, b, init, &out, e) != 0)
-		result = -1;
+	int result = make_password(site, b, e);
+	/* Only where there is none: a wrong password must not end as "there is one already". */
+	if (result == 0 && restic(site, b, probe, &out, e) != 0)
+		result =
+		    strstr(e->text, "Is there a repository") != NULL && restic(site, b, init, &out, e) == 0 ? 0 : -1;
 	buf_free(&out);
 	return result;
 }
@@ -171,24 +176,42 @@ static int forget(const struct site *site, const struct site_backup *b, struct e
 	snprintf(daily, sizeof(daily), "%d", b->keep_daily);
 	snprintf(weekly, sizeof(weekly), "%d", b->keep_weekly);
 	snprintf(monthly, sizeof(monthly), "%d", b->keep_monthly);
-	const char *args[] = { "forget", "--prune", "--tag", b->name, "--keep-daily", daily, "--keep-weekly", weekly, "--keep-monthly",
-		monthly, NULL };
+	const char *args[] = { "forget", "--prune", "--tag", b->name, "--host", site->host.name, "--keep-daily", daily,
+		"--keep-weekly", weekly, "--keep-monthly", monthly, NULL };
 	struct buf out = BUF_INIT(OUTPUT_MAX);
 	int status = restic(site, b, args, &out, e);
 	buf_free(&out);
 	return status == 0 ? 0 : -1;
 }
 
-int backup_run(const struct site *site, const struct site_backup *b, int store, struct buf *summary, struct error *e)
+/* Two runs at once would take each other's staged copy away. The fd that holds the lock, or -1. */
+static int take_lock(const struct site *site, const struct site_backup *b, struct error *e)
 {
-	char *name = xasprintf("backup/%s", b->name), *stage = site_state(site, name), *parent = site_state(site, "backup");
+	char *name = xasprintf("backup/%s.lock", b->name), *path = site_state(site, name);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd == -1)
+		error_errno(e, "%s", path);
+	else if (flock(fd, LOCK_EX | LOCK_NB) == -1) {
+		error_set(e, "it is being made already (%s is locked); wait until that is done", path);
+		close(fd);
+		fd = -1;
+	}
+	free(path);
+	free(name);
+	return fd;
+}
+
+static int run_locked(
+    const struct site *site, const struct site_backup *b, int store, struct buf *summary, struct error *e)
+{
+	char *name = xasprintf("backup/%s", b->name), *stage = site_state(site, name);
 	char **segments = store == -1 ? segments_on_disk(site, e) : segments_of_store(store, e);
-	const char *args[] = { "backup", "--tag", b->name, "--host", site->host.name, stage, NULL };
+	/* A link changes the ctime of what it leads to, and nothing of its content. */
+	const char *args[] = { "backup", "--ignore-ctime", "--tag", b->name, "--host", site->host.name, stage, NULL };
 	struct buf out = BUF_INIT(OUTPUT_MAX);
 	struct error ignored;
 	int result = -1;
-	if (segments == NULL || file_mkdirs(parent, 0700, e) == -1 || make_repository(site, b, e) == -1 ||
-	    stage_make(site, stage, segments, e) == -1)
+	if (segments == NULL || make_repository(site, b, e) == -1 || stage_make(site, stage, segments, e) == -1)
 		goto out;
 	if (restic(site, b, args, &out, e) == 0) {
 		/* The last line is the summary; the lines before are progress. */
@@ -207,6 +230,16 @@ out:
 	buf_free(&out);
 	free(name);
 	free(stage);
+	return result;
+}
+
+int backup_run(const struct site *site, const struct site_backup *b, int store, struct buf *summary, struct error *e)
+{
+	char *parent = site_state(site, "backup");
+	int lock = file_mkdirs(parent, 0700, e) == -1 ? -1 : take_lock(site, b, e);
+	int result = lock == -1 ? -1 : run_locked(site, b, store, summary, e);
+	if (lock != -1)
+		close(lock);
 	free(parent);
 	return result;
 }
@@ -219,30 +252,33 @@ int backup_list(const struct site *site, const struct site_backup *b, struct buf
 
 static bool empty_or_missing(const char *dir)
 {
-	if (access(dir, F_OK) == -1)
-		return true;
-	return rmdir(dir) == 0; /* refuses what is not an empty folder */
+	DIR *d = opendir(dir);
+	size_t count = 0;
+	if (d == NULL)
+		return errno == ENOENT;
+	while (readdir(d) != NULL)
+		count++;
+	closedir(d);
+	return count <= 2; /* . and .. */
 }
 
-int backup_restore(const struct site *site, const struct site_backup *b, const char *snapshot, const char *dir, struct error *e)
+int backup_restore(
+    const struct site *site, const struct site_backup *b, const char *snapshot, const char *dir, struct error *e)
 {
 	if (!empty_or_missing(dir))
 		return error_set(e, "%s is there already and not empty; name a folder that does not exist", dir);
-	char *work = xasprintf("%s.restoring", dir), *name = xasprintf("backup/%s", b->name), *stage = site_state(site, name);
-	/* restic lays the files out below the target by their full path. */
-	char *found = xasprintf("%s%s", work, stage);
-	const char *args[] = { "restore", snapshot, "--tag", b->name, "--target", work, NULL };
+	char *work = xasprintf("%s/.restoring", dir); /* inside: dir may be a file system of its own */
+	const char *args[] = { "restore", snapshot, "--tag", b->name, "--host", site->host.name, "--target", work,
+		NULL };
 	struct buf out = BUF_INIT(OUTPUT_MAX);
 	struct error ignored;
 	int result = -1;
-	if (stage_remove(work, e) == 0 && file_mkdirs(work, 0700, e) == 0 && restic(site, b, args, &out, e) == 0 &&
-	    file_mkdirs(dir, 0755, e) == 0)
-		result = stage_unpack(found, dir, e);
+	if (file_mkdirs(dir, 0755, e) == 0 && file_mkdirs(work, 0700, e) == 0 && restic(site, b, args, &out, e) == 0)
+		result = stage_unpack(work, dir, e);
 	stage_remove(work, &ignored);
+	if (result == -1)
+		rmdir(dir); /* if nothing came into it */
 	buf_free(&out);
 	free(work);
-	free(name);
-	free(stage);
-	free(found);
 	return result;
 }

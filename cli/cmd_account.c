@@ -151,7 +151,11 @@ static int passwd(struct cli *cli, const char *argument)
 	explicit_bzero(password, PASSWORD_SIZE);
 	free(password);
 	free(prompt);
-	return status == EXIT_YES ? cli_reload_if_running(cli) : status;
+	if (status == EXIT_YES)
+		status = cli_reload_if_running(cli);
+	if (status == EXIT_YES && cli->json)
+		cli_json_print(json_pack("{s:s}", "changed", address));
+	return status;
 }
 
 static int list(struct cli *cli)
@@ -223,7 +227,7 @@ static int run(struct cli *cli, int argc, char **argv)
 const struct command cmd_account = {
 	.name = "account",
 	.synopsis = "add ADDRESS [--name N] [--quota Q] [--protocols imap,pop3,submission] | passwd ADDRESS | remove "
-	            "ADDRESS | list",
+		    "ADDRESS | list",
 	.summary = "who has a mailbox, and passwords",
 	.help = "add      makes the account in site.d/90-mailadm.conf, the one drop-in that mailadm edits\n"
 		"passwd   sets the password: asks twice on a terminal, else reads one line\n"

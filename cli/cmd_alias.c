@@ -59,22 +59,22 @@ static int not_ours(struct cli *cli, const char *address)
 	return EXIT_NO;
 }
 
-/* -1 with a message when target is not one of the alias. */
+/* An exit status, with a message when target is not one of the alias. */
 static int remove_target(config_setting_t *element, const char *argument)
 {
 	char target[ADDRESS_MAX];
 	config_setting_t *list = config_setting_get_member(element, "to");
 	if (cli_address(argument, target, sizeof(target)) < 0)
-		return -1;
+		return EXIT_USAGE;
 	for (int i = 0; list && i < config_setting_length(list); i++) {
 		const char *there = config_setting_get_string_elem(list, i);
 		if (there && strcmp(there, target) == 0) {
 			config_setting_remove_elem(list, (unsigned)i);
-			return 0;
+			return EXIT_YES;
 		}
 	}
 	cli_error("the alias does not lead to %s; mailadm alias list shows where it leads", target);
-	return -1;
+	return EXIT_NO;
 }
 
 static int remove_alias(struct cli *cli, const char *argument, int count, char **targets)
@@ -90,9 +90,10 @@ static int remove_alias(struct cli *cli, const char *argument, int count, char *
 		return not_ours(cli, address);
 	}
 	for (int i = 0; i < count; i++) {
-		if (remove_target(element, targets[i]) < 0) {
+		int status = remove_target(element, targets[i]);
+		if (status != EXIT_YES) {
 			dropin_close(&d);
-			return EXIT_NO;
+			return status;
 		}
 	}
 	config_setting_t *left = config_setting_get_member(element, "to");
@@ -122,7 +123,7 @@ static int list(struct cli *cli)
 		struct buf targets = BUF_INIT(1u << 20), defined = BUF_INIT(8192);
 		if (!t) {
 			json_array_append_new(array, alias_json(a));
-			continue;
+			continue; /* the buffers are empty */
 		}
 		for (size_t j = 0; j < a->targets.count; j++)
 			buf_printf(&targets, "%s%s", j ? ", " : "", a->targets.at[j]);

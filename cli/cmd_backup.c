@@ -7,6 +7,7 @@
 #include "backup/backup.h"
 #include "cli.h"
 #include "lib/text.h"
+#include "mailsvc/control.h"
 
 #define JSON_MAX (64u << 20)
 
@@ -15,7 +16,8 @@ static const struct site_backup *choose(struct cli *cli, const char *name)
 	if (cli_site(cli) == NULL)
 		return NULL;
 	if (cli->site->backup_count == 0) {
-		cli_error("%s names no backup; add backup = ( { name = \"nightly\"; repository = \"/srv/backup\"; } );", cli->site_path);
+		cli_error("%s names no backup; add backup = ( { name = \"nightly\"; repository = \"/srv/backup\"; } );",
+		    cli->site_path);
 		return NULL;
 	}
 	const struct site_backup *b = name ? backup_find(cli->site, name) : &cli->site->backups[0];
@@ -24,13 +26,26 @@ static const struct site_backup *choose(struct cli *cli, const char *name)
 	return b;
 }
 
+/* A channel to the running store; -2: the host does not run, and nothing changes under our hands; -1: neither is sure.
+ */
+static int running_store(struct cli *cli, struct error *e)
+{
+	int control = control_connect(cli->site, e);
+	if (control < 0)
+		return control;
+	close(control);
+	return cli_store(cli, e);
+}
+
 static int do_run(struct cli *cli, const struct site_backup *b)
 {
 	struct error e;
 	struct buf summary = BUF_INIT(JSON_MAX);
-	int store = cli_store(cli, &e); /* -1: the host does not run, and nothing changes under our hands */
-	int result = backup_run(cli->site, b, store, &summary, &e);
-	if (store != -1)
+	int store = running_store(cli, &e);
+	if (store == -1)
+		return cli_error("backup %s: %s", b->name, e.text);
+	int result = backup_run(cli->site, b, store < 0 ? -1 : store, &summary, &e);
+	if (store >= 0)
 		close(store);
 	if (result == -1) {
 		buf_free(&summary);
@@ -99,9 +114,22 @@ static int do_restore(struct cli *cli, const struct site_backup *b, const char *
 	return EXIT_YES;
 }
 
+/* What `systemctl edit` would write: the site's time instead of the one of the timer in share/systemd. */
+static int do_timer(struct cli *cli, const struct site_backup *b)
+{
+	char *text = xasprintf("[Timer]\nOnCalendar=\nOnCalendar=%s\n", b->schedule);
+	if (cli->json)
+		cli_json_print(json_pack("{s:s, s:s, s:s}", "backup", b->name, "schedule", b->schedule, "text", text));
+	else
+		fputs(text, stdout);
+	free(text);
+	return EXIT_YES;
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
-	static const struct option options[] = { { "to", required_argument, NULL, 't' }, { "name", required_argument, NULL, 'n' }, { 0 } };
+	static const struct option options[] = { { "to", required_argument, NULL, 't' },
+		{ "name", required_argument, NULL, 'n' }, { 0 } };
 	const char *dir = NULL, *name = NULL;
 	int opt;
 	if (cli_wants_help(cli, &cmd_backup, argc, argv))
@@ -121,6 +149,8 @@ static int run(struct cli *cli, int argc, char **argv)
 	const struct site_backup *b;
 	if (strcmp(verb, "run") == 0 && operand != NULL)
 		return (b = choose(cli, operand)) ? do_run(cli, b) : EXIT_USAGE;
+	if (strcmp(verb, "timer") == 0 && operand != NULL)
+		return (b = choose(cli, operand)) ? do_timer(cli, b) : EXIT_USAGE;
 	if (strcmp(verb, "list") == 0)
 		return do_list(cli, operand);
 	if (strcmp(verb, "restore") == 0 && operand != NULL && dir != NULL)
@@ -130,12 +160,14 @@ static int run(struct cli *cli, int argc, char **argv)
 
 const struct command cmd_backup = {
 	.name = "backup",
-	.synopsis = "run NAME | list [NAME] | restore SNAPSHOT --to DIR [--name NAME]",
+	.synopsis = "run NAME | list [NAME] | restore SNAPSHOT --to DIR [--name NAME] | timer NAME",
 	.summary = "snapshots of the host with restic, and the way back",
 	.help = "run makes a consistent snapshot, whether or not the host runs, and keeps as many as the site says.\n"
-		"restore writes DIR/site.conf and DIR/state, ready to serve from there; SNAPSHOT may be latest.\n\n"
+		"restore writes DIR/site.conf and DIR/state, ready to serve from there; SNAPSHOT may be latest.\n"
+		"timer prints the schedule as a drop-in of the systemd timer.\n\n"
 		"example:\n"
 		"  mailadm backup run nightly\n"
-		"  mailadm backup restore latest --to /srv/restored\n",
+		"  mailadm backup restore latest --to /srv/restored\n"
+		"  mailadm backup timer nightly >/etc/systemd/system/mailadm-backup@nightly.timer.d/schedule.conf\n",
 	.run = run,
 };

@@ -49,7 +49,8 @@ static int print_json(struct zones *zones)
 	for (size_t i = 0; i < zones->count; i++) {
 		struct buf text = BUF_INIT(ZONE_TEXT_MAX);
 		if (zone_text(&zones->at[i], &text) == 0)
-			json_array_append_new(all, json_pack("{s:s, s:s}", "zone", zones->at[i].name, "text", buf_str(&text)));
+			json_array_append_new(
+			    all, json_pack("{s:s, s:s}", "zone", zones->at[i].name, "text", buf_str(&text)));
 		buf_free(&text);
 	}
 	cli_json_print(all);
@@ -94,6 +95,28 @@ static int write_all(struct cli *cli, struct zones *zones, const char *dir, stru
 	return result;
 }
 
+static int print_written(const struct zones *zones, const char *dir)
+{
+	json_t *names = json_array();
+	for (size_t i = 0; i < zones->count; i++)
+		json_array_append_new(names, json_string(zones->at[i].name));
+	cli_json_print(json_pack("{s:s, s:o}", "dir", dir, "zones", names));
+	return EXIT_YES;
+}
+
+static int cmd_keygen(struct cli *cli)
+{
+	struct error e;
+	int made = dkim_keys_ensure(cli->site, false, &e);
+	if (made == -1)
+		return cli_error("%s", e.text);
+	if (cli->json)
+		cli_json_print(json_pack("{s:i}", "made", made));
+	else
+		printf("%d made; the public keys stand beside the site, in dkim\n", made);
+	return EXIT_YES;
+}
+
 static int cmd_render(struct cli *cli, const char *dir)
 {
 	struct zones zones;
@@ -106,7 +129,7 @@ static int cmd_render(struct cli *cli, const char *dir)
 	else if (write_all(cli, &zones, dir, &e) == -1)
 		status = cli_error("%s", e.text);
 	else
-		status = EXIT_YES;
+		status = cli->json ? print_written(&zones, dir) : EXIT_YES;
 	zones_free(&zones);
 	return status;
 }
@@ -174,7 +197,6 @@ static int run(struct cli *cli, int argc, char **argv)
 	static const struct option options[] = { { "out", required_argument, NULL, 'o' }, { 0 } };
 	const char *dir = NULL;
 	int opt;
-	struct error e;
 	if (cli_wants_help(cli, &cmd_dns, argc, argv))
 		return EXIT_YES;
 	optind = 0;
@@ -187,22 +209,19 @@ static int run(struct cli *cli, int argc, char **argv)
 		return cli_usage(&cmd_dns);
 	const char *verb = argv[optind];
 	bool keygen = strcmp(verb, "keygen") == 0;
-	if (!keygen && strcmp(verb, "render") != 0)
+	if (keygen ? dir != NULL : strcmp(verb, "render") != 0)
 		return cli_usage(&cmd_dns);
 	if (cli_site(cli) == NULL)
 		return EXIT_USAGE;
-	if (!keygen)
-		return cmd_render(cli, dir);
-	if (dkim_keys_ensure(cli->site, false, &e) == -1)
-		return cli_error("%s", e.text);
-	return EXIT_YES;
+	return keygen ? cmd_keygen(cli) : cmd_render(cli, dir);
 }
 
 const struct command cmd_dns = {
 	.name = "dns",
 	.synopsis = "render [--out DIR] | keygen",
 	.summary = "the zones of the site, for bind9",
-	.help = "render prints every zone; with --out it writes DIR/ZONE.zone and DIR/named.conf.mailadm, each only when its content\n"
+	.help = "render prints every zone; with --out it writes DIR/ZONE.zone and DIR/named.conf.mailadm, each only "
+	        "when its content\n"
 		"changed, and then with a higher serial. keygen makes the DKIM keys that are missing.\n\n"
 		"example:\n"
 		"  mailadm dns render --out /etc/bind/mailadm && rndc reload\n",

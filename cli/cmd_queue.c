@@ -146,7 +146,9 @@ static void print_message(struct cli *cli, const struct buf *message)
 		unsigned char c = (unsigned char)message->data[i];
 		if (cli->tty && c == '\r')
 			continue;
-		if (cli->tty && (c < 0x20 || c == 0x7f) && c != '\n' && c != '\t')
+		bool c1 = c >= 0x80 && c < 0xa0 && (i == 0 || (unsigned char)message->data[i - 1] == 0xc2);
+
+		if (cli->tty && (c < 0x20 || c == 0x7f || c1) && c != '\n' && c != '\t')
 			printf("\\x%02x", c);
 		else
 			putchar(c);

@@ -14,6 +14,7 @@
 
 #include "cli/cli.h"
 #include "cli/submit.h"
+#include "lib/text.h"
 #include "mailsvc/mime/mime.h"
 #include "site/address.h"
 
@@ -216,31 +217,60 @@ static void take_recipients(struct buf *header, struct names *to)
 	*header = kept;
 }
 
-static bool needs_quotes(const char *name)
+static bool has_high_bytes(struct view v)
 {
-	return strpbrk(name, "()<>@,;:\\\".[]") != NULL;
+	for (size_t i = 0; i < v.len; i++)
+		if ((unsigned char)v.ptr[i] > 127)
+			return true;
+	return false;
+}
+
+/*
+ * A name as encoded words (RFC 2047): an accent in /etc/passwd must not make mail undeliverable where the next host has
+ * no SMTPUTF8.
+ */
+static void put_encoded(struct buf *out, const char *name)
+{
+	struct view left = view_of(name);
+
+	while (left.len > 0) {
+		size_t n = left.len < 45 ? left.len : 45;
+
+		while (n < left.len && n > 1 && ((unsigned char)left.ptr[n] & 0xc0) == 0x80)
+			n--; /* no character in two words */
+		buf_puts(out, "=?utf-8?B?");
+		text_base64_encode(out, (struct view){ left.ptr, n });
+		left = (struct view){ left.ptr + n, left.len - n };
+		buf_puts(out, left.len > 0 ? "?=\r\n " : "?=");
+	}
+}
+
+static void put_phrase(struct buf *out, const char *name)
+{
+	const char *quote = strpbrk(name, "()<>@,;:\\\".[]") != NULL ? "\"" : "";
+
+	buf_puts(out, quote);
+	for (; *name != '\0'; name++) {
+		if ((unsigned char)*name < ' ')
+			continue; /* a name is one line */
+		if (*name == '"' || *name == '\\')
+			buf_addc(out, '\\');
+		buf_addc(out, *name);
+	}
+	buf_puts(out, quote);
 }
 
 /* Who the mail is from, when its author did not say. */
 static void add_from(struct buf *header, const char *name, const char *sender)
 {
-	struct buf whole = BUF_INIT(HEADER_MAX + 1024);
+	struct buf whole = BUF_INIT(2 * HEADER_MAX);
 
-	if (name == NULL || name[0] == '\0') {
-		buf_printf(&whole, "From: <%s>\r\n", sender);
-	} else {
-		const char *quote = needs_quotes(name) ? "\"" : "";
-
-		buf_printf(&whole, "From: %s", quote);
-		for (; *name != '\0'; name++) {
-			if ((unsigned char)*name < ' ')
-				continue; /* a name is one line */
-			if (*name == '"' || *name == '\\')
-				buf_addc(&whole, '\\');
-			buf_addc(&whole, *name);
-		}
-		buf_printf(&whole, "%s <%s>\r\n", quote, sender);
-	}
+	buf_puts(&whole, "From: ");
+	if (has_high_bytes(view_of(name)))
+		put_encoded(&whole, name);
+	else if (name[0] != '\0')
+		put_phrase(&whole, name);
+	buf_printf(&whole, "%s<%s>\r\n", name[0] != '\0' ? " " : "", sender);
 	buf_addv(&whole, buf_view(header));
 	buf_free(header);
 	*header = whole;
@@ -254,14 +284,6 @@ static int refused(struct submit *h, int permanent, const char *what)
 	if (h->code / 100 == 2 || h->code == 354)
 		return 0;
 	return submit_fail(h->code / 100 == 4 ? EX_TEMPFAIL : permanent, "%s: %s", what, buf_str(&h->text));
-}
-
-static bool has_high_bytes(struct view v)
-{
-	for (size_t i = 0; i < v.len; i++)
-		if ((unsigned char)v.ptr[i] > 127)
-			return true;
-	return false;
 }
 
 static int envelope(struct submit *h, const char *sender, const struct names *to, bool utf8)
@@ -405,8 +427,12 @@ static int pipe_smtp(struct cli *cli)
 	while (status == 0) {
 		ssize_t n = 0;
 
-		if (poll(fds, 2, -1) == -1 && errno != EINTR)
-			return submit_fail(EX_OSERR, "poll: %s", strerror(errno));
+		if (poll(fds, 2, -1) == -1) {
+			if (errno == EINTR)
+				continue;
+			status = submit_fail(EX_OSERR, "poll: %s", strerror(errno));
+			break;
+		}
 		if (fds[0].revents != 0) {
 			n = read(0, block, sizeof(block));
 			if (n <= 0) {

@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "dnsgen/zone.h"
 
@@ -41,7 +42,8 @@ int zone_add(struct zone *z, uint32_t ttl, struct error *e, const char *fmt, ...
 	ldns_rr *rr = NULL;
 	ldns_status status = ldns_rr_new_frm_str(&rr, buf_str(&line), ttl, z->origin, NULL);
 	if (status != LDNS_STATUS_OK)
-		error_set(e, "zone %s: \"%s\" is no record: %s", z->name, buf_str(&line), ldns_get_errorstr_by_id(status));
+		error_set(
+		    e, "zone %s: \"%s\" is no record: %s", z->name, buf_str(&line), ldns_get_errorstr_by_id(status));
 	buf_free(&line);
 	if (status != LDNS_STATUS_OK)
 		return -1;
@@ -52,6 +54,50 @@ int zone_add(struct zone *z, uint32_t ttl, struct error *e, const char *fmt, ...
 	}
 	ldns_rr_list_push_rr(z->records, rr);
 	return 0;
+}
+
+static bool has_owner(const ldns_rr *rr, const char *owner)
+{
+	ldns_rdf *name = ldns_dname_new_frm_str(owner);
+	bool same = name != NULL && ldns_dname_compare(ldns_rr_owner(rr), name) == 0;
+	ldns_rdf_deep_free(name);
+	return same;
+}
+
+/* The first record of a type at owner, from place *at on; *at is then behind it. */
+static const ldns_rr *next_of(const struct zone *z, const char *owner, ldns_rr_type type, size_t *at)
+{
+	while (*at < ldns_rr_list_rr_count(z->records)) {
+		const ldns_rr *rr = ldns_rr_list_rr(z->records, (*at)++);
+		if (ldns_rr_get_type(rr) == type && has_owner(rr, owner))
+			return rr;
+	}
+	return NULL;
+}
+
+bool zone_has_txt(const struct zone *z, const char *owner, const char *begins)
+{
+	const ldns_rr *rr;
+	size_t at = 0, len = strlen(begins);
+	while ((rr = next_of(z, owner, LDNS_RR_TYPE_TXT, &at)) != NULL) {
+		const ldns_rdf *text = ldns_rr_rdf(rr, 0); /* a length byte, then the text */
+		if (text != NULL && ldns_rdf_size(text) > len &&
+		    strncasecmp((const char *)ldns_rdf_data(text) + 1, begins, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool zone_has_address(const struct zone *z, const char *owner)
+{
+	size_t a = 0, aaaa = 0;
+	return next_of(z, owner, LDNS_RR_TYPE_A, &a) != NULL || next_of(z, owner, LDNS_RR_TYPE_AAAA, &aaaa) != NULL;
+}
+
+bool zone_has_mx(const struct zone *z)
+{
+	size_t at = 0;
+	return next_of(z, z->name, LDNS_RR_TYPE_MX, &at) != NULL;
 }
 
 /* The list is sorted, so what shares an owner stands together and equal records are neighbours. */
@@ -74,15 +120,21 @@ static void drop_duplicates(struct zone *z)
 
 int zone_finish(struct zone *z, struct error *e)
 {
+	size_t at = 0;
 	ldns_rr_list_sort(z->records);
 	drop_duplicates(z);
+	next_of(z, z->name, LDNS_RR_TYPE_SOA, &at);
+	if (next_of(z, z->name, LDNS_RR_TYPE_SOA, &at) != NULL)
+		return error_set(
+		    e, "zone %s has a SOA of its own in records, which mailadm writes; remove it", z->name);
 	for (size_t i = 1; i < ldns_rr_list_rr_count(z->records); i++) {
 		const ldns_rr *a = ldns_rr_list_rr(z->records, i - 1), *b = ldns_rr_list_rr(z->records, i);
 		if ((ldns_rr_get_type(a) != LDNS_RR_TYPE_CNAME && ldns_rr_get_type(b) != LDNS_RR_TYPE_CNAME) ||
 		    ldns_dname_compare(ldns_rr_owner(a), ldns_rr_owner(b)) != 0)
 			continue;
 		char *owner = ldns_rdf2str(ldns_rr_owner(a));
-		error_set(e, "zone %s: %s has a CNAME beside other records (RFC 1034 3.6.2); remove one of them", z->name, owner);
+		error_set(e, "zone %s: %s has a CNAME beside other records (RFC 1034 3.6.2); remove one of them",
+		    z->name, owner);
 		free(owner);
 		return -1;
 	}
@@ -155,7 +207,8 @@ int zone_text_keep_serial(struct zone *z, struct view old, struct buf *out)
 	if (text_serial(old, &before)) {
 		struct buf same = BUF_INIT(out->max);
 		set_serial(z, before);
-		bool unchanged = zone_text(z, &same) == 0 && same.len == old.len && memcmp(same.data, old.ptr, old.len) == 0;
+		bool unchanged =
+		    zone_text(z, &same) == 0 && same.len == old.len && memcmp(same.data, old.ptr, old.len) == 0;
 		buf_free(&same);
 		/* RFC 1982 arithmetic is not needed: both are below 2^31 seconds ahead of each other for decades. */
 		if (!unchanged)

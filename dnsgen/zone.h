@@ -7,6 +7,11 @@
 int zone_init(struct zone *, const char *name);
 /* One record in presentation form, relative to the zone: "mail A 192.0.2.1", "@ MX 10 mail.example.org.". */
 int zone_add(struct zone *, uint32_t ttl, struct error *, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* What the zone holds so far.  Owners are full names without the final dot; a TXT record counts by how its text begins.
+ */
+bool zone_has_txt(const struct zone *, const char *owner, const char *begins);
+bool zone_has_address(const struct zone *, const char *owner);
+bool zone_has_mx(const struct zone *); /* at the zone's own name */
 /* Sorts, drops repeated records, and checks what ldns does not. */
 int zone_finish(struct zone *, struct error *);
 

@@ -15,14 +15,14 @@ enum fw_verdict { FW_ACCEPT, FW_DROP };
 /* One rule; what is zero or empty does not match on it. */
 struct fw_rule {
 	const char *comment;
-	enum fw_family family;	 /* of from */
-	bool loopback;		 /* arrives on lo */
-	const char *ct_state;	 /* "established,related" */
-	const char *icmp_types;	 /* ICMP of family: a set of type names */
-	const char *protocol;	 /* tcp or udp, with ports */
+	enum fw_family family;  /* of from */
+	bool loopback;          /* arrives on lo */
+	const char *ct_state;   /* "established,related" */
+	const char *icmp_types; /* ICMP of family: a set of type names */
+	const char *protocol;   /* tcp or udp, with ports */
 	uint16_t ports[32];
 	size_t port_count;
-	struct strings from;	 /* source prefixes, all of one family */
+	struct strings from; /* source prefixes, all of one family */
 	enum fw_verdict verdict;
 };
 

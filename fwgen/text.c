@@ -14,7 +14,8 @@ static void put_comment(struct buf *out, const char *comment)
 {
 	buf_puts(out, " comment \"");
 	for (size_t i = 0; comment[i] != '\0' && i < 120; i++)
-		buf_addc(out, comment[i] == '"' || comment[i] == '\\' || (unsigned char)comment[i] < ' ' ? '_' : comment[i]);
+		buf_addc(
+		    out, comment[i] == '"' || comment[i] == '\\' || (unsigned char)comment[i] < ' ' ? '_' : comment[i]);
 	buf_puts(out, "\"");
 }
 
@@ -45,13 +46,12 @@ static void put_rule(const struct fw_rule *r, struct buf *out)
 
 int fw_model_text(const struct fw_model *m, struct buf *out)
 {
-	buf_puts(out,
-	    "# Written by mailadm from the site file; edit that, not this.\n"
-	    "table inet " FW_TABLE "\n"
-	    "flush table inet " FW_TABLE "\n"
-	    "table inet " FW_TABLE " {\n"
-	    "\tchain input {\n"
-	    "\t\ttype filter hook input priority filter; policy drop;\n");
+	buf_puts(out, "# Written by mailadm from the site file; edit that, not this.\n"
+		      "table inet " FW_TABLE "\n"
+		      "flush table inet " FW_TABLE "\n"
+		      "table inet " FW_TABLE " {\n"
+		      "\tchain input {\n"
+		      "\t\ttype filter hook input priority filter; policy drop;\n");
 	for (size_t i = 0; i < m->count; i++)
 		put_rule(&m->input[i], out);
 	buf_puts(out, "\t}\n}\n");

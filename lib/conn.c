@@ -24,9 +24,11 @@
 #include "log.h"
 
 #define INPUT_DEFAULT 65536
-#define CLOSE_S 10 /* conn_close: time for what is queued */
+#define CLOSE_S 10 /* conn_close: time without progress for what is queued */
 #define LINGER_S 2 /* and for the peer to close */
 #define ROUNDS 8   /* callbacks of one connection before others get their turn */
+
+unsigned conn_close_total_s = 60;
 
 static void run(struct conn *c);
 
@@ -67,7 +69,9 @@ static uint64_t deadline(const struct conn *c)
 
 	switch (c->state) {
 	case CONN_FLUSHING:
-		return c->write_at + (uint64_t)CLOSE_S * 1000;
+		r = c->write_at + (uint64_t)CLOSE_S * 1000;
+		w = c->read_at + (uint64_t)conn_close_total_s * 1000;
+		return w < r ? w : r;
 	case CONN_LINGERING:
 		return c->write_at + (uint64_t)LINGER_S * 1000;
 	case CONN_CONNECTING:
@@ -399,7 +403,7 @@ void conn_close(struct conn *c)
 		return;
 	}
 	conn_enter(c, CONN_FLUSHING);
-	c->write_at = clock_mono_ms();
+	c->read_at = c->write_at = clock_mono_ms(); /* nothing is read any more: it is the time of the close */
 	c->timer_at = 0;
 	c->flush_due = true;
 	kick(c);

@@ -51,8 +51,9 @@ struct conn *conn_connect(struct event_base *, const struct sockaddr *to, sockle
 void conn_start_tls(struct conn *, SSL_CTX *, bool server, const char *sni);
 void conn_free(struct conn *); /* at once, output discarded; NULL is fine */
 /*
- * Closes after what is queued has been written (close_notify included) or 10 s; no more callbacks, the connection frees
- * itself.  Then it reads and discards for at most 2 s, so that a reset does not eat the last reply.
+ * Closes after what is queued has been written (close_notify included), after 10 s without progress, or after 60 s in
+ * all; no more callbacks, the connection frees itself.  Then it reads and discards for at most 2 s, so that a reset
+ * does not eat the last reply.
  */
 void conn_close(struct conn *);
 

@@ -45,6 +45,9 @@ struct conn {
 	bool secured_due, readable_due, drained_due, ended_due;
 };
 
+/* conn_close: time for all that is queued, however slowly the peer takes it; its owner no longer counts it. */
+extern unsigned conn_close_total_s;
+
 /* Moving bytes.  None of these makes a callback; they set the *_due flags and state. */
 void conn_io_connect_done(struct conn *);
 void conn_io_handshake(struct conn *);

@@ -126,9 +126,15 @@ static int recv_one(int fd, struct imsg *m, char *data)
 		msg.msg_controllen = sizeof(control.raw);
 		n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
 	} while (n == -1 && errno == EINTR);
-	if (n <= 0)
-		return (int)n;
-	m->fd = take_fd(&msg, &bad);
+	if (n < 0)
+		return -1;
+	m->fd = take_fd(&msg, &bad); /* an empty message may carry one too, and is the end all the same */
+	if (n == 0) {
+		if (m->fd != -1)
+			close(m->fd);
+		m->fd = -1;
+		return 0;
+	}
 	if (!bad && (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 && n >= HEADER) {
 		struct cursor c = cursor_of(header, HEADER);
 		m->type = cursor_u32(&c);
@@ -139,6 +145,7 @@ static int recv_one(int fd, struct imsg *m, char *data)
 	}
 	if (m->fd != -1)
 		close(m->fd);
+	m->fd = -1;
 	errno = EBADMSG;
 	return -1;
 }

@@ -214,7 +214,7 @@ int proc_run(char *const argv[], struct view input, struct buf *out, struct buf 
 {
 	struct run run = { .input = input, .out = { out, err }, .fd = { -1, -1, -1 } };
 	int status = 0;
-	pid_t pid;
+	pid_t pid = -1;
 
 	if (spawn(argv, &run, &pid, e) == -1) {
 		for (int i = 0; i < 3; i++)

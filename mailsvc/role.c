@@ -410,6 +410,10 @@ void role_alert(struct role_ctx *ctx, const char *key, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	snprintf(name, sizeof(name), "%s", key);
+	for (char *p = text; *p != '\0'; p++) { /* monitor takes one line of printable text */
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = ' ';
+	}
 	log_warnx("event=alert key=%s text=\"%s\"", name, text);
 	if (life.monitor == NULL)
 		return;

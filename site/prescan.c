@@ -93,8 +93,14 @@ static int include(struct scan *s)
 		    s->findings, false, &origin, "@include without a file name; write it like @include \"more.conf\"");
 		return -1;
 	}
+	if (open[1] == '/') { /* libconfig 1.5 takes it for relative all the same */
+		findings_add(s->findings, false, &origin,
+		    "@include %.*s is an absolute path; write it relative to the site file's folder",
+		    (int)(close + 1 - open), open);
+		return -1;
+	}
 	char *file = view_dup((struct view){ open + 1, (size_t)(close - open - 1) });
-	char *path = file[0] == '/' || !s->dir[0] ? xstrdup(file) : xasprintf("%s/%s", s->dir, file);
+	char *path = !s->dir[0] ? xstrdup(file) : xasprintf("%s/%s", s->dir, file);
 	int result = scan_file(path, path, s->dir, s->depth + 1, &origin, s->findings);
 	free(path);
 	free(file);

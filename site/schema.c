@@ -63,7 +63,8 @@ const struct schema_row schema[] = {
 	{ "domains[].dns", TYPE_BOOL, IN(site_domain, dns), .fallback = "true",
 	  .doc = "Render the domain's zone; false when it is kept elsewhere." },
 	{ "domains[].records", TYPE_STRINGS, IN(site_domain, records), .check = check_line,
-	  .doc = "Further lines of the zone, in presentation form." },
+	  .doc = "Further lines of the zone, in presentation form. An SPF or DMARC record among them stands instead of the one that "
+		 "mailadm writes." },
 
 	{ "accounts", TYPE_GROUPS, LIST(site_account, accounts, account_count), .what = "account",
 	  .doc = "Who has a mailbox. Passwords are set with mailadm account passwd." },
@@ -134,7 +135,7 @@ const struct schema_row schema[] = {
 
 	{ "relay", TYPE_GROUP, .doc = "How mail leaves." },
 	{ "relay.smarthost", TYPE_STRING, SITE(relay.smarthost), .fallback = "", .optional = true, .check = check_host,
-	  .doc = "Send everything through this host instead of each domain's MX." },
+	  .doc = "Send everything through this host instead of each domain's MX. The domains' SPF records name it." },
 	{ "relay.port", TYPE_INT, SITE(relay.port), .fallback = "587", .min = 1, .max = 65535, .doc = "The smarthost's port." },
 	{ "relay.user", TYPE_STRING, SITE(relay.user), .fallback = "", .optional = true,
 	  .doc = "The user name at the smarthost; the password is in STATE/secrets as relay.password." },
@@ -160,10 +161,11 @@ const struct schema_row schema[] = {
 	{ "dns.ttl", TYPE_DURATION, SITE(dns.ttl), .fallback = "1h", .min = 1, .max = 7 * DAY,
 	  .doc = "The time to live of published records." },
 	{ "dns.nameservers", TYPE_DOMAINS, SITE(dns.nameservers), .check = check_fqdn, .shown = "this host, as ns1.DOMAIN",
-	  .doc = "The name servers that the zones name." },
+	  .doc = "The name servers that the zones name. One in a domain of this site, unless its records say otherwise, is this "
+		 "host." },
 	{ "dns.caa", TYPE_STRING, SITE(dns.caa), .fallback = "", .optional = true, .check = check_host,
 	  .doc = "The certificate authority that a CAA record allows, such as letsencrypt.org." },
-	{ "dns.transfer", TYPE_PREFIXES, SITE(dns.transfer), .doc = "Who may transfer the zones." },
+	{ "dns.transfer", TYPE_PREFIXES, SITE(dns.transfer), .doc = "Who may transfer the zones: secondary name servers." },
 
 	{ "firewall", TYPE_GROUP, .doc = "What is let in besides the services above." },
 	{ "firewall.admin_from", TYPE_PREFIXES, SITE(firewall.admin_from), .shown = "anyone",
@@ -192,7 +194,7 @@ const struct schema_row schema[] = {
 	{ "backup[].password_file", TYPE_STRING, IN(site_backup, password_file), .shown = "STATE/backup-NAME.password",
 	  .doc = "The file with the repository's password." },
 	{ "backup[].schedule", TYPE_STRING, IN(site_backup, schedule), .fallback = "*-*-* 03:30:00",
-	  .doc = "When, as systemd's OnCalendar." },
+	  .doc = "When, as systemd's OnCalendar; mailadm backup timer NAME prints it for the timer." },
 	{ "backup[].keep_daily", TYPE_INT, IN(site_backup, keep_daily), .fallback = "7", .max = 10000,
 	  .doc = "Daily snapshots to keep." },
 	{ "backup[].keep_weekly", TYPE_INT, IN(site_backup, keep_weekly), .fallback = "4", .max = 10000,

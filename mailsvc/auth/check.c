@@ -267,12 +267,12 @@ void check_begin(struct auth *auth, const struct asker *asker, enum protocol pro
 	auth->check_count++;
 	name_account(auth->ctx->site, user, c->account);
 	view_copy(user, c->tried, sizeof(c->tried));
-	if (auth->check_count > CHECKS_MAX) {
+	allowed =
+	    throttle_ask(auth->throttle, source, c->account, (unsigned)auth->ctx->site->limits.auth_failures, now_s());
+	if (auth->check_count > CHECKS_MAX + (allowed == THROTTLE_GO_KNOWN ? CHECKS_KNOWN : 0)) {
 		unavailable(c);
 		return;
 	}
-	allowed =
-	    throttle_ask(auth->throttle, source, c->account, (unsigned)auth->ctx->site->limits.auth_failures, now_s());
 	if (allowed == THROTTLE_STOP) {
 		log_login(c, "throttled");
 		answer_later(c, AUTH_THROTTLED);

@@ -52,8 +52,9 @@ int hashqueue_push(struct hashqueue *q, struct hashqueue_job *job, const struct 
 {
 	struct ring *ring = &q->rings[known ? 0 : 1];
 	struct hashqueue_source *s = find(ring, source);
+	size_t max = known ? HASHQUEUE_MAX + HASHQUEUE_KNOWN : HASHQUEUE_MAX;
 
-	if (q->count >= HASHQUEUE_MAX || (s != NULL && s->count >= HASHQUEUE_SOURCE_MAX && !source->loopback))
+	if (q->count >= max || (s != NULL && s->count >= HASHQUEUE_SOURCE_MAX && !source->loopback))
 		return -1;
 	if (s == NULL) {
 		s = xcalloc(1, sizeof(*s));

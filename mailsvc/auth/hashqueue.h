@@ -10,6 +10,7 @@
 #include "mailsvc/auth/source.h"
 
 #define HASHQUEUE_MAX 512
+#define HASHQUEUE_KNOWN 128 /* places beyond it, which strangers cannot take */
 #define HASHQUEUE_SOURCE_MAX 16
 
 struct hashqueue_source;

@@ -12,6 +12,7 @@
 #define CACHE_MAX 10000
 #define CACHE_LIFE_S 600
 #define CHECKS_MAX 8192      /* unanswered, delayed ones included */
+#define CHECKS_KNOWN 2048    /* more for who logged in before, which strangers cannot take */
 #define FAILED_DELAY_MS 1000 /* from the request to the answer of a failed check */
 
 /* Where an answer goes.  A peer that has a new channel meanwhile gets no answers of its former one. */

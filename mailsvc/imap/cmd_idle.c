@@ -8,7 +8,8 @@ int imap_cmd_idle(struct imap_session *s, struct imap_parser *p)
 		return IMAP_BAD;
 	conn_printf(s->conn, "+ idling\r\n");
 	s->phase = IMAP_PHASE_IDLE;
-	imap_sync(s, true);
+	if (imap_sync(s, true) == 1)
+		imap_kick(s);
 	return IMAP_WAIT;
 }
 

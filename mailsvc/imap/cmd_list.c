@@ -4,13 +4,17 @@
  * SPECIAL-USE).  That is not all of it, so it is not advertised.
  *
  * All names of the account are gathered and sorted; a level that has children and is no mailbox itself is listed as
- * \Noselect when the pattern asks level by level ("%").
+ * \Noselect when the pattern asks level by level ("%").  The answer is a job: names may be many and patterns costly.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "imap.h"
+#include "lib/clock.h"
 #include "utf7.h"
+
+#define SLICE_MS 20
+#define LOOK_NAMES 16 /* names between two looks at the clock */
 
 enum { WANT_SUBSCRIBED = 1, WANT_SPECIAL = 2 };
 
@@ -143,13 +147,6 @@ static void add_parents(struct names *n)
 	}
 }
 
-static void names_free(struct names *n)
-{
-	for (size_t i = 0; i < n->count; i++)
-		free(n->at[i].name);
-	free(n->at);
-}
-
 /* Arguments -------------------------------------------------------------------------------------------------------- */
 
 static bool parse_options(struct imap_parser *p, bool select, struct list_args *a)
@@ -231,24 +228,33 @@ static bool wanted(const struct name *e, bool lsub, bool levels, const struct li
 	return lsub ? e->subscribed || levels : e->exists || levels || (a->select & WANT_SUBSCRIBED);
 }
 
-static void answer(
-    struct imap_session *s, const struct names *n, bool lsub, const struct list_args *a, struct view pattern)
+struct listing { /* the job */
+	struct names names;
+	struct list_args args;
+	struct buf pattern;
+	bool lsub;
+	size_t at;
+};
+
+static void listing_free(void *state)
 {
-	bool levels = pattern.len > 0 && pattern.ptr[pattern.len - 1] == '%';
+	struct listing *l = state;
+
+	for (size_t i = 0; i < l->names.count; i++)
+		free(l->names.at[i].name);
+	free(l->names.at);
+	buf_free(&l->pattern);
+	free(l);
+}
+
+static void put_name(struct imap_session *s, const struct listing *l, const struct name *e)
+{
 	struct buf utf7 = BUF_INIT(MAILBOX_NAME_MAX * 4), line = BUF_INIT(8192);
 
-	for (size_t i = 0; i < n->count; i++) {
-		const struct name *e = &n->at[i];
-
-		if (!wanted(e, lsub, levels, a))
-			continue;
-		buf_reset(&utf7);
-		buf_reset(&line);
-		utf7_encode(view_of(e->name), &utf7);
-		if (!list_match(pattern, buf_view(&utf7)))
-			continue;
-		buf_printf(&line, "* %s (", lsub ? "LSUB" : "LIST");
-		put_attributes(&line, n, e, lsub, a);
+	utf7_encode(view_of(e->name), &utf7);
+	if (list_match(buf_view(&l->pattern), buf_view(&utf7))) {
+		buf_printf(&line, "* %s (", l->lsub ? "LSUB" : "LIST");
+		put_attributes(&line, &l->names, e, l->lsub, &l->args);
 		buf_puts(&line, ") \"/\" ");
 		imap_put_string(&line, buf_view(&utf7));
 		buf_puts(&line, "\r\n");
@@ -256,6 +262,25 @@ static void answer(
 	}
 	buf_free(&utf7);
 	buf_free(&line);
+}
+
+static bool list_run(struct imap_session *s, void *state)
+{
+	struct listing *l = state;
+	struct view pattern = buf_view(&l->pattern);
+	bool levels = pattern.len > 0 && pattern.ptr[pattern.len - 1] == '%';
+	uint64_t end = clock_mono_ms() + SLICE_MS;
+
+	while (l->at < l->names.count) {
+		const struct name *e = &l->names.at[l->at++];
+
+		if (wanted(e, l->lsub, levels, &l->args))
+			put_name(s, l, e);
+		if (imap_output_full(s) || (l->at % LOOK_NAMES == 0 && clock_mono_ms() >= end))
+			return false;
+	}
+	imap_finish(s, "OK %s completed.", l->lsub ? "LSUB" : "LIST");
+	return true;
 }
 
 /* The reference in front of the pattern; INBOX at its start in capitals, as the name is. */
@@ -273,11 +298,28 @@ static bool full_pattern(const struct list_args *a, struct buf *out)
 	return true;
 }
 
+/* Takes all names of the account from the store; -1: it is away. */
+static int gather(struct imap_session *s, struct listing *l)
+{
+	struct subscriptions subscriptions = { &l->names, l->lsub };
+
+	if (view_begin(imap_view(s)) < 0)
+		return -1;
+	if (!l->lsub)
+		view_mailboxes(imap_view(s), s->account, add_mailbox, &l->names);
+	sort(&l->names);
+	if (l->lsub || l->args.return_subscribed)
+		view_subscriptions(imap_view(s), s->account, add_subscription, &subscriptions);
+	view_end(imap_view(s));
+	sort(&l->names);
+	add_parents(&l->names);
+	return 0;
+}
+
 int imap_cmd_list(struct imap_session *s, struct imap_parser *p, bool lsub)
 {
-	struct names names = { 0 };
-	struct subscriptions subscriptions = { &names, lsub };
-	struct buf pattern = BUF_INIT(LIST_PATTERN_MAX);
+	struct imap_job job = { list_run, listing_free, NULL };
+	struct listing *l;
 	struct list_args a;
 
 	if (!parse_args(p, lsub, &a))
@@ -286,25 +328,19 @@ int imap_cmd_list(struct imap_session *s, struct imap_parser *p, bool lsub)
 		conn_printf(s->conn, "* LIST (\\Noselect) \"/\" \"\"\r\n");
 		return IMAP_DONE;
 	}
-	if (!full_pattern(&a, &pattern)) {
-		buf_free(&pattern);
+	job.state = l = xcalloc(1, sizeof(*l));
+	l->args = a;
+	l->lsub = lsub;
+	l->pattern.max = LIST_PATTERN_MAX;
+	if (!full_pattern(&a, &l->pattern)) {
+		listing_free(l);
 		return imap_bad(p, "The pattern is too long.");
 	}
-	if (view_begin(imap_view(s)) < 0) {
-		buf_free(&pattern);
+	if (gather(s, l) < 0) {
+		listing_free(l);
 		imap_finish_store(s, STORE_UNAVAILABLE);
 		return IMAP_DONE;
 	}
-	if (!lsub)
-		view_mailboxes(imap_view(s), s->account, add_mailbox, &names);
-	sort(&names);
-	if (lsub || a.return_subscribed)
-		view_subscriptions(imap_view(s), s->account, add_subscription, &subscriptions);
-	view_end(imap_view(s));
-	sort(&names);
-	add_parents(&names);
-	answer(s, &names, lsub, &a, buf_view(&pattern));
-	names_free(&names);
-	buf_free(&pattern);
-	return IMAP_DONE;
+	imap_start_job(s, &job);
+	return IMAP_WAIT;
 }

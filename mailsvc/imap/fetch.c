@@ -156,21 +156,6 @@ static void mark_slice(struct fetch *f)
 	    f->unread + f->unread_sent - n, n, on_marked, s);
 }
 
-static bool is_marked(const struct fetch *f, uint32_t uid)
-{
-	size_t low = 0, high = f->marked_count;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (f->marked[mid].last < uid)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < f->marked_count && f->marked[low].first <= uid;
-}
-
 /* Rendering ------------------------------------------------------------------------------------------------------ */
 
 static void put_number(struct buf *out, uint64_t n)
@@ -332,7 +317,7 @@ static int put_message(struct fetch *f, const struct message_row *row, uint32_t 
 	buf_add(&f->out, "* ", 2);
 	put_number(&f->out, seq);
 	buf_add(&f->out, " FETCH (", 8);
-	if (f->marked_count > 0 && !f->items.flags && is_marked(f, row->uid)) {
+	if (!f->items.flags && uid_ranges_have(f->marked, f->marked_count, row->uid)) {
 		buf_add(&f->out, "FLAGS ", 6);
 		put_flags(f, row);
 		buf_addc(&f->out, ' ');

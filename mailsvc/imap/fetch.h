@@ -13,7 +13,7 @@
 #include "mailsvc/store/view.h"
 
 #define FETCH_ITEMS_MAX 64
-#define FETCH_FIELDS_MAX 256           /* names in one HEADER.FIELDS */
+#define FETCH_FIELDS_MAX 256           /* names in the HEADER.FIELDS of one command: each is looked for in each line */
 #define FETCH_HEADER_MAX (1024 * 1024) /* bytes of a header that fields are looked for in */
 
 enum fetch_kind {
@@ -49,7 +49,7 @@ struct fetch_item {
 
 struct fetch_items {
 	struct fetch_item *at;
-	size_t count;
+	size_t count, fields;
 	bool flags;     /* FLAGS is among them */
 	bool sets_seen; /* reading without PEEK */
 	bool body;      /* something needs the body's record or bytes */

@@ -53,14 +53,14 @@ static void set_label(struct fetch_item *item, struct buf *label)
 	item->label = view_dup(buf_view(label));
 }
 
-static bool parse_fields(struct imap_parser *p, struct fetch_section *s)
+static bool parse_fields(struct imap_parser *p, struct fetch_section *s, size_t *fields)
 {
 	struct view name;
 
 	if (!imap_parse_sp(p) || !imap_parse_char(p, '('))
 		return false;
 	do {
-		if (s->field_count == FETCH_FIELDS_MAX)
+		if (++*fields > FETCH_FIELDS_MAX)
 			return imap_fail(p, "Too many header fields.");
 		if (!imap_parse_astring(p, &name))
 			return false;
@@ -70,7 +70,7 @@ static bool parse_fields(struct imap_parser *p, struct fetch_section *s)
 	return imap_parse_char(p, ')');
 }
 
-static bool parse_section_text(struct imap_parser *p, struct fetch_section *s)
+static bool parse_section_text(struct imap_parser *p, struct fetch_section *s, size_t *fields)
 {
 	struct view word;
 
@@ -88,11 +88,11 @@ static bool parse_section_text(struct imap_parser *p, struct fetch_section *s)
 		s->part = PART_FIELDS_NOT;
 	else
 		return imap_fail(p, "Unknown section.");
-	return (s->part != PART_FIELDS && s->part != PART_FIELDS_NOT) || parse_fields(p, s);
+	return (s->part != PART_FIELDS && s->part != PART_FIELDS_NOT) || parse_fields(p, s, fields);
 }
 
 /* After "[", the "]" included. */
-static bool parse_section(struct imap_parser *p, struct fetch_section *s)
+static bool parse_section(struct imap_parser *p, struct fetch_section *s, size_t *fields)
 {
 	if (imap_accept(p, ']'))
 		return true;
@@ -105,7 +105,7 @@ static bool parse_section(struct imap_parser *p, struct fetch_section *s)
 		if (!imap_accept(p, '.'))
 			return imap_parse_char(p, ']');
 	}
-	return parse_section_text(p, s) && imap_parse_char(p, ']');
+	return parse_section_text(p, s, fields) && imap_parse_char(p, ']');
 }
 
 static bool parse_partial(struct imap_parser *p, struct fetch_section *s)
@@ -159,7 +159,8 @@ static bool parse_content(struct imap_parser *p, struct fetch_items *items, bool
 	struct fetch_item *item = add(items, FETCH_CONTENT);
 
 	items->sets_seen |= !peek;
-	if (!imap_parse_char(p, '[') || !parse_section(p, &item->section) || !parse_partial(p, &item->section))
+	if (!imap_parse_char(p, '[') || !parse_section(p, &item->section, &items->fields) ||
+	    !parse_partial(p, &item->section))
 		return false;
 	label_section(item);
 	return true;

@@ -56,6 +56,9 @@ struct imap_mailbox {
 		uint64_t modseq;
 		struct uid_range *at;
 		size_t count;
+		bool reported; /* as it is now; else silent: see watch_silence in mailbox.c */
+		bool innocent, masked;
+		uint64_t seen;
 	} own;
 	struct imap_session *hash_next; /* sessions by mailbox id, for pushes */
 };
@@ -64,6 +67,7 @@ enum imap_phase {
 	IMAP_PHASE_READY,   /* reading a command */
 	IMAP_PHASE_APPEND,  /* taking or draining the bytes of a message (cmd_append.c) */
 	IMAP_PHASE_RUNNING, /* a command waits */
+	IMAP_PHASE_ENDING,  /* its reply waits for the rest of a synchronisation */
 	IMAP_PHASE_IDLE,    /* IDLE: waiting for DONE */
 	IMAP_PHASE_CLOSED,  /* output is being written, input no longer read */
 };
@@ -79,6 +83,8 @@ struct imap_session {
 	struct imap_reader reader;
 	const struct imap_command *command; /* that runs */
 	char tag[65];
+	char *ending;          /* IMAP_PHASE_ENDING: the tagged line without its tag */
+	uint64_t heard_ms;     /* clock_mono_ms when input last came or a command ended */
 	bool waiting_drain;    /* a job stopped because output is above the mark */
 	bool runnable;         /* in the process's run queue */
 	bool in_command;       /* inside a command's or job's function */
@@ -117,7 +123,7 @@ uint64_t imap_message_size_max(const struct imap_session *);
 /* Replies ----------------------------------------------------------------------------------------------- */
 /*
  * Ends the command: reports what changed in the mailbox (as far as the command's flags allow), then sends
- * "TAG text".  Text starts with OK, NO or BAD.
+ * "TAG text", later when there is more to report than the output takes.  Text starts with OK, NO or BAD.
  */
 void imap_finish(struct imap_session *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* "NO [CODE] ..." for a status of store that is not STORE_OK. */
@@ -155,8 +161,12 @@ bool imap_resolve_set(const struct imap_session *, struct imap_parser *, const s
 /* Parses a set and resolves it. */
 bool imap_parse_uids(
     const struct imap_session *, struct imap_parser *, bool uid, struct uid_range **out, size_t *count);
-/* The command reports a change itself (or must not): copies the ranges; replaces an earlier note. */
+/*
+ * The command has reported this change itself, as the messages now are; or the client wants no report of it, and gets
+ * one only where it could hide somebody else's change.  Copies the ranges; replaces an earlier note.
+ */
 void imap_note_own(struct imap_session *, uint64_t modseq, const struct uid_range *, size_t count);
+void imap_note_silent(struct imap_session *, uint64_t modseq, const struct uid_range *, size_t count);
 bool imap_is_recent(const struct imap_session *, uint32_t uid);
 
 /* Commands in files of their own -------------------------------------------------------------------------- */

@@ -5,6 +5,9 @@
  * that tell the client.  Two marks say how far the mailbox's change log has been reported: `modseq` for messages and
  * flags, `expunge_modseq` for expunges, which RFC 3501 7.4.1 forbids during FETCH, STORE and SEARCH.  EXPUNGE goes
  * out from the highest UID down, so that each number is right without moving the others.
+ *
+ * A synchronisation goes in slices of about SYNC_ROWS changes in the order of the log: the marks move with each, so
+ * that a slow reader costs a slice of memory and a long log does not hold the others up.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -189,10 +192,16 @@ int imap_snapshot(struct imap_session *s)
 
 /* Synchronising ---------------------------------------------------------------------------------------------------- */
 
+#define SYNC_ROWS 2000    /* changes a slice reports; then it ends with the change (modseq) it is in */
+#define SYNC_VISITS 20000 /* entries a slice looks at */
+#define SYNC_GONE 20000   /* expunges of one change (a MOVE of a million is one) that go at once */
+
 struct sync {
 	struct imap_session *session;
 	bool expunge;
-	bool grown;             /* there are UIDs above the map */
+	bool more;       /* the slice ended before the log did */
+	uint64_t modseq; /* of the entry before */
+	size_t visits;
 	struct uid_range *gone; /* single UIDs, unsorted */
 	size_t gone_count, gone_cap;
 	uint32_t *flags; /* UIDs whose flags changed */
@@ -201,19 +210,28 @@ struct sync {
 
 static bool is_own(const struct imap_mailbox *m, uint64_t modseq, uint32_t uid)
 {
-	size_t low = 0, high = m->own.count;
+	/* store makes large changes in steps: the last one's modseq is noted */
+	return modseq <= m->own.modseq && uid_ranges_have(m->own.at, m->own.count, uid);
+}
 
-	if (modseq > m->own.modseq) /* store makes large changes in steps: the last one's modseq is noted */
-		return false;
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (m->own.at[mid].last < uid)
-			low = mid + 1;
-		else
-			high = mid;
+/*
+ * A silent change hides only itself.  The log keeps a message's newest change alone, so one by another session that
+ * came just before ours is not in it any more; but its modseq then has no entry, or only entries that are not ours.
+ * From there on our changes are told like others', which costs a line and cannot be wrong.
+ */
+static void watch_silence(struct imap_mailbox *m, uint64_t modseq, uint32_t uid, enum change_kind kind)
+{
+	if (m->own.count == 0 || m->own.reported || modseq > m->own.modseq)
+		return;
+	if (modseq != m->own.seen) {
+		if (!m->own.innocent || modseq != m->own.seen + 1)
+			m->own.masked = true;
+		m->own.seen = modseq;
+		m->own.innocent = false;
 	}
-	return low < m->own.count && m->own.at[low].first <= uid;
+	/* A record of the log is of one kind: this one was an arrival, an expunge or ours. */
+	if (kind != CHANGE_FLAGS || is_own(m, modseq, uid))
+		m->own.innocent = true;
 }
 
 static bool collect(void *arg, uint64_t modseq, uint32_t uid, enum change_kind kind)
@@ -221,6 +239,19 @@ static bool collect(void *arg, uint64_t modseq, uint32_t uid, enum change_kind k
 	struct sync *y = arg;
 	struct imap_mailbox *m = y->session->mailbox;
 
+	if (modseq != y->modseq && (y->gone_count + y->flags_count >= SYNC_ROWS || y->visits >= SYNC_VISITS)) {
+		y->more = true;
+		return false;
+	}
+	if (y->gone_count >= SYNC_GONE) { /* in the middle of it: those that are told have left the map by next time */
+		y->more = true;
+		y->modseq = modseq - 1;
+		return false;
+	}
+	y->modseq = modseq;
+	y->visits++;
+	if (modseq > m->modseq)
+		watch_silence(m, modseq, uid, kind);
 	if (kind == CHANGE_EXPUNGED) {
 		if (!y->expunge || uidmap_seq(&m->map, uid) == 0)
 			return true;
@@ -233,12 +264,8 @@ static bool collect(void *arg, uint64_t modseq, uint32_t uid, enum change_kind k
 	}
 	if (modseq <= m->modseq)
 		return true; /* an older entry, met on the way to the expunges */
-	if (uid > uidmap_last(&m->map)) {
-		y->grown = true;
-		return true;
-	}
-	if (uidmap_seq(&m->map, uid) == 0 || is_own(m, modseq, uid))
-		return true;
+	if (uidmap_seq(&m->map, uid) == 0 || ((m->own.reported || !m->own.masked) && is_own(m, modseq, uid)))
+		return true; /* new ones are told of at the end */
 	if (y->flags_count == y->flags_cap) {
 		y->flags_cap = y->flags_cap * 2 + 16;
 		y->flags = xreallocarray(y->flags, y->flags_cap, sizeof(*y->flags));
@@ -298,52 +325,67 @@ static void report_new(struct sync *y)
 		store_claim_recent(imap_store(s), m->id, ignore_result, NULL);
 }
 
+static void note(struct imap_mailbox *m, uint64_t modseq, const struct uid_range *ranges, size_t count, bool reported)
+{
+	free(m->own.at);
+	m->own.at = NULL;
+	m->own.modseq = modseq;
+	m->own.seen = m->modseq;
+	m->own.count = count;
+	m->own.reported = reported;
+	m->own.masked = false;
+	m->own.innocent = true;
+	if (count > 0) {
+		m->own.at = xreallocarray(NULL, count, sizeof(*ranges));
+		memcpy(m->own.at, ranges, count * sizeof(*ranges));
+		qsort(m->own.at, count, sizeof(*ranges), by_uid);
+	}
+}
+
 int imap_sync(struct imap_session *s, bool expunge)
 {
 	struct imap_mailbox *m = s->mailbox;
 	struct sync y = { .session = s, .expunge = expunge };
 	struct mailbox_row row;
 	struct message_row message;
-	uint64_t from;
+	uint64_t from, to;
 
 	if (m == NULL || m->gone || open_snapshot(s, &row) != 0)
 		return -1;
 	from = expunge ? m->expunge_modseq : m->modseq;
 	if (row.modseq > from) {
 		view_changes(imap_view(s), m->id, from, collect, &y);
+		to = y.more ? y.modseq : row.modseq;
 		if (y.gone_count > 0)
 			report_expunges(&y);
 		for (size_t i = 0; i < y.flags_count; i++)
 			if (view_message(imap_view(s), m->id, y.flags[i], &message) == 1)
 				imap_send_flags(s, &message, false);
-		if (y.grown)
+		if (!y.more && row.uid_next - 1 > uidmap_last(&m->map))
 			report_new(&y);
-		m->modseq = row.modseq;
+		if (to > m->modseq)
+			m->modseq = to;
 		if (expunge)
-			m->expunge_modseq = row.modseq;
+			m->expunge_modseq = to;
 	}
 	view_end(imap_view(s));
 	free(y.gone);
 	free(y.flags);
-	imap_note_own(s, 0, NULL, 0);
-	return 0;
+	if (!y.more)
+		note(m, 0, NULL, 0, true);
+	return y.more;
 }
 
 void imap_note_own(struct imap_session *s, uint64_t modseq, const struct uid_range *ranges, size_t count)
 {
-	struct imap_mailbox *m = s->mailbox;
+	if (s->mailbox != NULL)
+		note(s->mailbox, modseq, ranges, count, true);
+}
 
-	if (m == NULL)
-		return;
-	free(m->own.at);
-	m->own.at = NULL;
-	m->own.modseq = modseq;
-	m->own.count = count;
-	if (count > 0) {
-		m->own.at = xreallocarray(NULL, count, sizeof(*ranges));
-		memcpy(m->own.at, ranges, count * sizeof(*ranges));
-		qsort(m->own.at, count, sizeof(*ranges), by_uid);
-	}
+void imap_note_silent(struct imap_session *s, uint64_t modseq, const struct uid_range *ranges, size_t count)
+{
+	if (s->mailbox != NULL)
+		note(s->mailbox, modseq, ranges, count, false);
 }
 
 /* Message sets ------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@
 #include "mailsvc/mime/mime.h"
 
 #define DRAIN_MS 300 /* for the last words to leave */
+#define SWEEP_SECONDS 10
 
 struct opening { /* a connection between login and its protocol */
 	struct process *process;
@@ -188,6 +189,13 @@ static void on_run(evutil_socket_t fd, short what, void *arg)
 	pop3_free_dead(p);
 }
 
+static void on_sweep(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	imap_sweep(arg);
+}
+
 void process_kick(struct process *p)
 {
 	static const struct timeval now = { 0, 0 };
@@ -230,20 +238,26 @@ static struct process *state(struct role_ctx *ctx)
 	p->auth = auth_client_new(ctx->base);
 	p->store = store_client_new(ctx->base);
 	p->run_event = event_new(ctx->base, -1, 0, on_run, p);
-	if (p->run_event == NULL)
+	p->sweep = event_new(ctx->base, -1, EV_PERSIST, on_sweep, p);
+	if (p->run_event == NULL || p->sweep == NULL)
 		fatalx("event_new failed");
 	store_on_change(p->store, on_changed, p);
 	ctx->state = p;
 	return p;
 }
 
-/* What a store that died had committed but not announced: idle sessions look for themselves. */
+/* What a store that died had committed but not announced: idle sessions look for themselves, once it can be read. */
 static void on_store_back(evutil_socket_t fd, short what, void *arg)
 {
+	static const struct timeval again = { 1, 0 };
 	struct process *p = arg;
 
 	(void)fd;
 	(void)what;
+	if (p->view == NULL || !store_view_ready(p->view)) {
+		event_base_once(p->base, -1, EV_TIMEOUT, on_store_back, p, &again);
+		return;
+	}
 	for (struct imap_session *s = p->sessions; s != NULL; s = s->next)
 		if (s->phase == IMAP_PHASE_IDLE)
 			imap_kick(s);
@@ -296,7 +310,9 @@ static void role_sandbox(struct role_ctx *ctx, struct sandbox *sb)
 
 static void role_start(struct role_ctx *ctx)
 {
-	(void)ctx; /* handoffs come by themselves */
+	static const struct timeval interval = { SWEEP_SECONDS, 0 };
+
+	event_add(state(ctx)->sweep, &interval); /* handoffs come by themselves */
 }
 
 static void on_drained(evutil_socket_t fd, short what, void *arg)

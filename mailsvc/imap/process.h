@@ -21,6 +21,7 @@ struct process {
 	struct store_client *store;
 	struct store_view *view;
 	struct event *run_event; /* runs what is queued, at the end of the loop */
+	struct event *sweep;     /* of silent sessions */
 	struct imap_session *run_first, **run_last;
 	struct imap_session *sessions; /* all of them */
 	struct imap_session *dead;     /* to be freed at the end of the loop */
@@ -52,6 +53,7 @@ void process_log_close(const struct opened *, const char *protocol, const char *
 void imap_run_queue(struct process *); /* from the run event */
 void imap_free_dead(struct process *);
 void imap_shutdown_all(struct process *); /* BYE to everyone */
+void imap_sweep(struct process *);        /* BYE to the silent: every few seconds */
 void imap_kick(struct imap_session *);
 /* Sends "* BYE text" unless text is NULL, closes, and frees at the end of the loop. */
 void imap_close(struct imap_session *, const char *bye, const char *reason);
@@ -61,7 +63,10 @@ void imap_error(struct imap_session *, const char *text); /* counts towards limi
 void imap_changed(struct process *, const uint32_t *mailboxes, size_t count); /* a push from store */
 void imap_select_mailbox(struct imap_session *, struct imap_mailbox *);       /* takes it over; the old one is freed */
 void imap_deselect(struct imap_session *);
-/* Reports what changed since last time; expunge: expunges too. Returns -1 when store is away (nothing was sent). */
+/*
+ * Reports what changed since last time, a slice of it; expunge: expunges too.  0: all is told; 1: call again; -1: store
+ * is away or the mailbox gone (nothing was sent).
+ */
 int imap_sync(struct imap_session *, bool expunge);
 void imap_take_keywords(struct imap_mailbox *, const struct mailbox_row *);
 bool imap_keywords_differ(const struct imap_mailbox *, const struct mailbox_row *);

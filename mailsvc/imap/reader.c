@@ -53,9 +53,10 @@ static bool announcement(struct imap_reader *r, const char *end, size_t len)
 		i--;
 	}
 	for (; i > 0 && end[i - 1] >= '0' && end[i - 1] <= '9'; i--) {
-		if (++digits > 10)
-			return false;
-		n += scale * (uint64_t)(end[i - 1] - '0');
+		if (++digits > 18)
+			n = UINT64_MAX; /* nobody's number, but bytes may follow: never take them for commands */
+		else
+			n += scale * (uint64_t)(end[i - 1] - '0');
 		scale *= 10;
 	}
 	if (digits == 0 || i == 0 || end[i - 1] != '{')

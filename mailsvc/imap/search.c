@@ -1,7 +1,7 @@
 /*
  * SEARCH and UID SEARCH, as a job: messages are looked at in UID order, for SLICE_MS at a time, each slice in its own
- * snapshot.  What was found is kept as runs of UIDs and sent at the end, in one line: a snapshot may send lines of
- * its own, so the reply cannot be sent as it grows.
+ * snapshot; a slice may end between two parts of a large message.  What was found is kept as runs of UIDs and sent at
+ * the end, in one line: a snapshot may send lines of its own, so the reply cannot be sent as it grows.
  */
 #include <stdlib.h>
 
@@ -18,7 +18,9 @@ struct search {
 	struct search_message message;
 	struct body_ref ref;
 	bool uid, sending;
-	uint32_t next;            /* UID to go on at */
+	uint32_t next; /* UID to go on at */
+	uint32_t half; /* the slice ended in the middle of this one, or 0 */
+	uint64_t half_body;
 	uint32_t hit_run, hit_at; /* what of hits has been sent */
 	struct uidmap hits;
 	unsigned rows;
@@ -57,14 +59,31 @@ static int open_message(struct search_message *m)
 static bool look_row(void *arg, const struct message_row *row)
 {
 	struct search *x = arg;
-	bool costly = x->program.keys[x->program.root].cost > 0;
+	struct search_message *m = &x->message;
+	bool costly = x->program.keys[x->program.root].cost > 0, recent = imap_is_recent(x->session, row->uid);
+	enum search_answer answer;
 
-	x->next = row->uid + 1;
-	if (uidmap_seq(&x->session->mailbox->map, row->uid) == 0)
-		return true;
-	search_message_reset(&x->message, row, imap_is_recent(x->session, row->uid));
-	if (search_match(&x->program, &x->message))
+	x->next = row->uid;
+	if (x->half == row->uid && x->half_body == row->body)
+		search_message_resume(m, row, recent);
+	else
+		search_message_reset(m, row, recent);
+	x->half = 0;
+	answer = uidmap_seq(&x->session->mailbox->map, row->uid) != 0 ? search_match(&x->program, m) : SEARCH_NO;
+	if (answer == SEARCH_LATER) {
+		do
+			search_look(&x->program, m);
+		while (!m->text_done && clock_mono_ms() < x->slice_end);
+		if (!m->text_done) {
+			x->half = row->uid;
+			x->half_body = row->body;
+			return false;
+		}
+		answer = search_match(&x->program, m);
+	}
+	if (answer == SEARCH_YES)
 		uidmap_append(&x->hits, row->uid);
+	x->next = row->uid + 1;
 	return (++x->rows % CHEAP_ROWS != 0 && !costly) || clock_mono_ms() < x->slice_end;
 }
 
@@ -133,7 +152,7 @@ static bool search_run(struct imap_session *s, void *state)
 		x->rows = 0;
 		if (view_messages(imap_view(s), s->mailbox->id, x->next, last, look_row, x) == 0)
 			x->next = last + 1;
-		search_message_reset(&x->message, NULL, false);
+		search_message_pause(&x->message);
 		view_end(imap_view(s));
 		if (x->next <= last && x->next != 0)
 			return false;

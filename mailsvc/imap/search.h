@@ -12,6 +12,7 @@
 
 #define SEARCH_DEPTH_MAX 50
 #define SEARCH_KEYS_MAX 1000
+#define SEARCH_TEXT_KEYS_MAX 64 /* HEADER, BODY and TEXT: each goes over all of a header or text */
 
 enum search_type {
 	/* decided by the row */
@@ -57,6 +58,7 @@ struct search_key {
 struct search_program {
 	struct search_key *keys;
 	uint32_t count, root;
+	unsigned text_keys;
 	bool bad_charset; /* why search_parse failed: answer NO [BADCHARSET ...] */
 };
 
@@ -74,13 +76,26 @@ struct search_message {
 	int (*open)(struct search_message *);
 	void *arg;
 	struct fetch_source source;
-	/* The evaluator's own; kept from message to message for their memory, search_message_reset between them. */
-	bool opened, unreadable, have_header, have_header_text, have_body_text;
+	/* The evaluator's own. */
+	bool opened, unreadable, have_header, have_header_text, text_done;
+	uint32_t part;                           /* BODY has been looked for in the parts before this one */
+	uint64_t hits[SEARCH_KEYS_MAX / 64 + 1]; /* keys (bits) that were found in them */
 	struct buf header, header_text, body_text, value;
+};
+enum search_answer {
+	SEARCH_NO,
+	SEARCH_YES,
+	SEARCH_LATER, /* search_look first, until text_done */
 };
 void search_message_init(struct search_message *, int (*open)(struct search_message *), void *arg);
 void search_message_reset(struct search_message *, const struct message_row *, bool recent);
+/* The snapshot ends: lets go of what belongs to it, but not of what has been found in the message so far. */
+void search_message_pause(struct search_message *);
+/* The same message in a new snapshot. */
+void search_message_resume(struct search_message *, const struct message_row *, bool recent);
 void search_message_free(struct search_message *);
-bool search_match(const struct search_program *, struct search_message *);
+enum search_answer search_match(const struct search_program *, struct search_message *);
+/* Looks for the program's BODY and TEXT keys in one more part. */
+void search_look(const struct search_program *, struct search_message *);
 
 #endif

@@ -2,15 +2,17 @@
  * Does a message satisfy a search program?  What is read of it is read once: record, header, text.
  *
  * BODY looks in the text of every text part (decoded, mime_leaf_text) and in the headers of messages inside; TEXT in
- * the header too.  Limits: FETCH_HEADER_MAX bytes of a header, MIME_TEXT_MAX of a part.  What cannot be read matches no
- * key that needs it.
+ * the header too.  That goes part by part, for all such keys at once, and keeps a bit a key: the caller may return to
+ * its loop in between, and no more than one part is in memory.  Limits: FETCH_HEADER_MAX bytes of a header,
+ * MIME_TEXT_MAX of a part.  What cannot be read matches no key that needs it.
  */
 #include <string.h>
 #include <strings.h>
 
 #include "mailsvc/imap/search.h"
 
-#define TEXT_MAX (256u << 20) /* folded text of one message */
+#define TEXT_MAX (64u << 20)  /* folded text of one part */
+#define KEEP_MAX (256u << 10) /* a larger buffer is given back after the message */
 
 void search_message_init(struct search_message *m, int (*open)(struct search_message *), void *arg)
 {
@@ -21,13 +23,37 @@ void search_message_init(struct search_message *m, int (*open)(struct search_mes
 	m->header_text.max = m->body_text.max = m->value.max = TEXT_MAX;
 }
 
-void search_message_reset(struct search_message *m, const struct message_row *row, bool recent)
+static void give_back(struct buf *b)
+{
+	if (b->cap > KEEP_MAX)
+		buf_free(b);
+}
+
+void search_message_pause(struct search_message *m)
 {
 	if (m->opened)
 		fetch_source_free(&m->source);
+	m->row = NULL;
+	m->opened = m->unreadable = m->have_header = m->have_header_text = false;
+	give_back(&m->header);
+	give_back(&m->header_text);
+	give_back(&m->body_text);
+	give_back(&m->value);
+}
+
+void search_message_resume(struct search_message *m, const struct message_row *row, bool recent)
+{
+	search_message_pause(m);
 	m->row = row;
 	m->recent = recent;
-	m->opened = m->unreadable = m->have_header = m->have_header_text = m->have_body_text = false;
+}
+
+void search_message_reset(struct search_message *m, const struct message_row *row, bool recent)
+{
+	search_message_resume(m, row, recent);
+	m->text_done = false;
+	m->part = 0;
+	memset(m->hits, 0, sizeof(m->hits));
 }
 
 void search_message_free(struct search_message *m)
@@ -133,24 +159,38 @@ static bool add_part_text(struct search_message *m, uint32_t index)
 	return fine;
 }
 
-static bool need_body_text(struct search_message *m)
+static bool is_hit(const struct search_message *m, uint32_t key)
 {
-	if (m->have_body_text)
-		return true;
-	if (!need_record(m))
-		return false;
-	buf_reset(&m->body_text);
-	for (uint32_t i = 0; i < m->source.record.part_count; i++)
-		if (!add_part_text(m, i))
-			return false;
-	m->have_body_text = true;
-	return true;
+	return m->hits[key / 64] >> (key % 64) & 1;
 }
 
 static bool contains(const struct buf *text, const struct buf *needle)
 {
 	return needle->len == 0 ||
 	       (text->len >= needle->len && memmem(text->data, text->len, needle->data, needle->len) != NULL);
+}
+
+void search_look(const struct search_program *g, struct search_message *m)
+{
+	buf_reset(&m->body_text);
+	if (!need_record(m) || m->part >= m->source.record.part_count || !add_part_text(m, m->part++)) {
+		m->text_done = true;
+		return;
+	}
+	m->text_done = m->part == m->source.record.part_count;
+	for (uint32_t i = 0; i < g->count; i++)
+		if ((g->keys[i].type == SEARCH_BODY || g->keys[i].type == SEARCH_TEXT) && !is_hit(m, i) &&
+		    contains(&m->body_text, &g->keys[i].text))
+			m->hits[i / 64] |= (uint64_t)1 << (i % 64);
+}
+
+static enum search_answer body_matches(const struct search_program *g, uint32_t index, struct search_message *m)
+{
+	if (!need_record(m))
+		return SEARCH_NO;
+	if (g->keys[index].text.len == 0 || is_hit(m, index))
+		return SEARCH_YES;
+	return m->text_done ? SEARCH_NO : SEARCH_LATER;
 }
 
 static bool header_matches(const struct search_key *k, struct search_message *m)
@@ -184,21 +224,6 @@ static bool subject_matches(const struct search_key *k, struct search_message *m
 	return contains(&m->value, &k->text);
 }
 
-static bool in_ranges(const struct search_key *k, uint32_t uid)
-{
-	size_t low = 0, high = k->range_count;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (k->ranges[mid].last < uid)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < k->range_count && k->ranges[low].first <= uid;
-}
-
 static int64_t day_of(int64_t when)
 {
 	return when / 86400 - (when % 86400 < 0);
@@ -213,10 +238,11 @@ static bool sent_day(struct search_message *m, int64_t *day)
 	return true;
 }
 
-static bool match(const struct search_program *g, uint32_t index, struct search_message *m)
+static enum search_answer match(const struct search_program *, uint32_t index, struct search_message *);
+
+/* What a key says that has no children and needs no text. */
+static bool match_plain(const struct search_key *k, struct search_message *m)
 {
-	const struct search_key *k = &g->keys[index];
-	uint32_t c;
 	int64_t day;
 
 	switch (k->type) {
@@ -229,7 +255,7 @@ static bool match(const struct search_program *g, uint32_t index, struct search_
 	case SEARCH_KEYWORD:
 		return (m->row->keywords & k->keyword_bits) != 0;
 	case SEARCH_UIDS:
-		return in_ranges(k, m->row->uid);
+		return uid_ranges_have(k->ranges, k->range_count, m->row->uid);
 	case SEARCH_BEFORE:
 		return day_of(m->row->internal_date) < k->number;
 	case SEARCH_ON:
@@ -250,26 +276,53 @@ static bool match(const struct search_program *g, uint32_t index, struct search_
 		return subject_matches(k, m);
 	case SEARCH_HEADER:
 		return header_matches(k, m);
-	case SEARCH_BODY:
-		return need_body_text(m) && contains(&m->body_text, &k->text);
-	case SEARCH_TEXT:
-		return need_header_text(m) && (contains(&m->header_text, &k->text) ||
-						  (need_body_text(m) && contains(&m->body_text, &k->text)));
-	case SEARCH_AND:
-		for (c = k->first; c != SEARCH_NONE && match(g, c, m);)
-			c = g->keys[c].next;
-		return c == SEARCH_NONE;
-	case SEARCH_OR:
-		for (c = k->first; c != SEARCH_NONE && !match(g, c, m);)
-			c = g->keys[c].next;
-		return c != SEARCH_NONE;
-	case SEARCH_NOT:
-		return !match(g, k->first, m);
+	default:
+		return false;
 	}
-	return false;
 }
 
-bool search_match(const struct search_program *program, struct search_message *m)
+/* AND: decided by the first NO; OR: by the first YES. */
+static enum search_answer match_children(
+    const struct search_program *g, uint32_t first, enum search_answer decides, struct search_message *m)
+{
+	enum search_answer all = decides == SEARCH_NO ? SEARCH_YES : SEARCH_NO;
+
+	for (uint32_t c = first; c != SEARCH_NONE; c = g->keys[c].next) {
+		enum search_answer one = match(g, c, m);
+
+		if (one == decides)
+			return one;
+		if (one == SEARCH_LATER)
+			all = one;
+	}
+	return all;
+}
+
+static enum search_answer match(const struct search_program *g, uint32_t index, struct search_message *m)
+{
+	const struct search_key *k = &g->keys[index];
+	enum search_answer one;
+
+	switch (k->type) {
+	case SEARCH_BODY:
+		return body_matches(g, index, m);
+	case SEARCH_TEXT:
+		if (!need_header_text(m))
+			return SEARCH_NO;
+		return contains(&m->header_text, &k->text) ? SEARCH_YES : body_matches(g, index, m);
+	case SEARCH_AND:
+		return match_children(g, k->first, SEARCH_NO, m);
+	case SEARCH_OR:
+		return match_children(g, k->first, SEARCH_YES, m);
+	case SEARCH_NOT:
+		one = match(g, k->first, m);
+		return one == SEARCH_LATER ? one : one == SEARCH_NO ? SEARCH_YES : SEARCH_NO;
+	default:
+		return match_plain(k, m) ? SEARCH_YES : SEARCH_NO;
+	}
+}
+
+enum search_answer search_match(const struct search_program *program, struct search_message *m)
 {
 	return match(program, program->root, m);
 }

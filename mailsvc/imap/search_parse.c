@@ -42,6 +42,9 @@ static uint32_t add(struct parse *c, enum search_type type)
 
 static bool new_key(struct parse *c, enum search_type type, uint32_t *out)
 {
+	if ((type == SEARCH_HEADER || type == SEARCH_BODY || type == SEARCH_TEXT) &&
+	    ++c->program->text_keys > SEARCH_TEXT_KEYS_MAX)
+		return imap_fail(c->p, "Too many keys that search in texts.");
 	*out = add(c, type);
 	return *out != SEARCH_NONE || imap_fail(c->p, "Too many search keys.");
 }

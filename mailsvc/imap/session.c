@@ -12,9 +12,11 @@
 #include <string.h>
 
 #include "imap.h"
+#include "lib/clock.h"
 #include "process.h"
 
-#define IDLE_SECONDS (30 * 60)
+#define IDLE_SECONDS (30 * 60)  /* RFC 3501 5.4 */
+#define APPEND_SECONDS (2 * 60) /* in the middle of a message, which holds some of APPEND_BUDGET */
 #define WRITE_SECONDS (5 * 60)
 #define COMMANDS_A_TURN 64 /* then other sessions have theirs */
 
@@ -62,10 +64,14 @@ void imap_put_string(struct buf *out, struct view v)
 		return;
 	}
 	for (size_t i = 0; plain && i < v.len; i++)
-		plain = v.ptr[i] >= 0x20 && v.ptr[i] < 0x7f && v.ptr[i] != '"' && v.ptr[i] != '\\';
+		plain = v.ptr[i] >= 0x20 && v.ptr[i] < 0x7f;
 	if (plain) {
 		buf_addc(out, '"');
-		buf_addv(out, v);
+		for (size_t i = 0; i < v.len; i++) {
+			if (v.ptr[i] == '"' || v.ptr[i] == '\\')
+				buf_addc(out, '\\');
+			buf_addc(out, v.ptr[i]);
+		}
 		buf_addc(out, '"');
 	} else {
 		buf_printf(out, "{%zu}\r\n", v.len);
@@ -97,6 +103,8 @@ void imap_close(struct imap_session *s, const char *bye, const char *reason)
 	store_cancel(p->store, s->pending);
 	s->pending = 0;
 	imap_deselect(s);
+	free(s->ending);
+	s->ending = NULL;
 	*s->prev_next = s->next;
 	if (s->next != NULL)
 		s->next->prev_next = s->prev_next;
@@ -149,25 +157,41 @@ void imap_kick(struct imap_session *s)
 	process_kick(p);
 }
 
+/* Reports what is left and then sends the tagged line; false: there is more than the output takes now. */
+static bool end_command(struct imap_session *s)
+{
+	bool expunge = s->command == NULL || !(s->command->flags & IMAP_NO_EXPUNGE);
+	int more = 0;
+
+	if (s->mailbox != NULL && (s->command == NULL || !(s->command->flags & IMAP_NO_SYNC)))
+		more = imap_sync(s, expunge);
+	if (more == 1)
+		return false;
+	conn_printf(s->conn, "%s ", s->tag);
+	conn_write(s->conn, s->ending, strlen(s->ending));
+	conn_write(s->conn, "\r\n", 2);
+	free(s->ending);
+	s->ending = NULL;
+	s->heard_ms = clock_mono_ms();
+	s->phase = IMAP_PHASE_READY;
+	return true;
+}
+
 void imap_finish(struct imap_session *s, const char *fmt, ...)
 {
-	struct buf line = BUF_INIT(IMAP_OUTPUT_MAX);
 	va_list ap;
 
 	if (s->phase == IMAP_PHASE_CLOSED)
 		return;
 	va_start(ap, fmt);
-	buf_vprintf(&line, fmt, ap);
+	free(s->ending);
+	if (vasprintf(&s->ending, fmt, ap) < 0)
+		fatalx("out of memory: reply");
 	va_end(ap);
-	if (s->mailbox != NULL && (s->command == NULL || !(s->command->flags & IMAP_NO_SYNC)))
-		imap_sync(s, s->command == NULL || !(s->command->flags & IMAP_NO_EXPUNGE));
-	conn_printf(s->conn, "%s ", s->tag);
-	conn_writev(s->conn, buf_view(&line));
-	conn_write(s->conn, "\r\n", 2);
-	buf_free(&line);
 	s->pending = 0;
 	s->finished = true;
-	s->phase = IMAP_PHASE_READY;
+	s->phase = IMAP_PHASE_ENDING;
+	end_command(s);
 	if (!s->in_command)
 		imap_kick(s);
 }
@@ -314,11 +338,18 @@ static bool progress(struct imap_session *s)
 		}
 		if (s->phase == IMAP_PHASE_CLOSED)
 			return false;
-		if (conn_output_len(s->conn) >= IMAP_OUTPUT_MAX || (s->job.run != NULL && imap_output_full(s))) {
+		if (conn_output_len(s->conn) >= IMAP_OUTPUT_MAX ||
+		    ((s->job.run != NULL || s->phase == IMAP_PHASE_ENDING) && imap_output_full(s))) {
 			s->waiting_drain = true;
 			return false;
 		}
 		if (turns == COMMANDS_A_TURN) {
+			imap_kick(s);
+			return false;
+		}
+		if (s->phase == IMAP_PHASE_ENDING) {
+			if (end_command(s))
+				continue;
 			imap_kick(s);
 			return false;
 		}
@@ -364,8 +395,8 @@ void imap_run_queue(struct process *p)
 		s->runnable = false;
 		if (s->phase == IMAP_PHASE_IDLE && imap_output_full(s))
 			s->waiting_drain = true; /* the client does not read: tell it later */
-		else if (s->phase == IMAP_PHASE_IDLE)
-			imap_sync(s, true);
+		else if (s->phase == IMAP_PHASE_IDLE && imap_sync(s, true) == 1)
+			imap_kick(s);
 		session_run(s);
 	}
 }
@@ -374,8 +405,11 @@ void imap_run_queue(struct process *p)
 
 static void on_readable(struct conn *c, void *arg)
 {
+	struct imap_session *s = arg;
+
 	(void)c;
-	session_run(arg);
+	s->heard_ms = clock_mono_ms();
+	session_run(s);
 }
 
 static void on_drained(struct conn *c, void *arg)
@@ -422,7 +456,8 @@ void imap_session_start(struct process *p, int fd, struct opened *opened, const 
 	if (s->next != NULL)
 		s->next->prev_next = &s->next;
 	p->sessions = s;
-	conn_set_timeout(s->conn, IDLE_SECONDS, WRITE_SECONDS);
+	s->heard_ms = clock_mono_ms();
+	conn_set_timeout(s->conn, 0, WRITE_SECONDS); /* silence is imap_sweep's */
 	conn_set_low_water(s->conn, IMAP_OUTPUT_SLICE / 4);
 	s->counter = evbuffer_add_cb(conn_output(s->conn), count_output, s);
 	conn_printf(s->conn, "%s OK [CAPABILITY " IMAP_CAPABILITY "] Logged in\r\n", tag);
@@ -430,6 +465,23 @@ void imap_session_start(struct process *p, int fd, struct opened *opened, const 
 	evbuffer_add(conn_input(s->conn), rest.ptr, rest.len);
 	conn_resume(s->conn);
 	imap_kick(s);
+}
+
+/* The connection's own timeout would leave no way to say BYE. */
+void imap_sweep(struct process *p)
+{
+	uint64_t now = clock_mono_ms();
+	struct imap_session *s, *next;
+
+	for (s = p->sessions; s != NULL; s = next) {
+		unsigned seconds = s->phase == IMAP_PHASE_APPEND ? APPEND_SECONDS : IDLE_SECONDS;
+
+		next = s->next;
+		if (s->phase == IMAP_PHASE_RUNNING || s->phase == IMAP_PHASE_ENDING || s->waiting_drain)
+			continue; /* it is our turn, or WRITE_SECONDS count */
+		if (now - s->heard_ms >= 1000ull * seconds)
+			imap_close(s, "Autologout: nothing was heard for too long.", "timeout");
+	}
 }
 
 void imap_shutdown_all(struct process *p)

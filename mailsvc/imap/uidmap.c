@@ -158,3 +158,18 @@ uint32_t uidmap_remove(struct uidmap *m, const struct uid_range *range, size_t c
 	uidmap_shrink(m);
 	return before - m->count;
 }
+
+bool uid_ranges_have(const struct uid_range *range, size_t count, uint32_t uid)
+{
+	size_t low = 0, high = count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (range[mid].last < uid)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < count && range[low].first <= uid;
+}

@@ -1,7 +1,6 @@
 /*
- * The DKIM signer of smtp: canonicalises and hashes in the caller's process, asks keys for the signature over 32 bytes,
- * and puts the field together.  Without a key, or without keys, the answer is an empty view: mail is then sent
- * unsigned.
+ * The DKIM signer of smtp and send: canonicalises and hashes in the caller's process, asks keys for the signature over
+ * 32 bytes, and puts the field together.
  */
 #include "client.h"
 
@@ -54,19 +53,22 @@ static void answered(void *arg, enum rpc_status status, struct imsg *reply)
 {
 	struct pending *p = arg;
 	struct view signature = VIEW_NONE, field = VIEW_NONE;
+	enum dkim_status result = status == RPC_OK ? DKIM_NO_KEY : DKIM_AWAY;
 
 	if (status == RPC_OK &&
 	    (reply->type != KEYS_MESSAGE_SIGNATURE || keys_signature_get(reply->data, &signature) == -1)) {
 		log_warnx("event=dkim error=\"malformed answer from keys\"");
-		signature = VIEW_NONE;
-	}
-	if (signature.len > 0) {
+		result = DKIM_AWAY;
+	} else if (signature.len > 0) {
 		dkim_finish(&p->field, signature);
-		if (!p->field.full)
-			field = buf_view(&p->field);
+		result = p->field.full ? DKIM_NO_KEY : DKIM_SIGNED;
 	}
-	p->fn(p->arg, field);
-	pending_free(p);
+	if (result == DKIM_SIGNED)
+		field = buf_view(&p->field);
+	LIST_REMOVE(p, entry); /* dkim_cancel in the callback finds nothing */
+	p->fn(p->arg, result, field);
+	buf_free(&p->field);
+	free(p);
 }
 
 uint32_t dkim_sign(

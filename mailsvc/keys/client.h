@@ -9,13 +9,25 @@ struct keys_client;
 struct keys_client *keys_client_new(struct event_base *);
 void keys_client_attach(struct keys_client *, int fd);
 
+enum dkim_status {
+	DKIM_SIGNED,
+	DKIM_NO_KEY, /* there is none for the domain: mail goes unsigned */
+	DKIM_AWAY,   /* keys could not be asked: whether mail would be signed is not known */
+};
+
 /*
- * Signs message (header and body, CRLF) for domain with relaxed/relaxed and rsa-sha256, over the headers RFC 6376 5.4.1 names
- * (From oversigned).  The callback gets the whole "DKIM-Signature: ...\r\n" field, or an empty view when there is no key for the
- * domain or keys is away.  message need not outlive the call.
+ * Signs message (header and body, CRLF) for domain with relaxed/relaxed and rsa-sha256, over the headers RFC 6376 5.4.1
+ * names (From oversigned).  The callback gets the whole "DKIM-Signature: ...\r\n" field, or an empty view unless
+ * DKIM_SIGNED. message need not outlive the call.
  */
-typedef void (*dkim_fn)(void *arg, struct view field);
+typedef void (*dkim_fn)(void *arg, enum dkim_status, struct view field);
 uint32_t dkim_sign(struct keys_client *, const char *domain, const char *selector, struct view message, dkim_fn, void *arg);
 void dkim_cancel(struct keys_client *, uint32_t id);
+
+/*
+ * The domain of ours that signs what comes from an address in `domain`: itself, or for host.name the domain that it
+ * is in (DMARC aligns the two).  NULL: none.
+ */
+const struct site_domain *dkim_domain(const struct site *, const char *domain);
 
 #endif

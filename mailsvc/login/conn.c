@@ -275,15 +275,31 @@ static void turn_away(int fd, enum protocol protocol, bool tls, bool per_address
 	close(fd);
 }
 
+/* The oldest connection that has not logged in goes, so that strangers who say nothing cannot hold every place. */
+static bool make_room(struct login *l, uint64_t now)
+{
+	struct login_conn *lc = l->first;
+
+	while (lc != NULL && lc->state == LOGIN_AUTH)
+		lc = lc->next;
+	if (lc == NULL || now - lc->since < CROWD_MS)
+		return false;
+	if (lc->state == LOGIN_TALKING)
+		buf_puts(&lc->pre.out, preauth_refusal(lc->pre.protocol, false));
+	login_end(lc, "crowded");
+	return true;
+}
+
 void login_accept(struct login *l, int fd, const union peer *peer, enum service service)
 {
 	const struct site *site = l->ctx->site;
 	enum protocol protocol = service == SERVICE_IMAP || service == SERVICE_IMAPS ? PROTOCOL_IMAP : PROTOCOL_POP3;
 	bool tls = services[service].implicit_tls;
 	unsigned seconds = site->limits.idle < PREAUTH_SECONDS ? (unsigned)site->limits.idle : PREAUTH_SECONDS;
+	uint64_t now = clock_mono_ms();
 	struct login_conn *lc;
 
-	if (l->count >= (unsigned)site->limits.connections) {
+	if (l->count >= (unsigned)site->limits.connections && !make_room(l, now)) {
 		turn_away(fd, protocol, tls, false);
 		return;
 	}
@@ -295,7 +311,8 @@ void login_accept(struct login *l, int fd, const union peer *peer, enum service 
 	lc->login = l;
 	lc->peer = *peer;
 	lc->serial = ++l->serial;
-	lc->deadline = clock_mono_ms() + 1000ull * seconds;
+	lc->since = now;
+	lc->deadline = now + 1000ull * seconds;
 	lc->state = tls ? LOGIN_HANDSHAKE : LOGIN_TALKING;
 	preauth_init(&lc->pre, protocol, tls, l->tls != NULL,
 	    site->listen.insecure_loopback && address_is_loopback(&peer->sa), (unsigned)site->limits.errors);

@@ -11,6 +11,7 @@
 #include "preauth.h"
 
 #define PREAUTH_SECONDS 60 /* in all, from accept to login */
+#define CROWD_MS 5000      /* before login for that long: makes way for a new connection when all places are taken */
 #define RELAY_MAX (64 * 1024)
 
 struct login_listener {
@@ -51,7 +52,7 @@ struct login_conn {
 	enum login_state state;
 	uint32_t auth_request;
 	uint32_t serial;
-	uint64_t deadline; /* monotonic ms */
+	uint64_t since, deadline; /* monotonic ms */
 	struct preauth pre;
 	union peer peer;
 	struct login_conn *next, **prev_next;

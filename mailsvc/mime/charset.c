@@ -306,7 +306,12 @@ void mime_utf8_put(struct buf *out, uint32_t codepoint)
 		buf_add(out, bytes, (size_t)n);
 }
 
-/* Folded pieces gather here, so that the buffer is not asked for every character. */
+#define FOLD_PARTS 32 /* characters that one can become */
+
+/*
+ * Folded pieces gather here, so that the buffer is not asked for every character.  A piece ends between characters: a
+ * buffer that takes no more of them still holds valid UTF-8.
+ */
 struct folder {
 	struct buf *out;
 	size_t n;
@@ -320,10 +325,6 @@ static void fold_byte(struct folder *f, char c)
 		f->space = true;
 		return;
 	}
-	if (f->n > sizeof(f->piece) - 2) {
-		buf_add(f->out, f->piece, f->n);
-		f->n = 0;
-	}
 	if (f->space)
 		f->piece[f->n++] = ' ';
 	f->space = false;
@@ -333,12 +334,12 @@ static void fold_byte(struct folder *f, char c)
 /* One character that is not ASCII: its full compatibility decomposition, case-folded, without what is ignorable. */
 static void fold_char(struct folder *f, utf8proc_int32_t c)
 {
-	utf8proc_int32_t parts[32];
+	utf8proc_int32_t parts[FOLD_PARTS];
 	int boundary = 0;
-	utf8proc_ssize_t n = utf8proc_decompose_char(c, parts, 32,
+	utf8proc_ssize_t n = utf8proc_decompose_char(c, parts, FOLD_PARTS,
 	    UTF8PROC_STABLE | UTF8PROC_COMPAT | UTF8PROC_DECOMPOSE | UTF8PROC_CASEFOLD | UTF8PROC_IGNORE, &boundary);
 
-	for (utf8proc_ssize_t i = 0; i < n && i < 32; i++) {
+	for (utf8proc_ssize_t i = 0; i < n && i < FOLD_PARTS; i++) {
 		utf8proc_uint8_t bytes[4];
 		utf8proc_ssize_t len = utf8proc_encode_char(parts[i], bytes);
 
@@ -363,6 +364,10 @@ void mime_fold(struct view utf8, struct buf *out)
 		utf8proc_int32_t c;
 		utf8proc_ssize_t n;
 
+		if (f.n > sizeof(f.piece) - (4 * FOLD_PARTS + 1)) {
+			buf_add(out, f.piece, f.n);
+			f.n = 0;
+		}
 		if ((unsigned char)utf8.ptr[i] < 0x80) {
 			fold_byte(&f, utf8.ptr[i++]);
 			continue;

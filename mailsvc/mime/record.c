@@ -57,9 +57,16 @@ static void put_subject(struct buf *out, struct view raw)
 	buf_free(&base);
 }
 
-/* As a blob whose length is filled in behind it. */
+/* Of one text part, whatever its header says: always short. */
+static void bare_bodystructure(struct buf *out, const struct mime_part *p)
+{
+	buf_printf(out, "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" %llu %u NIL NIL NIL NIL)",
+	    (unsigned long long)(p->end - p->body), p->lines);
+}
+
+/* As a blob whose length is filled in behind it. fields: the envelope; else the structure. */
 static void put_rendered(
-    struct buf *out, const struct mime_fields *fields, struct view message, const struct scan *scan)
+    struct buf *out, const struct mime_fields *fields, struct view message, const struct scan *scan, bool bare)
 {
 	size_t at = out->len;
 	uint32_t len;
@@ -67,6 +74,8 @@ static void put_rendered(
 	buf_put_u32(out, 0);
 	if (fields)
 		mime_envelope(out, fields);
+	else if (bare)
+		bare_bodystructure(out, &scan->parts[0].part);
 	else
 		mime_bodystructure(out, message, scan);
 	if (out->full)
@@ -76,7 +85,7 @@ static void put_rendered(
 		out->data[at + i] = (char)(len >> 8 * i & 0xff);
 }
 
-static void encode(struct buf *out, struct view message, const struct scan *scan)
+static void encode(struct buf *out, struct view message, const struct scan *scan, bool bare)
 {
 	const struct mime_part *root = &scan->parts[0].part;
 	struct mime_fields fields;
@@ -92,8 +101,8 @@ static void encode(struct buf *out, struct view message, const struct scan *scan
 	buf_put_u64(out, (uint64_t)date);
 	buf_put_u16(out, (uint16_t)zone);
 	put_parts(out, scan);
-	put_rendered(out, &fields, message, scan);
-	put_rendered(out, NULL, message, scan);
+	put_rendered(out, &fields, message, scan, bare);
+	put_rendered(out, NULL, message, scan, bare);
 	put_subject(out, fields.value[FIELD_SUBJECT]);
 	put_unfolded(out, fields.value[FIELD_MESSAGE_ID]);
 	put_unfolded(out, fields.value[FIELD_IN_REPLY_TO]);
@@ -108,12 +117,13 @@ void mime_parse(struct view message, struct buf *record)
 	if (message.len == 0)
 		message = VIEW_LIT("");
 	mime_scan(message, &scan);
-	encode(&out, message, &scan);
-	if (out.full) {
+	encode(&out, message, &scan, false);
+	for (int bare = 0; bare < 2 && out.full;
+	     bare++) { /* the limits of all that is left fit together: imap_text.c */
 		mime_scan_free(&scan);
 		mime_scan_opaque(message, &scan);
 		buf_reset(&out);
-		encode(&out, message, &scan);
+		encode(&out, message, &scan, bare);
 	}
 	buf_addv(record, buf_view(&out));
 	mime_scan_free(&scan);

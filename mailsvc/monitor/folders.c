@@ -62,32 +62,42 @@ int folders_make(const struct site *site, struct error *e)
 	return r;
 }
 
+/* Gives store what is root's in the folder fd, which it closes. */
+static int give_folder(int fd, const struct passwd *pw)
+{
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct stat st;
+	int r = 0;
+
+	if (dir == NULL)
+		return -1;
+	if (fstat(fd, &st) < 0 || (st.st_uid == 0 && fchown(fd, pw->pw_uid, pw->pw_gid) < 0))
+		r = -1;
+	for (struct dirent *d; r == 0 && (d = readdir(dir)) != NULL;) {
+		/* Only plain files of root with one name: nothing that store's user could have planted. */
+		if (fstatat(fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) && st.st_uid == 0 &&
+		    st.st_nlink == 1)
+			r = fchownat(fd, d->d_name, pw->pw_uid, pw->pw_gid, AT_SYMLINK_NOFOLLOW);
+	}
+	closedir(dir);
+	return r;
+}
+
 int folders_store_owner(const struct site *site, struct error *e)
 {
+	static const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
 	char *path = site_state(site, "store");
 	struct passwd *pw = getpwnam(STORE_USER);
-	DIR *dir = NULL;
-	int r = 0;
+	int fd, log, r = 0;
 
 	if (geteuid() != 0 || pw == NULL)
 		goto out;
-	dir = opendir(path);
-	if (dir == NULL) {
-		r = error_errno(e, "%s", path);
-		goto out;
-	}
-	for (struct dirent *d; (d = readdir(dir)) != NULL;) {
-		struct stat st;
-
-		/* Only plain files of root with one name: nothing that store's user could have planted. */
-		if (fstatat(dirfd(dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
-		    st.st_uid == 0 && st.st_nlink == 1 &&
-		    fchownat(dirfd(dir), d->d_name, pw->pw_uid, pw->pw_gid, AT_SYMLINK_NOFOLLOW) < 0) {
-			r = error_errno(e, "cannot change the owner of %s/%s", path, d->d_name);
-			break;
-		}
-	}
-	closedir(dir);
+	fd = open(path, flags);
+	log = fd < 0 ? -1 : openat(fd, "log", flags);
+	if (log >= 0)
+		r = give_folder(log, pw);
+	if (give_folder(fd, pw) < 0 || r < 0)
+		r = error_errno(e, "cannot change the owner of what is in %s", path);
 out:
 	free(path);
 	return r;

@@ -36,9 +36,10 @@ void listeners_describe(const struct bound *, char *address, size_t size, unsign
 
 /* Folders, the lock, users (folders.c) ------------------------------------------------------------------------ */
 int folders_make(const struct site *, struct error *);
-int folders_store_owner(const struct site *, struct error *); /* what root left in STATE/store becomes store's */
-int folders_lock(const struct site *, struct error *);        /* the fd that holds STATE/lock */
-int folders_users(struct error *);                            /* as root: every role's user exists */
+int folders_store_owner(
+    const struct site *, struct error *);              /* what root left in STATE/store and its log becomes store's */
+int folders_lock(const struct site *, struct error *); /* the fd that holds STATE/lock */
+int folders_users(struct error *);                     /* as root: every role's user exists */
 
 /* What roles are given (handout.c) ----------------------------------------------------------------------------- */
 struct handout {

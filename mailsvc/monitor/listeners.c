@@ -82,7 +82,7 @@ static int probe(const struct place *p)
 static void add_place(struct places *all, const struct place *p)
 {
 	for (size_t i = 0; i < all->count; i++) {
-		if (memcmp(&all->at[i], p, sizeof(*p)) == 0)
+		if (memcmp(&all->at[i].address, &p->address, sizeof(p->address)) == 0)
 			return;
 	}
 	if (all->count < ADDRESSES_MAX)

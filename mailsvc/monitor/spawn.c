@@ -131,6 +131,7 @@ int child_spawn(struct child *c)
 	struct error e = { "" };
 	int fds[2];
 
+	c->started = clock_mono_ms(); /* of a start that fails as well: it must count as one soon after the last */
 	if (c->role == ROLE_STORE && folders_store_owner(m->site, &e) < 0)
 		log_warnx("event=start role=store reason=\"%s\"", e.text);
 	if (imsg_pair(fds) < 0) {
@@ -147,7 +148,6 @@ int child_spawn(struct child *c)
 		return -1;
 	}
 	c->chan = chan_new(m->base, fds[0], &ops, c);
-	c->started = clock_mono_ms();
 	c->state = CHILD_STARTING;
 	c->sandbox[0] = '\0';
 	send_instance(c);

@@ -126,6 +126,19 @@ int bounce_make(const struct site *site, const struct item *it, bool expired, in
 	return 1;
 }
 
+void bounce_sign(struct bounce *b, struct view field)
+{
+	struct buf whole = BUF_INIT(b->message.max + field.len);
+
+	buf_addv(&whole, field);
+	buf_addv(&whole, buf_view(&b->message));
+	buf_free(&b->message);
+	b->message = whole;
+	buf_reset(&b->mime);
+	mime_parse(buf_view(&b->message), &b->mime);
+	b->delivery.body = (struct store_body){ buf_view(&b->message), buf_view(&b->mime) };
+}
+
 void bounce_free(struct bounce *b)
 {
 	for (size_t i = 0; i < b->prefix_count; i++)

@@ -22,6 +22,8 @@ struct bounce {
  * failed, or the one to tell is who cannot be reached: no loop).
  */
 int bounce_make(const struct site *, const struct item *, bool expired, int64_t now, struct bounce *out);
+/* Puts a DKIM-Signature in front. */
+void bounce_sign(struct bounce *, struct view field);
 void bounce_free(struct bounce *);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "client.h"
 #include "item.h"
+#include "mailsvc/keys/client.h"
 #include "mailsvc/role.h"
 
 #define DESTINATION_WORKERS 4
@@ -63,6 +64,7 @@ struct send {
 	struct event_base *base;
 	struct store_client *store;
 	struct dns_client *dns;
+	struct keys_client *keys;
 	SSL_CTX *tls, *tls_verify;
 	char *password;                  /* of the smarthost, "" none */
 	struct sockaddr_storage from[2]; /* IPv4, IPv6 */

@@ -69,17 +69,25 @@ static bool expire(const struct site *site, struct item *it, int64_t now)
 
 static void on_resulted(void *arg, const struct store_result *result);
 
-static void result_send(struct send *s, struct item *it, bool expired)
-{
-	struct queue_recipient_result *recipients = xcalloc(it->count + 1, sizeof(*recipients));
-	const struct site *site = s->ctx->site;
+struct report { /* a result on its way: its notification may wait for a signature */
+	struct send *send;
+	struct site *site; /* a reference: the bounce points into it */
+	struct item *item;
 	struct bounce bounce;
+	bool tell; /* there is a bounce */
+};
+
+static void report_send(struct report *r)
+{
+	struct item *it = r->item;
+	const struct site *site = r->send->ctx->site;
+	struct queue_recipient_result *recipients = xcalloc(it->count + 1, sizeof(*recipients));
 	int64_t now = clock_wall();
 	uint32_t random = 0;
 
 	for (size_t i = 0; i < it->count; i++) {
-		const struct recipient *r = &it->recipients[i];
-		recipients[i] = (struct queue_recipient_result){ r->address, r->outcome, r->reply };
+		const struct recipient *to = &it->recipients[i];
+		recipients[i] = (struct queue_recipient_result){ to->address, to->outcome, to->reply };
 	}
 	struct queue_result result = { .id = it->id, .recipients = recipients, .count = it->count };
 	if (RAND_bytes((unsigned char *)&random, sizeof(random)) != 1)
@@ -87,18 +95,42 @@ static void result_send(struct send *s, struct item *it, bool expired)
 	result.next_due = retry_due(now, it->created, site->relay.retry_min, site->relay.retry_max, random);
 	if (it->postponed || it->not_before > result.next_due)
 		result.next_due = it->not_before + random % 8;
-	bool tell = bounce_make(site, it, expired, now, &bounce) == 0;
-	if (tell)
-		result.bounce = &bounce.delivery;
-	else if (item_count(it, QUEUE_FAILED) > 0)
+	if (r->tell)
+		result.bounce = &r->bounce.delivery;
+	store_queue_result(r->send->store, &result, on_resulted, it);
+	if (r->tell)
+		bounce_free(&r->bounce);
+	site_unref(r->site);
+	free(recipients);
+	free(r);
+}
+
+/* A notification without a signature is better than one that waits. */
+static void on_signed(void *arg, enum dkim_status status, struct view field)
+{
+	struct report *r = arg;
+
+	if (status == DKIM_SIGNED)
+		bounce_sign(&r->bounce, field);
+	report_send(r);
+}
+
+static void result_send(struct send *s, struct item *it, bool expired)
+{
+	struct report *r = xcalloc(1, sizeof(*r));
+	const struct site_domain *signer = dkim_domain(s->ctx->site, s->ctx->site->host.name);
+
+	*r = (struct report){ .send = s, .site = site_ref(s->ctx->site), .item = it };
+	r->tell = bounce_make(r->site, it, expired, clock_wall(), &r->bounce) == 0;
+	if (!r->tell && item_count(it, QUEUE_FAILED) > 0)
 		log_warnx("event=no-bounce id=%016llx reason=\"there is nobody who can be told\"",
 		    (unsigned long long)it->id);
 	it->resulted = true;
 	it->arg = s;
-	store_queue_result(s->store, &result, on_resulted, it);
-	if (tell)
-		bounce_free(&bounce);
-	free(recipients);
+	if (r->tell && r->bounce.delivery.remote_count > 0 && signer != NULL)
+		dkim_sign(s->keys, signer->name, signer->dkim_selector, buf_view(&r->bounce.message), on_signed, r);
+	else
+		report_send(r);
 }
 
 void send_finish(struct send *s, struct item *it)
@@ -221,7 +253,7 @@ static void on_kick(evutil_socket_t fd, short what, void *arg)
 	struct item *it;
 	LIST_FOREACH(it, &s->items, entry)
 	{
-		if (it->resulted)
+		if (it->finished) /* a delivery that store does not know of would be made again */
 			return;
 	}
 	if (s->connections == 0)
@@ -313,6 +345,7 @@ static int send_init(struct role_ctx *ctx, struct error *err)
 	TAILQ_INIT(&s->destinations);
 	s->store = store_client_new(s->base);
 	s->dns = dns_client_new(s->base);
+	s->keys = keys_client_new(s->base);
 	store_on_queue_item(s->store, on_item, s);
 	s->kick = timer_new(s, on_kick, 0);
 	s->again = timer_new(s, on_again, 0);
@@ -392,6 +425,8 @@ static void send_peer(struct role_ctx *ctx, enum role_id role, unsigned instance
 		give_credit(s);
 	} else if (role == ROLE_RESOLVER) {
 		dns_client_attach(s->dns, fd);
+	} else if (role == ROLE_KEYS) {
+		keys_client_attach(s->keys, fd);
 	} else {
 		close(fd);
 	}

@@ -15,6 +15,7 @@ static const struct smtp_refusal header_big = { 552, "5.3.4", "Header is larger 
 static const struct smtp_refusal loop = { 554, "5.4.6", "Too many Received fields: a mail loop" };
 static const struct smtp_refusal disk_full = { 452, "4.3.1", "No room for mail now, try again later" };
 static const struct smtp_refusal over_quota = { 452, "4.2.2", "A mailbox is full" };
+static const struct smtp_refusal unsigned_now = { 451, "4.3.0", "Cannot sign mail now, try again later" };
 static const struct smtp_refusal temporary = { 451, "4.3.0", "Cannot store mail now, try again later" };
 
 static enum smtp_step transaction_refused(struct smtp_session *s, const struct smtp_refusal *why)
@@ -54,10 +55,12 @@ static const struct smtp_refusal *store_refusal(enum store_status status)
 	}
 }
 
+/* One line for the message, and one for each recipient behind the first. */
 static void log_accepted(const struct smtp_session *s, uint64_t queue_id)
 {
 	const struct smtp_tx *tx = &s->tx;
-	struct buf line = BUF_INIT(4096);
+	struct view content = smtp_tx_content_view(s);
+	struct buf line = BUF_INIT(8192), message_id = BUF_INIT(SMTP_HEADER_MAX);
 	char peer[64];
 
 	smtp_peer_name(s, peer);
@@ -70,7 +73,17 @@ static void log_accepted(const struct smtp_session *s, uint64_t queue_id)
 	buf_printf(&line, " size=%llu tls=%s auth=%s queued=%016llx", (unsigned long long)tx->size,
 	    conn_is_tls(s->conn) ? SSL_get_version(conn_ssl(s->conn)) : "no",
 	    s->account != NULL ? s->account->address : "no", (unsigned long long)queue_id);
+	buf_puts(&line, " message-id=");
+	mime_unfold(
+	    mime_header_find((struct view){ content.ptr, mime_header_len(content) }, "Message-ID"), &message_id);
+	text_escape(&line, buf_view(&message_id), 300);
 	log_info("%s", buf_str(&line));
+	for (size_t i = 1; i < tx->recipient_count; i++) {
+		buf_reset(&line);
+		text_escape(&line, view_of(tx->recipients[i].address), ADDRESS_MAX);
+		log_info("id=%s event=accepted-for to=%s", tx->id, buf_str(&line));
+	}
+	buf_free(&message_id);
 	buf_free(&line);
 }
 
@@ -81,6 +94,8 @@ static void on_stored(void *arg, const struct store_result *result)
 	enum smtp_step step;
 
 	s->request = 0;
+	if (result->status == STORE_OK || result->status == STORE_OVER_QUOTA)
+		smtp_full_learn(s, result->status == STORE_OVER_QUOTA);
 	if (why != NULL) {
 		step = transaction_refused(s, why);
 	} else {
@@ -143,16 +158,23 @@ static enum smtp_step store_message(struct smtp_session *s)
 	return SMTP_WAIT;
 }
 
-static void on_signed(void *arg, struct view field)
+/* A client asks again; what cron hands over by the local socket would be lost, so that goes as it is. */
+static void on_signed(void *arg, enum dkim_status status, struct view field)
 {
 	struct smtp_session *s = arg;
+	const struct smtp_refusal *why = NULL;
 
 	s->request = 0;
-	if (field.len > 0)
+	if (status == DKIM_SIGNED)
 		smtp_tx_splice(s, s->tx.received_len, 0, field);
+	else if (status == DKIM_AWAY && !s->local)
+		why = &unsigned_now;
 	else
-		log_warnx("id=%s event=unsigned reason=\"no DKIM key, or keys is away\"", s->tx.id);
-	smtp_session_continue(s, s->tx.message.full ? transaction_refused(s, &header_big) : store_message(s));
+		log_warnx("id=%s event=unsigned reason=\"%s\"", s->tx.id,
+		    status == DKIM_AWAY ? "keys is away" : "no DKIM key");
+	if (why == NULL && s->tx.message.full)
+		why = &header_big;
+	smtp_session_continue(s, why != NULL ? transaction_refused(s, why) : store_message(s));
 }
 
 enum smtp_step smtp_deliver(struct smtp_session *s)
@@ -166,9 +188,11 @@ enum smtp_step smtp_deliver(struct smtp_session *s)
 		return transaction_refused(s, why);
 	if (s->account == NULL && !s->local)
 		return store_message(s);
-	signer = smtp_submit_signer(s->site, smtp_tx_content_view(s));
-	if (signer == NULL)
+	signer = smtp_submit_signer(s->site, s->account, smtp_tx_content_view(s));
+	if (signer == NULL) {
+		log_info("id=%s event=unsigned reason=\"From is in no domain that may sign for it\"", s->tx.id);
 		return store_message(s);
+	}
 	smtp_enter(s, SMTP_SIGNING);
 	s->request =
 	    dkim_sign(s->server->keys, signer->name, signer->dkim_selector, smtp_tx_content_view(s), on_signed, s);

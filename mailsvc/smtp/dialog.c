@@ -40,7 +40,10 @@ static const struct smtp_refusal needs_utf8 = { 553, "5.6.7", "The address needs
 static const struct smtp_refusal no_domain = { 553, "5.1.8", "The sender needs a domain" };
 static const struct smtp_refusal not_yours = { 553, "5.7.1", "You may not send as this address" };
 static const struct smtp_refusal too_many = { 452, "4.5.3", "Too many recipients" };
+static const struct smtp_refusal alone = { 452, "4.5.3", "A mailbox may be full: one recipient at a time, please" };
 static const struct smtp_refusal no_relay = { 550, "5.7.1", "Relaying denied" };
+static const struct smtp_refusal literal = { 550, "5.1.2",
+	"Mail to an IP address elsewhere is not sent; name a domain" };
 static const struct smtp_refusal no_user = { 550, "5.1.1", "Unknown here" };
 static const struct smtp_refusal bdat_syntax = { 501, "5.5.4", "Syntax: BDAT size [LAST]; closing" };
 static const struct smtp_refusal bdat_huge = { 552, "5.3.4", "Chunk is larger than this host takes; closing" };
@@ -228,7 +231,9 @@ static const struct smtp_refusal *route_recipient(
 	case ROUTE_FOREIGN:
 		if (s->account == NULL && !s->local)
 			return &no_relay;
-		return address_parse(address, &parsed) == -1 || parsed.literal ? &bad_recipient : NULL;
+		if (address_parse(address, &parsed) == -1)
+			return &bad_recipient;
+		return parsed.literal ? &literal : NULL;
 	case ROUTE_INVALID:
 		break;
 	}
@@ -257,6 +262,8 @@ static enum smtp_step run_rcpt(struct smtp_session *s, struct view args)
 	}
 	if (why == NULL && route.count > STORE_RECIPIENTS_MAX - tx->target_count)
 		why = &too_many;
+	if (why == NULL && smtp_full_must_wait(s, &route))
+		why = &alone;
 	if (why != NULL) {
 		step = smtp_refuse(s, why, args);
 	} else {
@@ -406,8 +413,11 @@ enum smtp_step smtp_command_run(struct smtp_session *s, struct view line)
 
 	smtp_command_parse(line, &command);
 	secret = command.verb == SMTP_VERB_AUTH; /* its argument may be a password: never logged */
-	if (command.verb == SMTP_VERB_UNKNOWN)
-		return smtp_refuse(s, is_http(command.name) ? &not_http : &unknown, command.name);
+	s->auth_seen |= secret;
+	if (command.verb ==
+	    SMTP_VERB_UNKNOWN) /* nor what a client says that takes our refusal of AUTH for a challenge */
+		return smtp_refuse(
+		    s, is_http(command.name) ? &not_http : &unknown, s->auth_seen ? VIEW_NONE : command.name);
 	if (line.len > SMTP_LINE_MAX && !secret)
 		return smtp_refuse(s, &line_too_long, command.name);
 	if (!(commands[command.verb].states & IN(s->state))) {

@@ -11,6 +11,7 @@
 #include <sys/random.h>
 
 #include "lib/buf.h"
+#include "lib/log.h"
 
 #define BUCKETS 4096
 
@@ -21,6 +22,7 @@ struct entry {
 		bool v4;
 	} key;
 	unsigned count;
+	uint64_t bytes;
 };
 
 struct smtp_peers {
@@ -123,6 +125,15 @@ unsigned smtp_peers_count(const struct smtp_peers *p, const struct sockaddr *sa)
 	struct entry **e = find(p, key_of(sa));
 
 	return *e == NULL ? 0 : (*e)->count;
+}
+
+uint64_t *smtp_peers_bytes(struct smtp_peers *p, const struct sockaddr *sa)
+{
+	struct entry *e = *find(p, key_of(sa));
+
+	if (e == NULL)
+		fatalx("a peer that never entered");
+	return &e->bytes;
 }
 
 bool smtp_peer_is_loopback(const struct sockaddr *sa)

@@ -3,6 +3,7 @@
 #define MAILSVC_SMTP_PEERS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 struct smtp_peers;
@@ -12,6 +13,8 @@ void smtp_peers_free(struct smtp_peers *);
 bool smtp_peers_enter(struct smtp_peers *, const struct sockaddr *, unsigned limit);
 void smtp_peers_leave(struct smtp_peers *, const struct sockaddr *);
 unsigned smtp_peers_count(const struct smtp_peers *, const struct sockaddr *);
+/* Bytes of unfinished messages of a peer that has entered; valid until the next smtp_peers_leave. */
+uint64_t *smtp_peers_bytes(struct smtp_peers *, const struct sockaddr *);
 bool smtp_peer_is_loopback(const struct sockaddr *);
 
 #endif

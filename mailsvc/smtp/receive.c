@@ -58,6 +58,12 @@ static enum smtp_step content_end(struct smtp_session *s)
 	return why != NULL ? refuse_content(s, why) : smtp_deliver(s);
 }
 
+/* What is too big is read to its end, so that the client hears why; but not for ever. */
+static bool endless(const struct smtp_session *s)
+{
+	return s->tx.size / SMTP_ENDLESS > s->site->limits.message_size;
+}
+
 /* The first contiguous stretch of input: no copy. */
 static struct view input_front(struct evbuffer *in)
 {
@@ -80,6 +86,10 @@ enum smtp_step smtp_receive_data(struct smtp_session *s)
 		evbuffer_drain(in, front.len - left.len);
 		if (status == SMTP_DATA_END)
 			return content_end(s);
+		if (endless(s)) {
+			smtp_refuse(s, &too_big, view_of(s->tx.sender));
+			return SMTP_CLOSE;
+		}
 	}
 	return SMTP_MORE;
 }

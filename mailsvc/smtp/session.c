@@ -119,6 +119,14 @@ enum smtp_step smtp_refuse(struct smtp_session *s, const struct smtp_refusal *wh
 	text_escape(&line, view_of(peer), sizeof(peer));
 	buf_printf(&line, " code=%d enhanced=%s state=%s about=", why->code, why->enhanced, states[s->state].name);
 	text_escape(&line, about, 400);
+	if (s->tx.sender != NULL) {
+		buf_puts(&line, " from=");
+		text_escape(&line, view_of(s->tx.sender[0] != '\0' ? s->tx.sender : "<>"), ADDRESS_MAX);
+	}
+	if (s->helo != NULL) {
+		buf_puts(&line, " helo=");
+		text_escape(&line, view_of(s->helo), ADDRESS_MAX);
+	}
 	buf_puts(&line, " reason=");
 	text_escape(&line, view_of(why->text), 200);
 	log_info("%s", buf_str(&line));
@@ -341,6 +349,13 @@ static bool identify(struct smtp_session *s, int fd, const struct sockaddr_stora
 	return true;
 }
 
+uint64_t smtp_share(const struct smtp_server *server, uint64_t of_host)
+{
+	unsigned n = server->ctx->instances > 0 ? server->ctx->instances : 1;
+
+	return (of_host + n - 1) / n;
+}
+
 /* Over a limit: said in the clear where no TLS is expected, and the connection is gone before it costs anything. */
 static void turn_away(const struct smtp_session *s, int fd, const char *text)
 {
@@ -363,13 +378,14 @@ static bool within_limits(struct smtp_session *s, int fd)
 {
 	struct smtp_server *server = s->server;
 
-	if (server->session_count >= (unsigned)s->site->limits.connections) {
+	if (server->session_count >= smtp_share(server, (uint64_t)s->site->limits.connections)) {
 		turn_away(s, fd, "Too many connections");
 		return false;
 	}
 	if (s->local || s->loopback)
 		return true;
-	if (!smtp_peers_enter(server->peers, &s->peer.sa, (unsigned)s->site->limits.connections_per_address)) {
+	if (!smtp_peers_enter(server->peers, &s->peer.sa,
+		(unsigned)smtp_share(server, (uint64_t)s->site->limits.connections_per_address))) {
 		turn_away(s, fd, "Too many connections from your address");
 		return false;
 	}
@@ -396,7 +412,8 @@ void smtp_session_new(
 	}
 	if (!within_limits(s, fd))
 		goto drop;
-	if (!tls && ioctl(fd, FIONREAD, &waiting) == -1)
+	/* A program on this host that writes its whole dialogue at once is no spammer. */
+	if (!tls && !s->local && ioctl(fd, FIONREAD, &waiting) == -1)
 		waiting = 0;
 	s->conn = conn_accept(server->ctx->base, fd, tls ? server->tls : NULL, &session_ops, s);
 	conn_set_timeout(s->conn, 0, SMTP_WRITE_SECONDS);

@@ -1,9 +1,10 @@
 /*
- * What the files of the smtp role share: the server (one a process), sessions, transactions.  Files and what is in
- * them: role.c listeners, reload, drain     session.c the loop and the states    dialog.c the commands auth.c SASL
- * receive.c DATA and BDAT content      tx.c one transaction submit.c what submission adds       trace.c Received plan.c
- * routes to deliveries deliver.c checks, signs, stores     alert.c  mail of the host itself     peers.c connections an
- * address command.c path.c data.c             pure parsers
+ * What the files of the smtp role share: the server (one a process), sessions, transactions.
+ *
+ * role.c has listeners, reload and drain; session.c the loop and the states; dialog.c the commands; auth.c SASL;
+ * receive.c the content of DATA and BDAT; tx.c one transaction; submit.c what submission adds; trace.c Received;
+ * deliver.c checks, signs and stores; plan.c turns routes into deliveries; full.c sees to full mailboxes; peers.c
+ * counts connections an address; alert.c is mail of the host itself; command.c, path.c and data.c are pure parsers.
  */
 #ifndef MAILSVC_SMTP_SMTP_H
 #define MAILSVC_SMTP_SMTP_H
@@ -27,12 +28,13 @@
 #define SMTP_HEADER_MAX (1 << 20)         /* the header section of a message */
 #define SMTP_HOPS_MAX 50                  /* Received fields: more is a loop */
 #define SMTP_OUTPUT_HIGH 65536            /* replies nobody reads: stop reading commands */
-#define SMTP_IN_FLIGHT_MAX (512ull << 20) /* bytes of unfinished messages in this process */
+#define SMTP_IN_FLIGHT_MAX (512ull << 20) /* bytes of unfinished messages in all smtp processes together */
+#define SMTP_ENDLESS 10                   /* times the largest message: whoever sends more means no mail */
 #define SMTP_CHUNK_MAX (4ull << 30)       /* a BDAT larger than this is not even skipped */
 #define SMTP_TLS_SECONDS 30
 #define SMTP_WRITE_SECONDS 60
 #define SMTP_RATE_SECONDS 60 /* while content comes: at least SMTP_RATE_BYTES in each such stretch */
-#define SMTP_RATE_BYTES 1024
+#define SMTP_RATE_BYTES 30000
 #define SMTP_AUTH_FAILURES 3
 #define SMTP_LISTENERS_MAX 32
 #define SMTP_DRAIN_SECONDS 20
@@ -93,9 +95,10 @@ struct smtp_session {
 	struct conn *conn;
 	enum smtp_state state;
 	enum service service;
-	bool local;    /* came by the submission socket */
-	bool loopback; /* the peer is on this machine */
-	bool counted;  /* in server->peers */
+	bool local;     /* came by the submission socket */
+	bool loopback;  /* the peer is on this machine */
+	bool counted;   /* in server->peers */
+	bool auth_seen; /* an AUTH came: what is no command may be a part of a password */
 	bool esmtp;
 	bool blocked;     /* not reading until the peer has read our replies */
 	bool trusted_uid; /* local: root or ourselves */
@@ -124,6 +127,12 @@ struct smtp_listener {
 	bool local;
 };
 
+#define SMTP_FULL_MAX 256
+struct smtp_full { /* an account that had no room */
+	char *account;
+	uint64_t until; /* monotonic ms */
+};
+
 struct smtp_server {
 	struct role_ctx *ctx;
 	SSL_CTX *tls; /* NULL: no STARTTLS, no 465 */
@@ -135,6 +144,7 @@ struct smtp_server {
 	TAILQ_HEAD(, smtp_session) sessions;
 	unsigned session_count;
 	struct smtp_peers *peers;
+	struct smtp_full full[SMTP_FULL_MAX];
 	struct event *tick;
 	uint64_t in_flight, accepted;
 	bool started, accept_paused; /* paused: out of descriptors, until the next tick */
@@ -168,6 +178,8 @@ enum smtp_step smtp_reply(struct smtp_session *, int code, const char *enhanced,
 enum smtp_step smtp_refuse(struct smtp_session *, const struct smtp_refusal *, struct view about);
 const char *smtp_log_id(const struct smtp_session *); /* the transaction's id within one, else the session's */
 void smtp_peer_name(const struct smtp_session *, char out[64]); /* "192.0.2.1", "2001:db8::1", "uid 0" */
+/* This process's part of what the site allows the host: rounded up. */
+uint64_t smtp_share(const struct smtp_server *, uint64_t of_host);
 
 /* dialog.c */
 enum smtp_step smtp_command_run(struct smtp_session *, struct view line);
@@ -195,14 +207,22 @@ struct view smtp_tx_content_view(const struct smtp_session *); /* the message wi
 
 /* submit.c: completes the header of a submitted message; NULL, or why it cannot be taken. */
 const struct smtp_refusal *smtp_submit_fix(struct smtp_session *);
-/* The domain of ours in From that signs the message, or NULL. */
-const struct site_domain *smtp_submit_signer(const struct site *, struct view message);
+/*
+ * The domain of ours that signs the message because of its From, or NULL.  An account (NULL: the local socket) has only
+ * its own domain's signature, and that of addresses that it may send as: a domain is not to vouch for another's users.
+ */
+const struct site_domain *smtp_submit_signer(const struct site *, const struct site_account *, struct view message);
 
 /* trace.c */
 void smtp_trace_received(const struct smtp_session *, struct buf *out);
 
 /* deliver.c */
 enum smtp_step smtp_deliver(struct smtp_session *); /* the whole message is here: checks, signs, stores */
+
+/* full.c */
+void smtp_full_learn(struct smtp_session *, bool full); /* what store said about the transaction's accounts */
+/* With this recipient the transaction would hold one that may be full, and another: it must come by itself. */
+bool smtp_full_must_wait(struct smtp_session *, const struct route *);
 
 /* plan.c */
 /* What one message asks of accounts and queue: every account and every remote address once. */

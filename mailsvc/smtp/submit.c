@@ -8,6 +8,7 @@
 
 #include "lib/clock.h"
 #include "lib/text.h"
+#include "mailsvc/keys/client.h"
 #include "mailsvc/mime/mime.h"
 
 static const struct smtp_refusal no_from = { 550, "5.6.0", "Message has no From field" };
@@ -71,25 +72,39 @@ const struct smtp_refusal *smtp_submit_fix(struct smtp_session *s)
 	return why;
 }
 
-/* The first mailbox of From with a domain. */
-static void note_domain(void *arg, const struct mime_mailbox *mailbox)
-{
-	struct view *domain = arg;
+struct author {
+	char address[ADDRESS_MAX], domain[ADDRESS_MAX]; /* the first mailbox of From that has a domain; "" none */
+};
 
-	if (domain->len == 0 && !mailbox->group_start && !mailbox->group_end)
-		*domain = mailbox->domain;
+static void note_author(void *arg, const struct mime_mailbox *mailbox)
+{
+	struct author *author = arg;
+	struct buf whole = BUF_INIT(ADDRESS_MAX);
+
+	if (author->domain[0] != '\0' || mailbox->group_start || mailbox->group_end || mailbox->domain.len == 0)
+		return;
+	buf_printf(&whole, "%.*s@%.*s", (int)mailbox->local.len, mailbox->local.ptr, (int)mailbox->domain.len,
+	    mailbox->domain.ptr);
+	if (whole.full || view_copy(buf_view(&whole), author->address, sizeof(author->address)) == -1 ||
+	    domain_normalise(mailbox->domain, author->domain, sizeof(author->domain)) == -1)
+		author->domain[0] = '\0';
+	buf_free(&whole);
 }
 
-const struct site_domain *smtp_submit_signer(const struct site *site, struct view message)
+const struct site_domain *smtp_submit_signer(
+    const struct site *site, const struct site_account *account, struct view message)
 {
-	struct view header = { message.ptr, mime_header_len(message) }, domain = VIEW_NONE;
+	struct view header = { message.ptr, mime_header_len(message) };
 	struct view from = mime_header_find(header, "From");
-	char name[ADDRESS_MAX];
+	struct author author = { "", "" };
 
 	if (from.ptr == NULL)
 		return NULL;
-	mime_addresses(from, note_domain, &domain);
-	if (domain.len == 0 || domain_normalise(domain, name, sizeof(name)) == -1)
+	mime_addresses(from, note_author, &author);
+	if (author.domain[0] == '\0')
 		return NULL;
-	return site_find_domain(site, name);
+	if (account != NULL && strcmp(strrchr(account->address, '@') + 1, author.domain) != 0 &&
+	    !site_may_send_as(site, account, view_of(author.address)))
+		return NULL;
+	return dkim_domain(site, author.domain);
 }

@@ -8,6 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void charge(struct smtp_session *s, int64_t bytes)
+{
+	s->tx.charged += (uint64_t)bytes;
+	s->server->in_flight += (uint64_t)bytes;
+	if (s->counted && bytes != 0)
+		*smtp_peers_bytes(s->server->peers, &s->peer.sa) += (uint64_t)bytes;
+}
+
 void smtp_tx_begin(struct smtp_session *s, struct view sender, const struct smtp_path *path)
 {
 	struct smtp_tx *tx = &s->tx;
@@ -31,7 +39,7 @@ void smtp_tx_reset(struct smtp_session *s)
 	free(tx->recipients);
 	free(tx->sender);
 	buf_free(&tx->message);
-	s->server->in_flight -= tx->charged;
+	charge(s, -(int64_t)tx->charged);
 	*tx = (struct smtp_tx){ 0 };
 }
 
@@ -52,27 +60,38 @@ void smtp_tx_add_recipient(struct smtp_session *s, struct view address, bool utf
 	smtp_enter(s, SMTP_RCPT);
 }
 
+/*
+ * Is there memory for so much more?  No stranger may hold more than a quarter, or a few slow connections would keep
+ * everybody's mail out.  One message always fits, however many processes share.
+ */
+static bool fits(const struct smtp_session *s, size_t more)
+{
+	uint64_t share = smtp_share(s->server, SMTP_IN_FLIGHT_MAX), one = s->site->limits.message_size;
+
+	if (s->server->in_flight + more > (share > one ? share : one))
+		return false;
+	return !s->counted || s->account != NULL ||
+	       *smtp_peers_bytes(s->server->peers, &s->peer.sa) + more <= (share / 4 > one ? share / 4 : one);
+}
+
 /* Keeps a piece of content, or only counts it when the message cannot be taken any more. */
 void smtp_tx_content(struct smtp_session *s, struct view piece)
 {
-	struct smtp_server *server = s->server;
 	struct smtp_tx *tx = &s->tx;
 
 	tx->size += piece.len;
 	s->rate_bytes += piece.len;
 	if (tx->size > s->site->limits.message_size)
 		tx->too_big = true;
-	else if (server->in_flight + piece.len > SMTP_IN_FLIGHT_MAX)
+	else if (!fits(s, piece.len))
 		tx->no_memory = true;
 	if (tx->too_big || tx->no_memory) {
 		buf_free(&tx->message);
-		server->in_flight -= tx->charged;
-		tx->charged = 0;
+		charge(s, -(int64_t)tx->charged);
 		return;
 	}
 	buf_addv(&tx->message, piece);
-	tx->charged += piece.len;
-	server->in_flight += piece.len;
+	charge(s, (int64_t)piece.len);
 }
 
 void smtp_tx_splice(struct smtp_session *s, size_t at, size_t remove, struct view insert)

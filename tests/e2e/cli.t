@@ -247,6 +247,43 @@ def client():
     like(text, r"jörg@xn--bcher-kva.example ", "and UTF-8, whatever the locale")
 
 
+def machine_readable():
+    """--json works for every command, before and behind it; exit statuses are 0 yes, 1 no, 2 usage or cannot."""
+    with open(os.path.join(WORK, "h/site.conf"), "a") as f:
+        f.write('backup = ( { name = "nightly"; repository = "repository"; } );\n')
+    for args, kind in ((["check"], dict), (["check", "--with-tools"], dict), (["site", "print"], dict), (["site", "schema"], list),
+                       (["account", "list"], list), (["account", "add", "json@example.org"], dict),
+                       (["account", "passwd", "json@example.org"], dict), (["alias", "add", "j@example.org", "json@example.org"], dict),
+                       (["alias", "list"], list), (["alias", "remove", "j@example.org"], dict),
+                       (["account", "remove", "json@example.org"], dict), (["client"], list), (["fw", "render"], dict),
+                       (["dns", "render"], list), (["dns", "render", "--out", "zones"], dict), (["dns", "keygen"], dict),
+                       (["backup", "run", "nightly"], dict), (["backup", "list"], list),
+                       (["backup", "restore", "latest", "--to", "restored"], dict), (["backup", "timer", "nightly"], dict)):
+        r = cli("--json", *args, stdin="a long password\n")
+        try:
+            ok(r.returncode == 0 and isinstance(json.loads(r.stdout), kind), f"--json {' '.join(args)}: exit {r.returncode} {r.stderr}".strip())
+        except ValueError:
+            ok(False, f"--json {' '.join(args)}: {r.stdout!r} {r.stderr}")
+    is_(cli("backup", "timer", "nightly").stdout, "[Timer]\nOnCalendar=\nOnCalendar=*-*-* 03:30:00\n", "backup timer")
+    is_(run("-c", "restored/site.conf", "check").returncode, 0, "what was restored is a right site")
+    for args, status, why in ((["alias", "remove", "info@example.org", "no address"], 2, "no mail address"),
+                              (["alias", "remove", "nobody@example.org"], 1, "there is no alias"),
+                              (["dns", "keygen", "--out", "x"], 2, "usage"), (["dns", "frob"], 2, "usage"), (["fw"], 2, "usage"),
+                              (["backup", "run", "weekly"], 2, "no backup named weekly"), (["backup", "run"], 2, "usage"),
+                              (["backup", "restore", "latest", "--to", "restored"], 2, "not empty"),
+                              (["backup", "restore", "ffffffff", "--to", "nowhere"], 2, "restic restore"),
+                              (["status"], 1, "start it with: mailadm"), (["reload"], 2, "start it with: mailadm"),
+                              (["queue", "list"], 2, "start it with: mailadm"), (["store", "verify"], 2, "has the host been started once?"),
+                              (["client", "nobody@example.org"], 1, "account list"), (["site", "frob"], 2, "usage")):
+        if args[0] == "alias" and status == 2:
+            cli("alias", "add", "info@example.org", "alice@example.org")
+        r = cli(*args)
+        ok(r.returncode == status and why in r.stderr and r.stdout == "", f"{' '.join(args)}: exit {status}, {why}")
+        if r.returncode != status or why not in r.stderr:
+            diag(f"exit {r.returncode}: {r.stdout}{r.stderr}")
+    ok(not os.path.exists(os.path.join(WORK, "nowhere")), "a restore that fails leaves no folder")
+
+
 signal.alarm(300)  # a prompt that never comes ends the test
 try:
     usage()
@@ -257,6 +294,7 @@ try:
     together()
     from_nothing()
     client()
+    machine_readable()
 finally:
     shutil.rmtree(WORK)
 done()

@@ -40,6 +40,33 @@ def published(host):
     return "".join(re.findall(r'"([^"]*)"', m.group(1))).encode()
 
 
+def verified(data, key, name):
+    """The message verifies, and it is example.org that vouches."""
+    asked = []
+
+    def txt(name, timeout=5):
+        asked.append(name)
+        return key
+    if not ok(dkim.verify(data, dnsfunc=txt), name):
+        diag(data[:2000].decode(errors="replace"))
+    is_(asked, [b"mail._domainkey.example.org."], "by example.org")
+
+
+def host_mail(host, peer, key):
+    """What the host itself writes: cron's mail, and a bounce."""
+    before = len(peer.messages)
+    host.cli("sendmail", "x@one.example", input="Subject: cron\n\nit ran\n")
+    wait_until(lambda: len(peer.messages) > before, "cron's mail")
+    verified(peer.messages[-1].data, key, "mail of mail.example.org, which is no mail domain itself, is signed")
+    before = len(peer.messages)
+    peer.refuse = lambda recipient: "550 5.1.1 no ghost" if recipient.startswith("ghost@") else None
+    host.deliver("forward@example.org", b"Subject: forwarded\r\n\r\nhi\r\n", sender="s@one.example")
+    wait_until(lambda: len(peer.messages) > before, "the bounce")
+    is_(peer.messages[-1].recipients, ["s@one.example"], "a bounce to a stranger")
+    like(peer.messages[-1].data.decode(), "Final-Recipient: rfc822; ghost@one.example", "tells whom")
+    verified(peer.messages[-1].data, key, "and is signed")
+
+
 def main():
     dir = tempfile.mkdtemp(prefix="dkim-test-", dir="/tmp")
     port = free_port(["127.0.0.2"])
@@ -47,7 +74,8 @@ def main():
     named = Named(dir, ZONE)
     groups = {"dns": 'forward = [ "127.0.0.1@%d" ]; dnssec = false;' % named.port, "relay": "port_out = %d;" % port}
     try:
-        with Host(accounts=["alice@example.org"], groups=groups) as host:
+        site = 'aliases = ( { address = "forward@example.org"; to = ( "ghost@one.example" ); } );\n'
+        with Host(accounts=["alice@example.org"], groups=groups, site=site) as host:
             key = published(host)
             like(key.decode(), "v=DKIM1", "the zone has a DKIM key")
             for name, rest in MESSAGES.items():
@@ -70,6 +98,7 @@ def main():
                 ok(not dkim.verify(b"From: <mallory@example.net>\r\n" + data, dnsfunc=txt), name + ": nor does a second From")
                 field = re.match(rb"(?s).*?(DKIM-Signature:.*?\r\n)(?![ \t])", data).group(1)
                 ok(max(len(line) for line in field.split(b"\r\n")) <= 78, name + ": lines of at most 78 bytes")
+            host_mail(host, peer, key)
     finally:
         named.stop()
         peer.stop()

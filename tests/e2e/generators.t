@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
-"""fw render and dns render from a git checkout (no private keys): real nft, named-checkzone and named judge them."""
+"""fw render and dns render from a git checkout (no private keys): real nft, named-checkzone and named judge them.  For every
+good site the text is compared with tests/sites/good/NAME.nft and NAME.zones; GOLDEN_UPDATE=1 writes those anew."""
+import glob
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(__file__))
-from host import MAILADM, done, is_, like, ok  # noqa: E402
+from host import MAILADM, ROOT, done, is_, like, ok  # noqa: E402
 
+GOOD = os.path.join(ROOT, "tests", "sites", "good")
 WORK = tempfile.mkdtemp(prefix="mailadm-gen-")
 
 
@@ -25,7 +29,34 @@ def loaded_rules(text):
     return run(*unshare, "sh", "-c", "nft -f - && nft list ruleset", input=text)
 
 
+def golden(path, saw, name):
+    if os.environ.get("GOLDEN_UPDATE") == "1":
+        with open(path, "w") as f:
+            f.write(saw)
+    is_(saw.splitlines(), open(path).read().splitlines() if os.path.exists(path) else [], name)
+
+
+def good_site(path):
+    name = os.path.basename(path)[:-5]
+    r = run(MAILADM, "-c", path, "fw", "render")
+    golden(path[:-5] + ".nft", r.stdout, f"good/{name}: fw render")
+    r = loaded_rules(r.stdout)
+    is_(r.returncode, 0, f"good/{name}: nft loads it: {r.stderr}")
+    r = run(MAILADM, "-c", path, "dns", "render")
+    golden(path[:-5] + ".zones", re.sub(r"(\tSOA\t\S+ \S+) \d+ ", r"\1 SERIAL ", r.stdout), f"good/{name}: dns render")
+    out = f"{WORK}/good-{name}"
+    is_(run(MAILADM, "-c", path, "dns", "render", "--out", out).returncode, 0, f"good/{name}: dns render --out")
+    for zone in sorted(glob.glob(out + "/*.zone")):
+        r = run("named-checkzone", "-i", "local", os.path.basename(zone)[:-5], zone)
+        is_(r.returncode, 0, f"good/{name}: named-checkzone {os.path.basename(zone)}: {r.stdout.strip()}")
+        ok("warning" not in r.stdout, "without a warning: " + r.stdout.strip())
+
+
 try:
+    sites = sorted(glob.glob(GOOD + "/*.conf"))
+    ok(len(sites) >= 8, f"there are good sites ({len(sites)})")
+    for site in sites:
+        good_site(site)
     r = run(MAILADM, "init", WORK + "/site", "--hostname", "mail.example.org", "--domain", "example.org", "--domain", "example.net",
             "--ipv4", "192.0.2.10", "--ipv6", "2001:db8::10", "--account", "alice@example.org")
     is_(r.returncode, 0, "init with two domains: " + r.stderr)

@@ -169,7 +169,7 @@ def appending(host):
     like(c.cmd(b"APPEND nowhere {5+}\r\nhello")[0], b"NO [TRYCREATE]", "APPEND into nothing, LITERAL+")
     is_(c.cmd("NOOP")[0][:2], b"OK", "its bytes were taken away")
     like(c.cmd("APPEND nowhere {5}")[0], b"NO [TRYCREATE]", "APPEND into nothing, before the literal")
-    like(c.cmd("APPEND INBOX {99999999999}")[0], b"BAD", "a literal beyond all numbers")
+    like(c.cmd("APPEND INBOX {99999999999}")[0], b"NO [TOOBIG]", "a literal beyond all numbers")
     like(c.cmd("APPEND INBOX {200000}")[0], b"NO [TOOBIG]", "a message over the limit is refused before it is sent")
     big = b"x" * 99 + b"\r\n"
     like(c.append("INBOX", big * 2000), b"NO [TOOBIG]", "and behind LITERAL+ read and refused")

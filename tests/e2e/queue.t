@@ -2,12 +2,14 @@
 """mailadm queue: list, show, retry and drop, on a host whose mail cannot leave."""
 import json
 import os
+import pty
 import shutil
+import subprocess
 import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from host import Host, done, is_, like, ok, wait_until  # noqa: E402
+from host import MAILADM, Host, done, is_, like, ok, wait_until  # noqa: E402
 from send_peers import Named, Peer, free_port  # noqa: E402
 
 ZONE = """
@@ -79,6 +81,14 @@ def main():
             peer.refuse = lambda recipient: "450 4.2.1 later please"
             submit(host, ["k@later.example"], "kept")
             wait_until(lambda: [e for e in queue(host) if e["attempts"] == 1], "a deferred entry")
+            submit(host, ["k@later.example"], "evil \x1b[31m")
+            wait_until(lambda: len(queue(host)) == 2, "another entry")
+            parent, child = pty.openpty()
+            newest = max(e["id"] for e in queue(host))
+            subprocess.run([MAILADM, "-c", host.conf, "queue", "show", newest], stdin=subprocess.DEVNULL, stdout=child, check=True)
+            shown = os.read(parent, 65536)
+            ok(b"evil \\x1b[31m" in shown and b"\x1b" not in shown, "a stranger's control characters do not reach a terminal")
+            host.cli("queue", "drop", newest)
             host.restart()
             is_([e["recipients"][0]["address"] for e in queue(host)], ["k@later.example"], "the queue outlives a restart")
         is_(host.cli("queue", "list", check=False).returncode if os.path.exists(host.conf) else 2, 2, "no host: exit 2")

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """mailadm sendmail and mailq: what cron and scripts rely on, and the exit codes."""
+import email.header
 import json
 import os
 import subprocess
@@ -63,6 +64,11 @@ with Host(groups={"host": ""}, site='admin = "alice@example.org";\n') as host:
     r = send(host, [ALICE], "Subject: gr\u00fc\u00dfe\n\n\u00e4\n")
     is_(r.returncode, 0, "a header in UTF-8")
     like(last(host), "UTF8SMTP", "goes with SMTPUTF8")
+    r = send(host, ["-F", "J\u00f6rg " + "\u00e4" * 40, ALICE], "Subject: accents\n\nhi\n")
+    got = last(host)
+    name = email.header.make_header(email.header.decode_header(email.message_from_string(got)["From"]))
+    like(str(name), "J\u00f6rg " + "\u00e4" * 40 + " <", "a name with accents is encoded")
+    ok("UTF8SMTP" not in got, "and needs no SMTPUTF8")
     r = send(host, ["nightly-job"], "Subject: stray\n\nhi\n")
     is_(r.returncode, 0, "a local name that nobody has")
     like(last(host), "Subject: stray", "goes to the administrator")

@@ -77,6 +77,16 @@ def good_sites():
             ok(again.stdout == flat, f"good/{name}: what is printed loads to the same", again.stderr + again.stdout, flat)
 
 
+def examples():
+    """What is installed to begin with is right, but for files that only the real host has."""
+    sites = sorted(glob.glob(os.path.join(ROOT, "share", "examples", "*.conf")))
+    ok(len(sites) >= 3, "there are examples", sites)
+    for site in sites:
+        r = run("check", "--with-tools", cwd=os.path.dirname(site), site=os.path.basename(site))
+        unexpected = [l for l in r.stderr.splitlines() if not re.search("warning: .*(DKIM key|admin_from is empty|letsencrypt)", l)]
+        ok(r.returncode == 0 and not unexpected, f"share/examples/{os.path.basename(site)}: check --with-tools", r.stderr + r.stdout, "exit 0")
+
+
 def schema():
     """mailadm-site(5) holds exactly what the schema says."""
     page = os.path.join(ROOT, "man", "mailadm-site.5")
@@ -111,6 +121,7 @@ def manual():
 
 bad_sites()
 good_sites()
+examples()
 schema()
 manual()
 print(f"1..{count}")

@@ -2,13 +2,15 @@
 """Submission on 587 and 465: STARTTLS, AUTH, who may send as whom, what is added, what is taken out, and the signature."""
 import base64
 import os
+import re
 import shutil
+import signal
 import smtplib
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
-from host import Host, diag, done, is_, like, ok, tls_context  # noqa: E402
+from host import Host, diag, done, is_, like, ok, tls_context, wait_until  # noqa: E402
 from smtp_talk import Talk, messages  # noqa: E402
 
 ALICE, BOB = "alice@example.org", "bob@example.org"
@@ -104,9 +106,39 @@ def remote(host):
     with login(host) as s:
         s.sendmail(ALICE, ["x@remote.invalid", "y@remote.invalid", BOB], b"From: alice@example.org\r\nSubject: out\r\n\r\nhi\r\n")
     like(messages(host, BOB)[-1], b"Subject: out", "the local recipient of a mixed one has it")
+    with Talk(host, "submission") as t:  # a client that takes every refusal for a challenge
+        t.cmd("EHLO c.example")
+        words = ["AUTH LOGIN"] + [base64.b64encode(x.encode()).decode() for x in (ALICE, host.accounts[ALICE])]
+        is_(t.codes(*words), [538, 500, 500], "AUTH LOGIN in the clear, and blindly on")
+        t.cmd("RCPT TO:<x@y>")
     log = host.log()
     ok("event=authenticated account=alice@example.org" in log, "the log tells who authenticated")
     ok(host.accounts[ALICE] not in log and base64.b64encode(host.accounts[ALICE].encode()).decode() not in log, "and no password")
+    ok("event=accepted-for to=y@remote.invalid" in log, "it tells of every recipient")
+    ok(re.search(r"event=accepted .*first=x@remote.invalid.* message-id=\S*@mail.example.org", log), "and the Message-ID")
+    ok(re.search(r"event=refused .*code=503.*helo=c.example", log), "and who was refused")
+
+
+def keys_away(host):
+    """While keys dies and comes back, mail is signed or refused for now, and never goes unsigned."""
+    codes = set()
+
+    def submit(i):
+        with login(host) as s:
+            try:
+                s.sendmail(ALICE, [BOB], b"From: alice@example.org\r\nSubject: away %d\r\n\r\nhi\r\n" % i)
+                return True
+            except smtplib.SMTPDataError as e:
+                codes.add(e.smtp_code)
+                return False
+    for i in range(4):
+        for pid in host.children().get("keys", []):
+            os.kill(pid, signal.SIGKILL)
+        submit(i)
+    wait_until(lambda: submit(4), "keys to be back")
+    ok(codes <= {451}, "refused for now, if at all: %s" % codes)
+    got = [m for m in messages(host, BOB) if b"\r\nSubject: away " in m]
+    ok(len(got) > 0 and all(b"\r\nDKIM-Signature: " in m for m in got), "all %d that were taken are signed" % len(got))
 
 
 def swaks(host):
@@ -125,5 +157,6 @@ with Host(site=SITE, insecure_loopback=False) as host:
     senders(host)
     content(host)
     remote(host)
+    keys_away(host)
     swaks(host)
 done()

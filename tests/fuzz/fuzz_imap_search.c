@@ -45,7 +45,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		search_bind(&program, &mailbox);
 		search_message_init(&m, open_message, NULL);
 		search_message_reset(&m, &row, true);
-		(void)search_match(&program, &m);
+		while (search_match(&program, &m) == SEARCH_LATER)
+			search_look(&program, &m);
 		search_message_free(&m);
 	}
 	search_free(&program);

@@ -24,6 +24,7 @@
 #include "lib/proc.h"
 #include "mailsvc/auth/auth_proto.h"
 #include "mailsvc/auth/client.h"
+#include "mailsvc/auth/internal.h"
 #include "mailsvc/role_proto.h"
 
 static char dir[] = "/tmp/mon-test-auth.XXXXXX";
@@ -358,11 +359,39 @@ static void test_status(void **state)
 	buf_free(&storage);
 }
 
+/* Strangers who fill auth with failures do not keep out who logged in before. */
+static void test_known_first(void **state)
+{
+	static struct auth_answer answers[CHECKS_MAX + 10], own = { .status = 99 };
+	struct sockaddr_in stranger = { .sin_family = AF_INET }, known = { .sin_family = AF_INET };
+	size_t left = 1;
+
+	(void)state;
+	inet_pton(AF_INET, "203.0.113.200", &stranger.sin_addr);
+	inet_pton(AF_INET, "198.51.100.7", &known.sin_addr);
+	assert_int_equal(check(login, PROTOCOL_IMAP, "alice@example.org", "secret").status, AUTH_OK);
+	for (size_t i = 0; i < CHECKS_MAX + 10; i++) {
+		answers[i].status = 99;
+		auth_check(login, PROTOCOL_IMAP, view_of("none@example.org"), view_of("flood"),
+		    (struct sockaddr *)&stranger, on_answer, &answers[i]);
+	}
+	auth_check(login, PROTOCOL_IMAP, view_of("alice@example.org"), view_of("secret"), (struct sockaddr *)&known,
+	    on_answer, &own);
+	while (left > 0) {
+		event_base_dispatch(base);
+		left = own.status == 99;
+		for (size_t i = 0; i < CHECKS_MAX + 10; i++)
+			left += answers[i].status == 99;
+	}
+	assert_int_equal(own.status, AUTH_OK);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_right), cmocka_unit_test(test_wrong),
-		cmocka_unit_test(test_many_at_once), cmocka_unit_test(test_throttled), cmocka_unit_test(test_reload),
-		cmocka_unit_test(test_not_allowed), cmocka_unit_test(test_status) };
+		cmocka_unit_test(test_many_at_once), cmocka_unit_test(test_known_first),
+		cmocka_unit_test(test_throttled), cmocka_unit_test(test_reload), cmocka_unit_test(test_not_allowed),
+		cmocka_unit_test(test_status) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, setup, teardown);

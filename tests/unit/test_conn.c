@@ -1,5 +1,7 @@
 /* lib/conn.h without TLS: lines (whole and byte by byte), pausing, ends, timeouts, closing, handing over. */
 #include "conn_peer.h"
+#include "lib/clock.h"
+#include "lib/conn_impl.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -134,6 +136,46 @@ static void lines_across_chains(void **state)
 			evbuffer_free(in);
 		}
 	}
+}
+
+static void flood_and_close(struct session *s)
+{
+	static const char much[8 << 20];
+
+	take_all(s);
+	conn_write(s->conn, much, sizeof(much));
+	conn_close(s->conn);
+	s->conn = NULL;
+}
+
+/* A peer that takes a little now and then must not keep what its owner no longer counts. */
+static void closing_ends(void **state)
+{
+	static const struct timeval pause = { 0, 10000 };
+	struct session s;
+	char some[512];
+	uint64_t begin = clock_mono_ms();
+	size_t total = 0;
+	ssize_t n;
+
+	(void)state;
+	conn_close_total_s = 1;
+	open_pair(&s);
+	s.on_readable = flood_and_close;
+	conn_resume(s.conn);
+	say("x", 1);
+	do {
+		event_base_loopexit(base, &pause);
+		event_base_dispatch(base);
+		do { /* after the limit what the kernel has already is taken at once */
+			n = recv(peer, some, sizeof(some), MSG_DONTWAIT);
+			total += n > 0 ? (size_t)n : 0;
+		} while (n > 0 && clock_mono_ms() - begin > 1500);
+	} while ((n > 0 || (n == -1 && errno == EAGAIN)) && clock_mono_ms() - begin < 4000);
+	assert_int_equal(n, 0);
+	assert_true(total < 8 << 20);
+	conn_close_total_s = 60;
+	close_pair(&s);
 }
 
 static void reply_and_close(struct session *s)
@@ -396,6 +438,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(lines_whole, open_loop, close_loop),
 		cmocka_unit_test_setup_teardown(lines_byte_by_byte, open_loop, close_loop),
 		cmocka_unit_test(lines_across_chains),
+		cmocka_unit_test_setup_teardown(closing_ends, open_loop, close_loop),
 		cmocka_unit_test_setup_teardown(closes_after_the_last_reply, open_loop, close_loop),
 		cmocka_unit_test_setup_teardown(frees_inside_a_callback, open_loop, close_loop),
 		cmocka_unit_test_setup_teardown(pausing_holds_input_and_its_end, open_loop, close_loop),

@@ -78,11 +78,24 @@ static void parses_items(void **state)
 		fetch_items_free(&items);
 		free(copy);
 	}
+	for (int fields = FETCH_FIELDS_MAX; fields <= FETCH_FIELDS_MAX + 1; fields++) { /* of all items together */
+		buf_reset(&got);
+		for (int i = 0; i < fields; i++)
+			buf_printf(&got, "%s%c",
+			    i % 32 > 0 ? " "
+			    : i > 0    ? ")] BODY.PEEK[HEADER.FIELDS ("
+				       : "(BODY.PEEK[HEADER.FIELDS (",
+			    'a');
+		buf_puts(&got, ")])");
+		assert_int_equal(parse(buf_str(&got), false, &items, &copy), fields == FETCH_FIELDS_MAX);
+		fetch_items_free(&items);
+		free(copy);
+	}
 	buf_free(&got);
 }
 
 static const char message[] = "Subject: outer\r\nFrom: a@b\r\n folded\r\nContent-Type: multipart/mixed; "
-                              "boundary=x\r\n\r\npre\r\n--x\r\nX-Part: 1\r\n\r\none\r\n"
+			      "boundary=x\r\n\r\npre\r\n--x\r\nX-Part: 1\r\n\r\none\r\n"
 			      "--x\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ntwo\r\n--x--\r\n";
 
 static int read_memory(void *arg, uint64_t offset, void *dst, size_t length)
@@ -104,7 +117,7 @@ static void finds_sections(void **state)
 {
 #define HEAD "Subject: outer\r\nFrom: a@b\r\n folded\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n"
 	static const char text[] = "pre\r\n--x\r\nX-Part: 1\r\n\r\none\r\n--x\r\nContent-Type: "
-	                           "message/rfc822\r\n\r\nSubject: inner\r\n\r\ntwo\r\n--x--\r\n";
+				   "message/rfc822\r\n\r\nSubject: inner\r\n\r\ntwo\r\n--x--\r\n";
 	static const struct {
 		const char *section, *want; /* want NULL: NIL */
 	} cases[] = {

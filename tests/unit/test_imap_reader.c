@@ -59,7 +59,9 @@ static const struct {
 	{ "a L {4+}\r\n\r\n\r\n\r\n", "<a L {4+}\r\n\r\n\r\n>", 0 },
 	{ "a L {x}\r\n", "<a L {x}>", 0 },
 	{ "a L {}\r\n", "<a L {}>", 0 },
-	{ "a L {99999999999}\r\n", "<a L {99999999999}>", 0 },
+	{ "a L {99999999999}\r\nb NOOP\r\n", "error(a  Literal is too long.);<b NOOP>", 0 },
+	{ "a L {99999999999+}\r\nb NOOP\r\n", "FATAL(a  Literal is too long.);", 0 },
+	{ "a L {99999999999999999999999999+}\r\nb NOOP\r\n", "FATAL(a  Literal is too long.);", 0 },
 	{ "a \"q{3}\"\r\n", "<a \"q{3}\">", 0 },
 	/* over the limits: skipped to the end of the command, literals and all */
 	{ "a L {11}\r\nb NOOP\r\n", "error(a  Literal is too long.);<b NOOP>", 0 },

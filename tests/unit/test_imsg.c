@@ -257,21 +257,22 @@ static void broken_framing_closes(void **state)
 	broken(big, sizeof(big)); /* one byte too long */
 }
 
-static void two_descriptors_close(void **state)
+/* count copies of a pipe's end, with a message of len bytes: the channel closes, and so do all copies. */
+static void closes_descriptors(size_t len, size_t count)
 {
 	struct end a;
 	int p[2], q[2];
 	char header[12] = { 1 }, c;
-	struct iovec iov = { header, sizeof(header) };
+	struct iovec iov = { header, len };
 	union {
 		char raw[CMSG_SPACE(2 * sizeof(int))];
 		struct cmsghdr align;
 	} control = { { 0 } };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control.raw)
-	};
+	struct msghdr msg = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = CMSG_SPACE(count * sizeof(int)) };
 
-	(void)state;
 	assert_int_equal(imsg_pair(p), 0);
 	end_open(&a, p[0]);
 	assert_int_equal(pipe2(q, O_CLOEXEC), 0);
@@ -279,9 +280,9 @@ static void two_descriptors_close(void **state)
 	struct cmsghdr *m = CMSG_FIRSTHDR(&msg);
 	m->cmsg_level = SOL_SOCKET;
 	m->cmsg_type = SCM_RIGHTS;
-	m->cmsg_len = CMSG_LEN(sizeof(two));
-	memcpy(CMSG_DATA(m), two, sizeof(two));
-	assert_int_equal(sendmsg(p[1], &msg, 0), 12);
+	m->cmsg_len = CMSG_LEN(count * sizeof(int));
+	memcpy(CMSG_DATA(m), two, count * sizeof(int));
+	assert_int_equal(sendmsg(p[1], &msg, 0), (ssize_t)len);
 	close(q[1]);
 	settle();
 	assert_int_equal(a.messages, 0);
@@ -290,6 +291,18 @@ static void two_descriptors_close(void **state)
 	close(q[0]);
 	close(p[1]);
 	end_close(&a);
+}
+
+static void two_descriptors_close(void **state)
+{
+	(void)state;
+	closes_descriptors(12, 2);
+}
+
+static void an_empty_message_keeps_no_descriptor(void **state)
+{
+	(void)state;
+	closes_descriptors(0, 1);
 }
 
 static void frees_inside_callbacks(void **state)
@@ -378,6 +391,7 @@ int main(void)
 		cmocka_unit_test(sending_to_the_dead),
 		cmocka_unit_test(broken_framing_closes),
 		cmocka_unit_test(two_descriptors_close),
+		cmocka_unit_test(an_empty_message_keeps_no_descriptor),
 		cmocka_unit_test(frees_inside_callbacks),
 		cmocka_unit_test(blocking_forms),
 		cmocka_unit_test(sealed_memory),

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 #include <openssl/rsa.h>
 
 #include "lib/buf.h"
+#include "mailsvc/keys/client.h"
 #include "mailsvc/keys/keyring.h"
 
 static void put_key(struct buf *packed, const char *domain, const char *selector, EVP_PKEY *pkey)
@@ -107,9 +109,106 @@ static void test_messages(void **state)
 	buf_free(&msg);
 }
 
+/* The client ------------------------------------------------------------------------------------------------- */
+
+static struct event_base *base;
+static enum dkim_status got;
+static char got_field[4096];
+static unsigned answers;
+static struct keys_client *k; /* lives as long as its process */
+
+static void on_signed(void *arg, enum dkim_status status, struct view field)
+{
+	(void)arg;
+	answers++;
+	got = status;
+	snprintf(got_field, sizeof(got_field), "%.*s", (int)field.len, field.len > 0 ? field.ptr : "");
+}
+
+/* What keys does with the request: -1 dies, 0 no key, 1 signs, 2 garbage. */
+static int keys_do;
+
+static void on_request(struct chan *chan, struct imsg *m, void *arg)
+{
+	struct buf msg = BUF_INIT(4096);
+
+	(void)arg;
+	if (keys_do == -1) {
+		chan_free(chan);
+		return;
+	}
+	keys_signature_put(&msg, keys_do == 1 ? VIEW_LIT("signature") : VIEW_NONE);
+	if (keys_do == 2)
+		buf_addc(&msg, 'x');
+	chan_send(chan, KEYS_MESSAGE_SIGNATURE, m->id, buf_view(&msg), -1);
+	buf_free(&msg);
+}
+
+static void on_gone(struct chan *chan, void *arg)
+{
+	(void)arg;
+	chan_free(chan);
+}
+
+static void ask(void)
+{
+	answers = 0;
+	dkim_sign(k, "example.org", "mail", VIEW_LIT("From: a@example.org\r\n\r\nhi\r\n"), on_signed, NULL);
+	for (int i = 0; i < 10 && answers == 0; i++)
+		event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_int_equal(answers, 1);
+}
+
+/* "No key" and "nobody could be asked" are told apart: the one sends unsigned, the other waits. */
+static void test_client(void **state)
+{
+	static const struct chan_ops ops = { on_request, on_gone };
+	static const struct {
+		int keys_do;
+		enum dkim_status status;
+	} rows[] = { { 0, DKIM_NO_KEY }, { 1, DKIM_SIGNED }, { 2, DKIM_AWAY }, { -1, DKIM_AWAY }, { 1, DKIM_AWAY } };
+	int fds[2];
+
+	(void)state;
+	base = event_base_new();
+	k = keys_client_new(base);
+	ask();
+	assert_int_equal(got, DKIM_AWAY);
+	assert_int_equal(imsg_pair(fds), 0);
+	keys_client_attach(k, fds[0]);
+	chan_new(base, fds[1], &ops, NULL);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		keys_do = rows[i].keys_do;
+		ask();
+		assert_int_equal(got, rows[i].status);
+		assert_int_equal(strncmp(got_field, "DKIM-Signature:", 15) == 0, got == DKIM_SIGNED);
+	}
+}
+
+static void test_signer(void **state)
+{
+	struct findings findings = { 0 };
+	struct site *site =
+	    site_load_memory(VIEW_LIT("host = { name = \"mx.a.example.org\"; ipv4 = \"192.0.2.1\"; };\n"
+				      "domains = ( { name = \"example.org\"; }, { name = \"b.example\"; } );\n"
+				      "accounts = ( { address = \"a@example.org\"; } );\n"),
+		"test.conf", &findings);
+
+	(void)state;
+	assert_non_null(site);
+	assert_string_equal(dkim_domain(site, "b.example")->name, "b.example");
+	assert_string_equal(dkim_domain(site, "mx.a.example.org")->name, "example.org");
+	assert_null(dkim_domain(site, "a.example.org")); /* not ours */
+	assert_null(dkim_domain(site, "x.b.example"));
+	assert_null(dkim_domain(site, "org"));
+	site_unref(site);
+	findings_free(&findings);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_sign), cmocka_unit_test(test_messages) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_sign), cmocka_unit_test(test_messages),
+		cmocka_unit_test(test_client), cmocka_unit_test(test_signer) };
 
 	log_init("test", LOG_LEVEL_ERROR);
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -245,6 +245,31 @@ static void checks_imap_text(void **state)
 }
 
 /* Limits: depth, parts, record size; each must give a record that opens, in linear time. */
+/* Every field as long as it is taken, and parameters without end. */
+static void fill_every_field(struct buf *m)
+{
+	static const char *const texts[] = { "Date", "Subject", "In-Reply-To", "Message-ID", "References", "Content-ID",
+		"Content-Description", "Content-MD5", "Content-Location", "Content-Language" };
+	static const char *const lists[] = { "From", "Sender", "Reply-To", "To", "Cc", "Bcc" };
+
+	buf_reset(m);
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		buf_printf(m, "%s: %040000d\r\n", texts[i], 0);
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		buf_printf(m, "%s: ", lists[i]);
+		for (int k = 0; k < 10000; k++)
+			buf_puts(m, "\"\\\\\\\\\" <a@b>,");
+		buf_puts(m, "\r\n");
+	}
+	for (int i = 0; i < 260; i++)
+		buf_printf(m, "%s;\r\n p%d=\"%05000d\"",
+		    i == 0     ? CT "text/html"
+		    : i == 130 ? "\r\nContent-Disposition: inline"
+			       : "",
+		    i, 0);
+	buf_puts(m, "\r\n\r\nbody\r\n");
+}
+
 static void keeps_limits(void **state)
 {
 	struct buf m = BUF_INIT(64 << 20), blob = BUF_INIT(MIME_RECORD_MAX);
@@ -283,6 +308,9 @@ static void keeps_limits(void **state)
 	for (int i = 0; i < 9; i++)
 		buf_printf(&m, "\r\nX: %0100000d\r\nSubject: %0200000d", i, i);
 	open_record(buf_view(&m), &blob, &r);
+	fill_every_field(&m);
+	open_record(buf_view(&m), &blob, &r);
+	expect("fields at their limits", "body structure", r.bodystructure, TEXT_DEFAULT "6 1 NIL NIL NIL NIL)");
 	buf_free(&m);
 	buf_free(&blob);
 }
@@ -304,6 +332,32 @@ static void keeps_record_fields(void **state)
 	expect("record", "message-id", r.message_id, "<m@x>");
 	expect("record", "in-reply-to", r.in_reply_to, "<r@x>");
 	expect("record", "references", r.references, "<a@x> <b@x>");
+	buf_free(&blob);
+}
+
+/* A record is never one that its own reader refuses: such a message could not be fetched. */
+static void cuts_between_characters(void **state)
+{
+	static const char *const units[] = { "\xef\xb7\xba", "\xef\xb7\xba\xc3\xa9", "\xe6\xbc\xa2", "\xc3\x9f",
+		"\xef\xac\x83 " };
+	struct buf message = BUF_INIT(64 * 1024), blob = BUF_INIT(MIME_RECORD_MAX);
+	struct mime_record record;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		for (size_t shift = 0; shift < 8; shift++) {
+			buf_reset(&message);
+			buf_reset(&blob);
+			buf_printf(&message, "Subject: %.*s", (int)shift, "abcdefgh");
+			while (message.len < 16000)
+				buf_puts(&message, units[i]);
+			buf_puts(&message, "\r\n\r\n");
+			mime_parse(buf_view(&message), &blob);
+			if (mime_record_open(&record, buf_view(&blob), message.len) != 0)
+				fail_msg("unit %zu, shift %zu: the record is refused", i, shift);
+		}
+	}
+	buf_free(&message);
 	buf_free(&blob);
 }
 
@@ -352,6 +406,7 @@ int main(void)
 		cmocka_unit_test(checks_imap_text),
 		cmocka_unit_test(keeps_limits),
 		cmocka_unit_test(keeps_record_fields),
+		cmocka_unit_test(cuts_between_characters),
 		cmocka_unit_test(searches_text),
 	};
 

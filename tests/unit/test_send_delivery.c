@@ -18,6 +18,7 @@
 #include <event2/listener.h>
 
 #include "lib/clock.h"
+#include "mailsvc/keys/client.h"
 #include "mailsvc/resolver/client.h"
 #include "mailsvc/role.h"
 #include "mailsvc/store/client.h"
@@ -27,10 +28,13 @@
 static struct event_base *base;
 static struct role_ctx ctx;
 
+static bool exited;
+
 /* What a role asks of its process; with these here, no other role is linked. */
 void role_exit(struct role_ctx *c)
 {
 	(void)c;
+	exited = true;
 }
 
 void role_alert(struct role_ctx *c, const char *key, const char *fmt, ...)
@@ -243,6 +247,57 @@ void dns_cancel(struct dns_client *d, uint32_t id)
 	(void)d, (void)id;
 }
 
+/* keys ------------------------------------------------------------------------------------------------------ */
+
+struct keys_client {
+	int unused;
+};
+
+static enum dkim_status keys_say = DKIM_SIGNED;
+static bool keys_held;
+static struct {
+	dkim_fn fn;
+	void *arg;
+} signing;
+
+struct keys_client *keys_client_new(struct event_base *b)
+{
+	static struct keys_client k;
+
+	(void)b;
+	return &k;
+}
+
+void keys_client_attach(struct keys_client *k, int fd)
+{
+	(void)k, (void)fd;
+}
+
+static void answer_signing(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what, (void)arg;
+	signing.fn(signing.arg, keys_say, keys_say == DKIM_SIGNED ? VIEW_LIT("DKIM-Signature: x\r\n") : VIEW_NONE);
+}
+
+uint32_t dkim_sign(
+    struct keys_client *k, const char *domain, const char *selector, struct view message, dkim_fn fn, void *arg)
+{
+	(void)k;
+	assert_string_equal(domain, "example.org"); /* mail.example.org is in it */
+	assert_string_equal(selector, "mail");
+	assert_memory_equal(message.ptr, "From: Mail Delivery System <", 28);
+	signing.fn = fn;
+	signing.arg = arg;
+	if (!keys_held)
+		later(answer_signing, NULL);
+	return 1;
+}
+
+void dkim_cancel(struct keys_client *k, uint32_t id)
+{
+	(void)k, (void)id;
+}
+
 /* A scripted SMTP server: per line from the client the reply to the first rule whose prefix fits. ------------------ */
 
 struct rule {
@@ -357,6 +412,27 @@ static void contains(const char *text, const char *part)
 		"EHLO", "250-mx\r\n250-SIZE 1000\r\n250 PIPELINING", 0                                                 \
 	}
 
+static int peer_port;
+
+static struct site *load_site(void)
+{
+	struct findings findings = { 0 };
+	char text[1024];
+
+	snprintf(text, sizeof(text),
+	    "host = { name = \"mail.example.org\"; ipv4 = \"192.0.2.10\"; }; domains = ( { name = \"example.org\"; } "
+	    ");\n"
+	    "accounts = ( { address = \"alice@example.org\"; } ); admin = \"boss@good.example\";\n"
+	    "state_dir = \"/tmp/send-test-none\"; relay = { port_out = %d; };\n",
+	    peer_port);
+	struct site *site = site_load_memory(view_of(text), "test.conf", &findings);
+	for (size_t i = 0; i < findings.count && site == NULL; i++)
+		fprintf(stderr, "%s\n", findings.at[i].text);
+	findings_free(&findings);
+	assert_non_null(site);
+	return site;
+}
+
 /* Tests ------------------------------------------------------------------------------------------------------- */
 
 static void test_delivered(void **state)
@@ -372,10 +448,10 @@ static void test_delivered(void **state)
 	assert_string_equal(results[0].bounce_to, "alice@example.org");
 	assert_false(results[0].bounce_remote);
 	contains(results[0].bounce, "Final-Recipient: rfc822; b@good.example\r\nAction: failed\r\nStatus: "
-	                            "5.1.1\r\nRemote-MTA: dns; mx.good.example\r\n");
+				    "5.1.1\r\nRemote-MTA: dns; mx.good.example\r\n");
 	assert_null(strstr(results[0].bounce, "a@good.example"));
 	contains(transcript, "EHLO mail.example.org|MAIL FROM:<alice@example.org> SIZE=20|RCPT "
-	                     "TO:<a@good.example>|RCPT TO:<b@good.example>|DATA|"
+			     "TO:<a@good.example>|RCPT TO:<b@good.example>|DATA|"
 			     "Subject: s||..dot|.|");
 	/* The connection is still there, and is used again. */
 	push_one(2, "good.example", "c@good.example");
@@ -460,6 +536,38 @@ static void test_bounce_of_bounce(void **state)
 	push(42, "good.example", "bob@elsewhere.example", 0, false, &ghost, 1);
 	run_until(3);
 	assert_string_equal(results[2].bounce_to, "bob@elsewhere.example");
+	assert_memory_equal(results[2].bounce, "DKIM-Signature: x\r\nFrom: ", 25);
+	keys_say = DKIM_AWAY;
+	push(43, "good.example", "bob@elsewhere.example", 0, false, &ghost, 1);
+	run_until(4);
+	assert_memory_equal(results[3].bounce, "From: ", 6); /* told all the same */
+	keys_say = DKIM_SIGNED;
+}
+
+/* While keys takes its time the site is replaced; the result is still whole, and nothing of the old site is used. */
+static void test_slow_keys(void **state)
+{
+	const char *ghost = "ghost@good.example";
+	size_t count;
+
+	(void)state;
+	script(2, (struct rule[]){ EHLO_PIPELINING, { "RCPT", "550 5.1.1 no", 0 } });
+	keys_held = true;
+	signing.fn = NULL;
+	push(45, "good.example", "bob@elsewhere.example", 0, false, &ghost, 1);
+	for (uint64_t end = clock_mono_ms() + 10000; signing.fn == NULL && clock_mono_ms() < end;)
+		event_base_loop(base, EVLOOP_ONCE);
+	assert_int_equal(result_count, 0);
+	struct site *old = ctx.site;
+	ctx.site = load_site();
+	site_unref(old);
+	ctx.role->reload(&ctx);
+	count = result_count;
+	answer_signing(-1, 0, NULL);
+	assert_int_equal(result_count, count + 1);
+	assert_string_equal(results[count].bounce_to, "bob@elsewhere.example");
+	run_until(count + 1);
+	keys_held = false;
 }
 
 static void test_odd_servers(void **state)
@@ -517,13 +625,41 @@ static void test_store_lost(void **state)
 	close(fds[1]);
 }
 
+/* Going down with a result that store has not confirmed: it waits for store, for as long as a drain may take. */
+static void test_drain(void **state)
+{
+	int fds[2];
+
+	(void)state;
+	script(1, (struct rule[]){ EHLO_PIPELINING });
+	store_away = true;
+	push_one(80, "good.example", "a@good.example");
+	for (uint64_t end = clock_mono_ms() + 10000; strstr(transcript, "|.|") == NULL && clock_mono_ms() < end;)
+		event_base_loop(base, EVLOOP_ONCE);
+	for (int i = 0; i < 20; i++)
+		event_base_loop(base, EVLOOP_NONBLOCK);
+	exited = false;
+	ctx.role->drain(&ctx);
+	for (int i = 0; i < 20; i++)
+		event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_false(exited);
+	store_away = false;
+	assert_int_equal(imsg_pair(fds), 0);
+	ctx.role->peer(&ctx, ROLE_STORE, 0, fds[0]);
+	run_until(1);
+	assert_int_equal(results[0].delivered, 1);
+	for (uint64_t end = clock_mono_ms() + 10000; !exited && clock_mono_ms() < end;)
+		event_base_loop(base, EVLOOP_ONCE);
+	assert_true(exited);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static int setup(void **state)
 {
-	struct findings findings = { 0 };
 	struct sockaddr_in sin = { .sin_family = AF_INET };
 	socklen_t len = sizeof(sin);
 	struct error err;
-	char text[1024];
 
 	(void)state;
 	log_init("test", LOG_LEVEL_ERROR);
@@ -533,16 +669,8 @@ static int setup(void **state)
 	    base, on_accept, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE, 16, (struct sockaddr *)&sin, sizeof(sin));
 	assert_non_null(l);
 	getsockname(evconnlistener_get_fd(l), (struct sockaddr *)&sin, &len);
-	snprintf(text, sizeof(text),
-	    "host = { name = \"mail.example.org\"; ipv4 = \"192.0.2.10\"; }; domains = ( { name = \"example.org\"; } "
-	    ");\n"
-	    "accounts = ( { address = \"alice@example.org\"; } ); admin = \"boss@good.example\";\n"
-	    "state_dir = \"/tmp/send-test-none\"; relay = { port_out = %d; };\n",
-	    ntohs(sin.sin_port));
-	ctx.site = site_load_memory(view_of(text), "test.conf", &findings);
-	for (size_t i = 0; i < findings.count && ctx.site == NULL; i++)
-		fprintf(stderr, "%s\n", findings.at[i].text);
-	assert_non_null(ctx.site);
+	peer_port = ntohs(sin.sin_port);
+	ctx.site = load_site();
 	ctx.base = base;
 	ctx.role = &role_send;
 	for (int i = 0; i < ROLE_FD_COUNT; i++)
@@ -560,8 +688,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_delivered),
 		cmocka_unit_test(test_retry_then_next_host), cmocka_unit_test(test_dns_failures),
-		cmocka_unit_test(test_dead), cmocka_unit_test(test_bounce_of_bounce),
-		cmocka_unit_test(test_odd_servers), cmocka_unit_test(test_garbage), cmocka_unit_test(test_store_lost) };
+		cmocka_unit_test(test_dead), cmocka_unit_test(test_bounce_of_bounce), cmocka_unit_test(test_slow_keys),
+		cmocka_unit_test(test_odd_servers), cmocka_unit_test(test_garbage), cmocka_unit_test(test_store_lost),
+		cmocka_unit_test(test_drain) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -74,7 +74,7 @@ static void test_slow_content(void **state)
 	int fd = open_client(MX, "198.51.100.7", VIEW_NONE);
 	struct buf out = BUF_INIT(65536);
 	uint64_t now = clock_mono_ms();
-	char line[1500];
+	char line[SMTP_RATE_BYTES + 100];
 
 	(void)state;
 	pump(fd, &out);
@@ -94,6 +94,30 @@ static void test_slow_content(void **state)
 	finish(fd, &out);
 }
 
+/* A message that never ends is not read for ever. */
+static void test_endless(void **state)
+{
+	int fd = open_client(MX, "198.51.100.7", VIEW_NONE);
+	struct buf out = BUF_INIT(65536);
+	size_t sent = 0;
+	char line[4096];
+
+	(void)state;
+	pump(fd, &out);
+	say(fd, TO "DATA\r\n");
+	await(fd, &out, "354 ");
+	memset(line, 'x', sizeof(line));
+	memcpy(line + sizeof(line) - 2, "\r\n", 2);
+	while (sent < 4 * SMTP_ENDLESS * 65536 && server->session_count > 0) {
+		assert_int_equal(write(fd, line, sizeof(line)), sizeof(line));
+		sent += sizeof(line);
+		pump(fd, &out);
+	}
+	assert_in_range(sent, SMTP_ENDLESS * 65536, 2 * SMTP_ENDLESS * 65536);
+	assert_non_null(strstr(buf_str(&out), "552 5.3.4"));
+	finish(fd, &out);
+}
+
 static void test_memory(void **state)
 {
 	int fd = open_client(MX, "198.51.100.7", VIEW_NONE);
@@ -110,6 +134,34 @@ static void test_memory(void **state)
 	assert_int_equal(server->in_flight, SMTP_IN_FLIGHT_MAX - 10);
 	server->in_flight = 0;
 	finish(fd, &out);
+}
+
+/* One stranger has a quarter at most; the rest is for others. */
+static void test_memory_of_one(void **state)
+{
+	struct buf out = BUF_INIT(65536), others = BUF_INIT(65536);
+	int fd = open_client(MX, "198.51.100.7", VIEW_NONE), other;
+	struct smtp_session *s = only_session();
+	uint64_t held = SMTP_IN_FLIGHT_MAX / 4 - 10; /* by other connections of his */
+
+	(void)state;
+	pump(fd, &out);
+	*smtp_peers_bytes(server->peers, &s->peer.sa) = held;
+	say(fd, TO "DATA\r\nSubject: too much\r\n\r\nhi\r\n.\r\n");
+	await(fd, &out, "452 4.3.1");
+	assert_int_equal(*smtp_peers_bytes(server->peers, &s->peer.sa), held);
+	other = open_client(MX, "198.51.100.8", VIEW_NONE);
+	pump(other, &others);
+	say(other, TO "DATA\r\nSubject: x\r\n\r\nhi\r\n.\r\n");
+	await(other, &others, "Ok queued");
+	close(other);
+	*smtp_peers_bytes(server->peers, &s->peer.sa) = 0;
+	buf_reset(&out);
+	say(fd, "MAIL FROM:<>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\nSubject: x\r\n\r\nhi\r\n.\r\n");
+	await(fd, &out, "Ok queued");
+	assert_int_equal(*smtp_peers_bytes(server->peers, &s->peer.sa), 0);
+	finish(fd, &out);
+	buf_free(&others);
 }
 
 static void test_connections(void **state)
@@ -132,6 +184,35 @@ static void test_connections(void **state)
 	finish(fds[100], &out);
 	fds[0] = open_client(MX, "198.51.100.7", VIEW_NONE);
 	await(fds[0], &out, "220 ");
+	finish(fds[0], &out);
+}
+
+/* The site's numbers are the host's: each of several processes has its part of them. */
+static void test_share(void **state)
+{
+	int fds[26];
+	struct buf out = BUF_INIT(65536);
+
+	(void)state;
+	ctx.instances = 4;
+	for (size_t i = 0; i < 26; i++)
+		fds[i] = open_client(MX, "198.51.100.7", VIEW_NONE);
+	assert_int_equal(server->session_count, 25);
+	await_end(fds[25], &out);
+	assert_non_null(strstr(buf_str(&out), "421 4.7.0 "));
+	buf_reset(&out);
+	await(fds[0], &out, "220 ");
+	server->in_flight = SMTP_IN_FLIGHT_MAX / 4;
+	say(fds[0], TO "DATA\r\nSubject: x\r\n\r\nhi\r\n.\r\n");
+	await(fds[0], &out, "452 4.3.1");
+	server->in_flight = 0;
+	ctx.instances = 1u << 20; /* however small its part, a message fits and one connection too */
+	say(fds[0], "MAIL FROM:<>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\nSubject: x\r\n\r\nhi\r\n.\r\n");
+	await(fds[0], &out, "Ok queued");
+	assert_int_equal(smtp_share(server, 1), 1);
+	ctx.instances = 1;
+	for (size_t i = 1; i < 26; i++)
+		close(fds[i]);
 	finish(fds[0], &out);
 }
 
@@ -200,8 +281,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_slow_content),
+		cmocka_unit_test(test_endless),
 		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_memory_of_one),
 		cmocka_unit_test(test_connections),
+		cmocka_unit_test(test_share),
 		cmocka_unit_test(test_slow_store),
 		cmocka_unit_test(test_drain),
 	};

@@ -27,6 +27,7 @@ static void expect(enum kind kind, const char *in, const char *codes, const char
 #define FROM HELLO "MAIL FROM:<s@example.net>\r\n"
 #define TO FROM "RCPT TO:<alice@example.org>\r\n"
 #define AUTH HELLO "AUTH PLAIN AGFsaWNlQGV4YW1wbGUub3JnAHNlY3JldA==\r\n"
+#define FROM_HOST HELLO "MAIL FROM:<root>\r\n"
 #define BODY "Subject: x\r\n\r\nhi\r\n.\r\n"
 
 static void test_verbs(void **state)
@@ -256,6 +257,9 @@ static void test_early_talker(void **state)
 	(void)state;
 	talk(MX, "198.51.100.7", VIEW_LIT(TO), true, &out);
 	assert_true(view_eq(buf_view(&out), "554 5.5.1 You spoke before the greeting\r\n"));
+	buf_reset(&out);
+	talk(LOCAL, "127.0.0.1", VIEW_LIT(HELLO "QUIT\r\n"), true, &out); /* sendmail -bs < dialogue */
+	assert_non_null(strstr(buf_str(&out), "221 2.0.0"));
 	buf_free(&out);
 }
 
@@ -280,6 +284,27 @@ static void test_store_status(void **state)
 		expect(MX, TO "DATA\r\n" BODY "NOOP\r\n", codes, rows[i].reply);
 	}
 	store_says = STORE_OK;
+	expect(MX, TO "DATA\r\n" BODY, "220 250 250 250 354 250", NULL);
+}
+
+/* One full mailbox must not keep mail from the others: they come one by one, and only the full one waits. */
+static void test_over_quota(void **state)
+{
+	static const char bob_too[] = TO "RCPT TO:<bob@example.org>\r\nDATA\r\n" BODY;
+
+	(void)state;
+	store_says = STORE_OVER_QUOTA;
+	expect(MX, bob_too, "220 250 250 250 250 354 452", "452 4.2.2");
+	store_says = STORE_OK;
+	expect(MX, bob_too, "220 250 250 250 452 354 250", "452 4.5.3");
+	assert_string_equal(buf_str(&stored.envelope), "alice@example.org ");
+	store_says = STORE_OVER_QUOTA; /* bob it is */
+	expect(MX, FROM "RCPT TO:<bob@example.org>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n" BODY,
+	    "220 250 250 250 452 354 452", "452 4.2.2");
+	store_says = STORE_OK; /* he made room */
+	expect(MX, FROM "RCPT TO:<bob@example.org>\r\nDATA\r\n" BODY, "220 250 250 250 354 250", NULL);
+	expect(MX, bob_too, "220 250 250 250 250 354 250", NULL);
+	assert_string_equal(buf_str(&stored.envelope), "alice@example.org bob@example.org ");
 }
 
 static void test_auth(void **state)
@@ -310,6 +335,10 @@ static void test_auth(void **state)
 		{ MSA, HELLO "MAIL FROM:<alice@example.org>\r\n", "220 250 530", "530 5.7.0 Authentication" },
 		{ MSA, AUTH "MAIL FROM:<bob@example.org>\r\n", "220 250 235 553", "553 5.7.1" },
 		{ MSA, AUTH "MAIL FROM:<x@remote.example>\r\n", "220 250 235 553", "553 5.7.1" },
+		{ MSA,
+		    AUTH "MAIL FROM:<>\r\nRCPT TO:<a@[198.51.100.9]>\r\nRCPT TO:<Postmaster@[192.0.2.10]>\r\n"
+			 "RCPT TO:<postMASTER>\r\n",
+		    "220 250 235 250 550 250 250", "550 5.1.2" },
 		{ MSA, AUTH "MAIL FROM:<alice+news@example.org>\r\nRSET\r\nMAIL FROM:<>\r\n", "220 250 235 250 250 250",
 		    NULL },
 	};
@@ -359,14 +388,55 @@ static void test_submission(void **state)
 	buf_printf(&in, "%s%s", mail, "From: a@example.org\r\nFrom: b@example.org\r\n\r\nhi\r\n.\r\n");
 	expect_view(MSA, "127.0.0.1", buf_view(&in), "220 250 235 250 250 250 354 550", "more than one");
 
-	key_there = false;
+	assert_string_equal(signer, "example.org");
+	keys_say = DKIM_NO_KEY;
 	buf_reset(&in);
 	buf_printf(&in, "%s%s", mail, "From: a@example.org\r\nDate: x\r\nMessage-ID: <y>\r\n\r\nhi\r\n.\r\n");
 	expect_view(MSA, "127.0.0.1", buf_view(&in), "220 250 235 250 250 250 354 250", NULL);
 	assert_non_null(
 	    strstr(buf_str(&stored.body), "\r\nFrom: a@example.org\r\nDate: x\r\nMessage-ID: <y>\r\n\r\nhi\r\n"));
-	key_there = true;
+	/* Not knowing whether there is a key is no reason to send without a signature. */
+	keys_say = DKIM_AWAY;
+	expect_view(MSA, "127.0.0.1", buf_view(&in), "220 250 235 250 250 250 354 451", "451 4.3.0 Cannot sign");
+	stored.calls = 0;
+	expect(LOCAL, FROM_HOST "RCPT TO:<x@remote.example>\r\nDATA\r\n" BODY, "220 250 250 250 354 250", NULL);
+	assert_int_equal(stored.calls, 1); /* cron would not come again */
+	keys_say = DKIM_SIGNED;
 	buf_free(&in);
+}
+
+/* Which domain vouches for whom. */
+static void test_signer(void **state)
+{
+	static const struct {
+		enum kind kind;
+		const char *from, *signer;
+	} rows[] = {
+		{ MSA, "alice@example.org", "example.org" },
+		{ MSA, "Bob <bob@EXAMPLE.org>", "example.org" }, /* as in the envelope of any other host: a colleague */
+		{ MSA, "<alice@mail.example.org>", NULL },
+		{ MSA, "chief@caught.example", NULL },             /* another tenant of this host */
+		{ MSA, "sales@caught.example", "caught.example" }, /* an alias that is alice's alone */
+		{ MSA, "x@remote.example", NULL },
+		{ MSA, "nobody", NULL },
+		{ LOCAL, "root@mail.example.org", "example.org" },
+		{ LOCAL, "shop@caught.example", "caught.example" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct buf in = BUF_INIT(8192);
+
+		buf_printf(&in, "%sRCPT TO:<x@remote.example>\r\nDATA\r\nFrom: %s\r\n\r\nhi\r\n.\r\n",
+		    rows[i].kind == LOCAL ? FROM_HOST : AUTH "MAIL FROM:<alice@example.org>\r\n", rows[i].from);
+		signer = NULL;
+		expect_view(rows[i].kind, "127.0.0.1", buf_view(&in),
+		    rows[i].kind == LOCAL ? "220 250 250 250 354 250" : "220 250 235 250 250 354 250", NULL);
+		if ((signer == NULL) != (rows[i].signer == NULL) ||
+		    (signer != NULL && strcmp(signer, rows[i].signer) != 0))
+			fail_msg("From: %s is signed by %s", rows[i].from, signer != NULL ? signer : "nobody");
+		buf_free(&in);
+	}
 }
 
 static void test_utf8(void **state)
@@ -497,8 +567,10 @@ int main(void)
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_early_talker),
 		cmocka_unit_test(test_store_status),
+		cmocka_unit_test(test_over_quota),
 		cmocka_unit_test(test_auth),
 		cmocka_unit_test(test_submission),
+		cmocka_unit_test(test_signer),
 		cmocka_unit_test(test_utf8),
 		cmocka_unit_test(test_local),
 		cmocka_unit_test(test_unread_replies),

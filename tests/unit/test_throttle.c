@@ -194,8 +194,13 @@ static void test_queue(void **state)
 	assert_ptr_equal(hashqueue_pop(q), &jobs[1]);
 	while (hashqueue_length(q) < HASHQUEUE_MAX)
 		assert_int_equal(hashqueue_push(q, &jobs[n++], &local, false), 0); /* this machine has no share */
+	assert_int_equal(hashqueue_push(q, &jobs[n], &local, false), -1);
+	for (size_t i = 0; i < HASHQUEUE_KNOWN; i++) { /* strangers that fill it do not shut out who logged in before */
+		known.key[1] = (uint8_t)i;
+		assert_int_equal(hashqueue_push(q, &jobs[n++], &known, true), 0);
+	}
 	assert_int_equal(hashqueue_push(q, &jobs[n], &known, true), -1);
-	for (size_t i = 0; i < HASHQUEUE_MAX; i++)
+	for (size_t i = 0; i < HASHQUEUE_MAX + HASHQUEUE_KNOWN; i++)
 		assert_non_null(hashqueue_pop(q));
 	assert_null(hashqueue_pop(q));
 	hashqueue_free(q);
