@@ -49,8 +49,8 @@ static void parses_items(void **state)
 	static const char *const bad[] = { "", "()", "(FLAGS", "FLAGS)", "(ALL)", "X", "BODY[", "BODY[0]", "BODY[1.]",
 		"BODY[MIME]", "BODY[]<1>", "BODY[]<1.0>", "BODY[HEADER.FIELDS]", "BODY[HEADER.FIELDS ()]", "BODY[1.X]",
 		"BODY.PEEK", "BODY[]<99999999999.1>", "FLAGS FLAGS", "(FLAGS  UID)",
-		"BODY[1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1."
-		"1.1.1]" };
+		("BODY[1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1."
+		 "1.1.1]") };
 	struct buf got = BUF_INIT(4096);
 	struct fetch_items items;
 	char *copy;
