@@ -62,7 +62,7 @@ TOOLS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/tools/*.c))
 BENCH := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/bench_*.c))
 
 .PHONY: all help run check check-unit check-e2e check-fuzz fuzz bench install deb deps deps-check deps-bench clean format lint golden-update
-all: $(BUILD)/mailadm $(BUILD)/mailsvc ## build mailadm and mailsvc
+all: $(BUILD)/mailadm $(BUILD)/mailsvc ; @: ## build mailadm and mailsvc
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done

@@ -9,7 +9,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -284,12 +283,7 @@ static void role_peer(struct role_ctx *ctx, enum role_id peer, unsigned instance
 static int role_init(struct role_ctx *ctx, struct error *e)
 {
 	struct process *p = state(ctx);
-	struct rlimit files;
 
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
 	mime_charsets_preload();
 	p->view = store_view_open(ctx->fds[ROLE_FD_STORE_DIR], e);
 	if (p->view == NULL)
@@ -315,13 +309,6 @@ static void role_start(struct role_ctx *ctx)
 	event_add(state(ctx)->sweep, &interval); /* handoffs come by themselves */
 }
 
-static void on_drained(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	role_exit(arg);
-}
-
 static void role_drain(struct role_ctx *ctx)
 {
 	static const struct timeval tv = { 0, DRAIN_MS * 1000 };
@@ -331,7 +318,7 @@ static void role_drain(struct role_ctx *ctx)
 		refuse(p->openings, "UNAVAILABLE", "The server is shutting down.");
 	imap_shutdown_all(p);
 	pop3_shutdown_all(p);
-	event_base_once(ctx->base, -1, EV_TIMEOUT, on_drained, ctx, &tv);
+	event_base_loopexit(ctx->base, &tv);
 }
 
 static void role_status(struct role_ctx *ctx, struct buf *json)

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -183,12 +182,7 @@ static int load_tls(struct role_ctx *ctx, struct error *e)
 static int role_init(struct role_ctx *ctx, struct error *e)
 {
 	struct login *l = state(ctx);
-	struct rlimit files;
 
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
 	l->sweep = event_new(ctx->base, -1, EV_PERSIST, on_sweep, l);
 	l->accept_later = event_new(ctx->base, -1, 0, on_accept_later, l);
 	return load_tls(ctx, e);
@@ -219,13 +213,6 @@ static void role_reload(struct role_ctx *ctx)
 		log_warnx("event=reload-failed error=\"%s\"; the old certificate stays", e.text);
 }
 
-static void on_drained(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	role_exit(arg);
-}
-
 static void role_drain(struct role_ctx *ctx)
 {
 	static const struct timeval tv = { 0, DRAIN_MS * 1000 };
@@ -238,7 +225,7 @@ static void role_drain(struct role_ctx *ctx)
 	while (l->first != NULL)
 		login_end(l->first, "shutdown");
 	/* imap says good-bye through the relays. */
-	event_base_once(ctx->base, -1, EV_TIMEOUT, on_drained, ctx, &tv);
+	event_base_loopexit(ctx->base, &tv);
 }
 
 static void role_status(struct role_ctx *ctx, struct buf *json)

@@ -47,7 +47,7 @@ bool checkpoint_due(const struct engine *e)
 	       clock_mono_ms() - e->dirty_since >= CHECKPOINT_MS;
 }
 
-void pin_newest(struct engine *e, uint64_t epoch)
+static void pin_newest(struct engine *e, uint64_t epoch)
 {
 	MDB_txn *txn;
 	int rc = mdb_txn_begin(e->index.env, NULL, MDB_RDONLY, &txn);
@@ -132,7 +132,7 @@ void pins_release(struct engine *e)
 	if (keep > e->durable_epoch)
 		keep = e->durable_epoch;
 	for (size_t i = 0; i < e->pin_count; i++) {
-		if (e->pins[i].epoch == 0 ? clock_mono_ms() >= e->opening_until : e->pins[i].epoch < keep)
+		if (e->pins[i].epoch < keep)
 			mdb_txn_abort(e->pins[i].txn);
 		else
 			e->pins[n++] = e->pins[i];

@@ -304,7 +304,7 @@ static void *commit_main(void *arg)
 {
 	struct commit *c = arg;
 	struct list batch;
-	bool busy = false; /* a batch was just finished */
+	bool busy = false; /* a batch of one request was just finished: it may be one client that asks and waits */
 
 	list_init(&batch);
 	pthread_mutex_lock(&c->lock);
@@ -324,8 +324,8 @@ static void *commit_main(void *arg)
 		if (written)
 			checkpoint_end(c->e);
 		if (batch.first) {
+			busy = !batch.first->next;
 			run_batch(c, &batch);
-			busy = true;
 		}
 		tick(c, clock_mono_ms());
 		pthread_mutex_lock(&c->lock);

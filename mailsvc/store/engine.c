@@ -83,15 +83,8 @@ static int open_folders(struct engine *e, struct error *err)
 
 static int open_trusted(struct engine *e, struct error *err)
 {
-	enum checkpoint_found found = checkpoint_restore(e);
-
-	if (found == CHECKPOINT_NONE || index_start(e, false, err) == -1)
+	if (checkpoint_restore(e) == CHECKPOINT_NONE || index_start(e, false, err) == -1)
 		return -1;
-	/* Readers of the store before this one may not have noticed yet that it is gone: what they read stays. */
-	if (found == CHECKPOINT_SAME_BOOT) {
-		e->opening_until = clock_mono_ms() + OPENING_PIN_MS;
-		pin_newest(e, 0);
-	}
 	return recover_replay(e, true, err);
 }
 
@@ -149,7 +142,11 @@ static void publish_txn(struct engine *e)
 static int start_engine(struct engine *e, bool fresh, struct error *err)
 {
 	err->text[0] = '\0';
-	if (open_folders(e, err) == -1 || open_index(e, fresh, err) == -1)
+	if (open_folders(e, err) == -1)
+		return -1;
+	if (epoch_claim(e->index_dir, e->shared, VIEW_SNAPSHOT_MAX_MS) == -1)
+		return error_errno(err, "cannot write index/readers");
+	if (open_index(e, fresh, err) == -1)
 		return -1;
 	publish_txn(e);
 	checkpoint_begin(e);
@@ -190,7 +187,7 @@ void engine_close(struct engine *e)
 
 int engine_rebuild(const struct engine_options *o, uint64_t *messages, uint64_t *damaged, struct error *err)
 {
-	struct epoch_shared shared = { 1, 0 };
+	struct epoch_shared shared = { .epoch = 1 };
 	struct engine e;
 	struct tx tx;
 	MDB_stat st = { 0 };

@@ -17,7 +17,6 @@
 #define BOOT_ID_LEN 40
 #define PINS_MAX 24
 #define SLICE_ROWS 1000
-#define OPENING_PIN_MS 2000
 #define FRAME_SOFT_MAX (8ull << 20)  /* a batch ends when it is longer */
 #define CHECKPOINT_LOG (32ull << 20) /* bytes of log between checkpoints */
 #define CHECKPOINT_MS 1000
@@ -110,7 +109,6 @@ struct engine {
 	struct readers *readers;     /* NULL: there are none */
 	struct pin pins[PINS_MAX];
 	size_t pin_count;
-	uint64_t opening_until; /* ms */
 	uint64_t durable_epoch; /* the pin that the durable checkpoint needs */
 	uint64_t checkpoint_serial;
 	uint32_t checkpoint_segment; /* found at start: where the log was known to be on the disk */
@@ -157,7 +155,6 @@ int checkpoint_write(struct engine *);
 void checkpoint_end(struct engine *);
 void pins_release(struct engine *); /* what no reader needs any more */
 void pins_drop(struct engine *);
-void pin_newest(struct engine *, uint64_t epoch); /* 0: until opening_until */
 enum checkpoint_found { CHECKPOINT_NONE, CHECKPOINT_SAME_BOOT, CHECKPOINT_RESTORED };
 enum checkpoint_found checkpoint_restore(struct engine *);
 /* What checkpoint_restore would say, changing nothing. */

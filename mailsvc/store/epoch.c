@@ -5,7 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "segment.h"
 
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010
@@ -36,6 +42,54 @@ struct epoch_shared *epoch_shared_new(int *fd)
 	if (s)
 		atomic_store(&s->epoch, 1);
 	return s;
+}
+
+static int lock(int fd, short type)
+{
+	struct flock l = { .l_type = type, .l_whence = SEEK_SET };
+
+	return fcntl(fd, F_OFD_SETLK, &l);
+}
+
+int epoch_claim(int index_dir, struct epoch_shared *shared, uint64_t wait_ms)
+{
+	int fd = openat(index_dir, "readers", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640), rc = -1;
+	uint64_t until = clock_mono_ms() + wait_ms, number;
+
+	if (fd == -1)
+		return -1;
+	adopt(index_dir, fd);
+	while (lock(fd, F_WRLCK) == -1) {
+		if (clock_mono_ms() >= until) {
+			log_warnx("event=store.readers error=\"a reader holds a snapshot of the store before this one\"");
+			break;
+		}
+		nanosleep(&(struct timespec){ 0, 2000000 }, NULL);
+	}
+	if (getrandom(&number, sizeof number, 0) == (ssize_t)sizeof number &&
+	    pwrite(fd, &number, sizeof number, 0) == (ssize_t)sizeof number) {
+		atomic_store(&shared->store, number);
+		rc = 0;
+	}
+	close(fd);
+	return rc;
+}
+
+bool epoch_hold(int fd, const struct epoch_shared *shared)
+{
+	uint64_t number;
+
+	if (lock(fd, F_RDLCK) == -1)
+		return false;
+	if (pread(fd, &number, sizeof number, 0) == (ssize_t)sizeof number && number == atomic_load(&shared->store))
+		return true;
+	epoch_release(fd);
+	return false;
+}
+
+void epoch_release(int fd)
+{
+	lock(fd, F_UNLCK);
 }
 
 int readers_add(struct readers *r, int *fd)

@@ -5,6 +5,10 @@
  * A reader announces the epoch it saw and looks again; when store has moved on meanwhile it starts over.  So (both
  * sides sequentially consistent) store either sees the announcement, or the reader sees the new epoch.  Store moves
  * the epoch on only when a newer snapshot is pinned, and lets go of the old pin once nobody announces its epoch.
+ *
+ * A store that died protects nobody.  So a reader holds a read lock on index/readers while its snapshot is open, and
+ * then looks whether the number in that file is still the one on its store's page; a store that starts takes the write
+ * lock, which waits for every open snapshot, and writes a number of its own before it changes a page.
  */
 #ifndef MAILSVC_STORE_EPOCH_H
 #define MAILSVC_STORE_EPOCH_H
@@ -22,6 +26,7 @@
 struct epoch_shared {
 	_Atomic uint64_t epoch;
 	_Atomic uint64_t txn; /* the newest LMDB transaction that is whole in the file */
+	_Atomic uint64_t store; /* whose page this is: the number it wrote into index/readers */
 };
 struct epoch_reader {
 	_Atomic uint64_t epoch; /* being read; 0: none */
@@ -37,6 +42,14 @@ struct readers {
 };
 /* A page that others may map read-only: *fd to send (dup it), the mapping to write. NULL: errno. */
 struct epoch_shared *epoch_shared_new(int *fd);
+/*
+ * For a store that starts: waits until no snapshot of a store before it is open, at most wait_ms (then it says so and
+ * goes on), and makes the index this one's.  -1: errno.
+ */
+int epoch_claim(int index_dir, struct epoch_shared *, uint64_t wait_ms);
+/* For a reader, with its own descriptor of index/readers: false when its store is not the one that runs. */
+bool epoch_hold(int fd, const struct epoch_shared *);
+void epoch_release(int fd);
 /* A page for one reader. Returns its slot, or -1; *fd is to be sent. */
 int readers_add(struct readers *, int *fd);
 void readers_remove(struct readers *, int slot);

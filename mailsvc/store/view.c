@@ -24,7 +24,7 @@
 #define RENEW_MS 2000 /* store tells of a commit microseconds after it, unless it died or the machine is very busy */
 
 struct store_view {
-	int dir, log_dir;
+	int dir, log_dir, readers; /* readers: index/readers (epoch.h) */
 	struct index index;
 	bool open;
 	ino_t inode;
@@ -42,7 +42,7 @@ struct store_view *store_view_open(int store_dir, struct error *e)
 {
 	struct store_view *v = xcalloc(1, sizeof *v);
 
-	v->log_dir = v->pending[0] = v->pending[1] = -1;
+	v->log_dir = v->readers = v->pending[0] = v->pending[1] = -1;
 	if ((v->dir = fcntl(store_dir, F_DUPFD_CLOEXEC, 3)) == -1) {
 		free(v);
 		error_errno(e, "cannot keep the store's folder");
@@ -94,6 +94,8 @@ void store_view_close(struct store_view *v)
 	body_reader_close(&v->bodies);
 	if (v->log_dir != -1)
 		close(v->log_dir);
+	if (v->readers != -1)
+		close(v->readers);
 	close(v->dir);
 	free(v);
 }
@@ -110,6 +112,9 @@ static int open_index(struct store_view *v)
 			return -1;
 		body_reader_init(&v->bodies, v->log_dir);
 	}
+	if (v->readers == -1 &&
+	    (v->readers = openat(v->dir, "index/readers", O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) == -1)
+		return -1;
 	if (fstatat(v->dir, "index/data.mdb", &st, 0) == -1)
 		return -1;
 	if (v->open && st.st_ino == v->inode)
@@ -197,7 +202,7 @@ int view_begin(struct store_view *v)
 	uint64_t epoch, txn, until;
 	int rc = -1;
 
-	if (v->active || !store_view_ready(v))
+	if (v->active || !store_view_ready(v) || !epoch_hold(v->readers, v->shared))
 		return -1;
 	do {
 		epoch = atomic_load(&v->shared->epoch);
@@ -218,6 +223,7 @@ int view_begin(struct store_view *v)
 	} while (rc != 0 && clock_mono_ms() < until);
 	if (rc != 0) {
 		atomic_store(&v->page->epoch, 0);
+		epoch_release(v->readers);
 		return -1;
 	}
 	v->tx.error = 0;
@@ -232,6 +238,7 @@ void view_end(struct store_view *v)
 		return;
 	mdb_txn_reset(v->tx.txn);
 	atomic_store(&v->page->epoch, 0);
+	epoch_release(v->readers);
 	v->active = false;
 	if (v->stale)
 		drop_pages(v);
@@ -239,7 +246,7 @@ void view_end(struct store_view *v)
 	adopt_pages(v);
 }
 
-/* Nothing protects the snapshot of a store that is gone: it is not read any more. */
+/* Who noticed that the store is gone need not read on, and should not keep the next one waiting. */
 static bool usable(struct store_view *v)
 {
 	return v->active && !v->stale && store_client_attached(v->client);
