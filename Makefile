@@ -116,7 +116,7 @@ golden-update: all ## rewrite the expected output of golden tests
 FUZZ_SECONDS ?= 60
 fuzz: ## run each fuzz target for FUZZ_SECONDS (60) with libFuzzer
 	@$(MAKE) deps-check
-	@tests/run-fuzz $(FUZZ_SECONDS)
+	+@tests/run-fuzz $(FUZZ_SECONDS)
 
 bench: ## measure beside Postfix and Dovecot, as ratios
 	@$(MAKE) deps-bench
@@ -156,7 +156,7 @@ install: all ## install below DESTDIR (PREFIX=/usr)
 deb: ## build dist/mailadm_VERSION_ARCH.deb
 	@$(MAKE) deps
 	@$(MAKE) all
-	@share/make-deb $(VERSION) $(BUILD)
+	+@share/make-deb $(VERSION) $(BUILD)
 
 format: ## clang-format every source file
 	clang-format -i $(wildcard lib/*.[ch] site/*.[ch] mailsvc/*.[ch] mailsvc/*/*.[ch] fwgen/*.[ch] dnsgen/*.[ch] backup/*.[ch] cli/*.[ch] tests/*/*.c)

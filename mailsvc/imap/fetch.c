@@ -48,6 +48,7 @@ struct fetch {
 	uint64_t modseq;
 
 	struct buf out, scratch;
+	struct fetch_source source; /* the message that is being rendered */
 	struct piece pieces[FETCH_ITEMS_MAX];
 	size_t piece_count, piece, sent; /* sent: of out, while streaming */
 	uint64_t body, ref_ms;
@@ -71,6 +72,7 @@ static void fetch_free(void *state)
 	free(f->marked);
 	buf_free(&f->out);
 	buf_free(&f->scratch);
+	fetch_source_free(&f->source);
 	free(f);
 }
 
@@ -303,7 +305,7 @@ static int read_body(void *arg, uint64_t offset, void *dst, size_t length)
 
 static int put_message(struct fetch *f, const struct message_row *row, uint32_t seq)
 {
-	struct fetch_source src = { .prefix = row->prefix, .read = read_body, .arg = f };
+	struct fetch_source *src = &f->source;
 	int rc = 0;
 
 	if (f->items.body) {
@@ -311,8 +313,10 @@ static int put_message(struct fetch *f, const struct message_row *row, uint32_t 
 			return -1;
 		f->body = row->body;
 		f->ref_ms = clock_mono_ms();
-		src.length = f->ref.length;
-		src.mime = f->ref.mime;
+		fetch_source_free(src); /* of the message before */
+		src->prefix = row->prefix;
+		src->length = f->ref.length;
+		src->mime = f->ref.mime;
 	}
 	buf_add(&f->out, "* ", 2);
 	put_number(&f->out, seq);
@@ -325,10 +329,9 @@ static int put_message(struct fetch *f, const struct message_row *row, uint32_t 
 	for (size_t i = 0; i < f->items.count && rc == 0; i++) {
 		if (i > 0)
 			buf_addc(&f->out, ' ');
-		rc = put_item(f, &src, row, &f->items.at[i]);
+		rc = put_item(f, src, row, &f->items.at[i]);
 	}
 	buf_add(&f->out, ")\r\n", 3);
-	fetch_source_free(&src);
 	return f->out.full ? -1 : rc;
 }
 
@@ -356,9 +359,12 @@ static bool send_row(void *arg, const struct message_row *row)
 		f->piece_count = 0;
 		f->failed = true;
 	}
-	if (f->piece_count == 0 && f->out.len >= FLUSH)
+	bool full = false;
+	if (f->piece_count == 0 && f->out.len >= FLUSH) {
 		flush(f);
-	if (f->piece_count == 0 && !imap_output_full(f->session) && !slice_over(f))
+		full = imap_output_full(f->session);
+	}
+	if (f->piece_count == 0 && !full && !slice_over(f))
 		return true;
 	f->uid = row->uid + 1;
 	return false;
@@ -501,6 +507,8 @@ int imap_cmd_fetch(struct imap_session *s, struct imap_parser *p, bool uid)
 	struct imap_job job = { fetch_run, fetch_free, f };
 
 	f->session = s;
+	f->source.read = read_body;
+	f->source.arg = f;
 	f->out.max = REPLY_MAX;
 	f->scratch.max = FETCH_HEADER_MAX + STORE_INLINE_MAX;
 	if (!imap_parse_sp(p) || !imap_parse_uids(s, p, uid, &f->ranges, &f->count) || !imap_parse_sp(p) ||

@@ -29,7 +29,7 @@
 #include "lib/crc32c.h"
 
 #define CHECKPOINT_MAGIC 0x31544b4d4c49414dull /* "MAILMKT1" */
-#define SLOT_LEN 4096
+#define SLOT_LEN (CHECKPOINT_LEN / 2)
 
 static size_t meta_page_size(struct engine *e)
 {
@@ -108,9 +108,11 @@ int checkpoint_write(struct engine *e)
 	off_t at = (off_t)((e->checkpoint_serial + 1) % 2 * SLOT_LEN);
 	int rc = -1;
 
+	/* Pages whose write failed look written, until the kernel drops them. */
+	if (fdatasync(e->data_fd) == -1)
+		index_lost(e, strerror(errno));
 	slot_put(e, &b);
-	if (fdatasync(e->data_fd) == 0 && pwrite(e->checkpoint_fd, b.data, b.len, at) == (ssize_t)b.len &&
-	    fdatasync(e->checkpoint_fd) == 0)
+	if (pwrite(e->checkpoint_fd, b.data, b.len, at) == (ssize_t)b.len && fdatasync(e->checkpoint_fd) == 0)
 		rc = 0;
 	buf_free(&b);
 	return rc;

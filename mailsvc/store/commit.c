@@ -17,8 +17,10 @@
 #include "lib/clock.h"
 
 #define PUBLISH_MS 5
+#define NO_ROOM_MS 1000 /* between tries to publish on a full disk */
 #define HOUSEKEEPING_MS 1000
 #define LOOKOUT_US 100
+#define ALONE_MIN 8
 
 struct list {
 	struct request *first, **last;
@@ -38,7 +40,7 @@ struct commit {
 
 	pthread_mutex_t helper_lock;
 	pthread_cond_t helper_wake;
-	bool helper_stop, helper_extend, helper_checkpoint;
+	bool helper_stop, helper_extend, helper_index, helper_checkpoint;
 
 	/* Towards the event loop, under lock. */
 	struct list done;
@@ -108,8 +110,8 @@ static void *helper_main(void *arg)
 
 	pthread_mutex_lock(&c->helper_lock);
 	for (;;) {
-		bool extend = c->helper_extend, checkpoint = c->helper_checkpoint;
-		if (!extend && !checkpoint) {
+		bool extend = c->helper_extend, index = c->helper_index, checkpoint = c->helper_checkpoint;
+		if (!extend && !index && !checkpoint) {
 			if (c->helper_stop)
 				break;
 			pthread_cond_wait(&c->helper_wake, &c->helper_lock);
@@ -118,10 +120,13 @@ static void *helper_main(void *arg)
 		pthread_mutex_unlock(&c->helper_lock);
 		if (extend)
 			engine_extend(c->e);
+		if (index)
+			engine_extend_index(c->e);
 		if (checkpoint && checkpoint_write(c->e) == -1)
 			fatal("event=store.checkpoint");
 		pthread_mutex_lock(&c->helper_lock);
 		c->helper_extend &= !extend;
+		c->helper_index &= !index;
 		c->helper_checkpoint &= !checkpoint;
 		if (checkpoint) {
 			pthread_mutex_lock(&c->lock);
@@ -134,10 +139,11 @@ static void *helper_main(void *arg)
 	return NULL;
 }
 
-static void helper_ask(struct commit *c, bool extend, bool checkpoint)
+static void helper_ask(struct commit *c, bool extend, bool index, bool checkpoint)
 {
 	pthread_mutex_lock(&c->helper_lock);
 	c->helper_extend |= extend;
+	c->helper_index |= index;
 	c->helper_checkpoint |= checkpoint;
 	pthread_cond_signal(&c->helper_wake);
 	pthread_mutex_unlock(&c->helper_lock);
@@ -151,7 +157,14 @@ static void publish(struct commit *c)
 
 	if (!engine_unpublished(e))
 		return;
-	engine_publish(e);
+	if (engine_publish(e) == -1) {
+		c->publish_at = clock_mono_ms() + NO_ROOM_MS;
+		pthread_mutex_lock(&c->lock);
+		c->error = ENOSPC;
+		pthread_mutex_unlock(&c->lock);
+		notify(c);
+		return;
+	}
 	c->publish_at = 0;
 	pthread_mutex_lock(&c->lock);
 	if (c->changed_size - c->changed_count < e->changed_count) {
@@ -180,8 +193,8 @@ static void flush(struct commit *c, struct list *done, struct list *later)
 
 	if (engine_commit(c->e) == -1) {
 		error = errno;
-		batch_fail(done, error == ENOSPC || error == EDQUOT ? STORE_FULL : STORE_IO);
-		batch_fail(later, error == ENOSPC || error == EDQUOT ? STORE_FULL : STORE_IO);
+		batch_fail(done, no_room(error) ? STORE_FULL : STORE_IO);
+		batch_fail(later, no_room(error) ? STORE_FULL : STORE_IO);
 		list_join(done, later);
 	}
 	for (const struct request *r = done->first; r; r = r->next)
@@ -246,10 +259,10 @@ static void tick(struct commit *c, uint64_t now)
 	if (checkpoint_due(c->e)) {
 		publish(c);
 		checkpoint_begin(c->e);
-		helper_ask(c, false, true);
+		helper_ask(c, false, false, true);
 	}
-	if (engine_wants_space(c->e))
-		helper_ask(c, true, false);
+	if (engine_wants_log(c->e) || engine_wants_index(c->e))
+		helper_ask(c, engine_wants_log(c->e), engine_wants_index(c->e), false);
 }
 
 static uint64_t next_wake(const struct commit *c, uint64_t now)
@@ -278,15 +291,16 @@ static void wait_ms(struct commit *c, uint64_t ms)
 }
 
 /*
- * A client that waits for each answer comes back within some 50 us, and waking a thread costs about as much: so look
- * out for a moment before going to sleep.  (Seen, one client: 5,500 deliveries a second instead of 4,400, flag changes
- * 17,500 instead of 9,700, for less processor time each.)  Called and left with the lock held.
+ * A client that waits for each answer comes back within some 50 us, and waking a thread costs about as much: so when
+ * requests have come one by one for a while, look out for a moment before going to sleep.  Seen (medians of 6 runs of
+ * each, alternating, two cores): one SMTP client 3,950 deliveries a second instead of 3,150, flag changes 10,600
+ * instead of 7,800, for 160 instead of 113 and 105 instead of 68 us of store's processor time each; 50 clients the
+ * same with and without.  Called and left with the lock held.
  */
-static void wait_for_work(struct commit *c, uint64_t ms, bool *busy)
+static void wait_for_work(struct commit *c, uint64_t ms, bool look)
 {
-	if (*busy) {
+	if (look) {
 		int64_t until = clock_wall_us() + LOOKOUT_US, now;
-		*busy = false;
 		pthread_mutex_unlock(&c->lock);
 		do {
 			sched_yield();
@@ -304,7 +318,8 @@ static void *commit_main(void *arg)
 {
 	struct commit *c = arg;
 	struct list batch;
-	bool busy = false; /* a batch of one request was just finished: it may be one client that asks and waits */
+	unsigned alone = 0; /* batches of one request, in a row */
+	bool look = false;
 
 	list_init(&batch);
 	pthread_mutex_lock(&c->lock);
@@ -314,7 +329,8 @@ static void *commit_main(void *arg)
 		if (!c->queue.first && !c->checkpoint_written) {
 			if (c->stop)
 				break;
-			wait_for_work(c, ms, &busy);
+			wait_for_work(c, ms, look);
+			look = false;
 		}
 		written = c->checkpoint_written;
 		c->checkpoint_written = false;
@@ -324,7 +340,8 @@ static void *commit_main(void *arg)
 		if (written)
 			checkpoint_end(c->e);
 		if (batch.first) {
-			busy = !batch.first->next;
+			alone = batch.first->next ? 0 : alone + 1;
+			look = alone >= ALONE_MIN;
 			run_batch(c, &batch);
 		}
 		tick(c, clock_mono_ms());

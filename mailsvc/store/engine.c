@@ -77,6 +77,8 @@ static int open_folders(struct engine *e, struct error *err)
 	if (e->checkpoint_fd == -1)
 		return error_errno(err, "cannot open index/checkpoint");
 	adopt(e->index_dir, e->checkpoint_fd);
+	if (fallocate(e->checkpoint_fd, FALLOC_FL_KEEP_SIZE, 0, CHECKPOINT_LEN) == -1 && errno != EOPNOTSUPP)
+		log_warn("event=store.checkpoint");
 	e->data_fd = openat(e->index_dir, "data.mdb", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	return 0;
 }
@@ -94,6 +96,8 @@ static int open_index(struct engine *e, bool fresh, struct error *err)
 		return 0;
 	if (err->text[0])
 		log_warnx("event=store.index-refused reason=\"%s\"", err->text);
+	if (e->no_room)
+		return -1;
 	err->text[0] = '\0';
 	index_shut(e);
 	if (!fresh && faccessat(e->index_dir, "data.mdb", F_OK, 0) == 0)
@@ -133,10 +137,13 @@ static void engine_shut(struct engine *e)
 static void publish_txn(struct engine *e)
 {
 	MDB_envinfo info;
+	MDB_stat st;
 
 	mdb_env_info(e->index.env, &info);
 	atomic_store(&e->shared->txn, info.me_last_txnid);
 	e->index_pages = info.me_last_pgno;
+	mdb_env_stat(e->index.env, &st);
+	e->index_len = (info.me_last_pgno + 1) * st.ms_psize;
 }
 
 static int start_engine(struct engine *e, bool fresh, struct error *err)
@@ -175,7 +182,8 @@ void engine_close(struct engine *e)
 {
 	if (engine_commit(e) == -1)
 		log_warn("event=store.commit");
-	engine_publish(e);
+	if (engine_publish(e) == -1) /* the next start replays it */
+		log_warnx("event=store.index error=\"no room\"");
 	if (!e->checkpoint_pending && e->dirty_since && e->pin_count < PINS_MAX) {
 		checkpoint_begin(e);
 		if (checkpoint_write(e) == -1)
@@ -314,13 +322,26 @@ static int frame_write(struct engine *e)
 	return rc;
 }
 
-static int batch_undo(struct engine *e, int error)
+void index_lost(struct engine *e, const char *error)
 {
-	frame_reset(e);
+	if (unlinkat(e->index_dir, "checkpoint", 0) == -1)
+		log_warn("event=store.checkpoint");
+	fatalx("event=store.index error=\"%s\"", error);
+}
+
+/* Throws the open transaction away and makes it again from the log. */
+static void tx_again(struct engine *e)
+{
 	tx_abort(&e->tx);
 	e->tx_open = false;
 	if (recover_catch_up(e) == -1)
 		fatalx("event=store.catch-up error=\"the index cannot be brought up to the log\"");
+}
+
+static int batch_undo(struct engine *e, int error)
+{
+	frame_reset(e);
+	tx_again(e);
 	errno = error;
 	return -1;
 }
@@ -329,12 +350,10 @@ int engine_commit(struct engine *e)
 {
 	if (e->record_count == 0 && !e->refused)
 		return 0;
-	if (e->tx.error) {
-		/* Next start makes the index anew. */
-		if (unlinkat(e->index_dir, "checkpoint", 0) == -1)
-			log_warn("event=store.checkpoint");
-		fatalx("event=store.index error=\"%s\"", mdb_strerror(e->tx.error));
-	}
+	if (no_room(e->tx.error))
+		return batch_undo(e, e->tx.error);
+	if (e->tx.error)
+		index_lost(e, mdb_strerror(e->tx.error));
 	if (e->refused) {
 		log_warnx("event=store.refused error=\"a record did not fit the index\"");
 		return batch_undo(e, EINVAL);
@@ -361,54 +380,36 @@ bool engine_unpublished(const struct engine *e)
 	return e->tx_open && e->unpublished && e->record_count == 0;
 }
 
-void engine_publish(struct engine *e)
+int engine_publish(struct engine *e)
 {
 	free(e->changed);
 	e->changed = NULL;
 	e->changed_count = 0;
 	e->queue_changed = false;
 	if (!e->tx_open)
-		return;
+		return 0;
 	if (!e->unpublished) { /* begun, but nothing came of it: an idle store writes nothing */
 		tx_abort(&e->tx);
 		e->tx_open = false;
-		return;
+		return 0;
 	}
-	e->unpublished = false;
 	e->changed = e->tx.changed;
 	e->changed_count = e->tx.changed_count;
 	e->queue_changed = e->tx.queue_changed;
 	e->tx.changed = NULL;
 	if (tx_commit(&e->tx) == -1) {
-		if (unlinkat(e->index_dir, "checkpoint", 0) == -1)
-			log_warn("event=store.checkpoint");
-		fatalx("event=store.index error=\"%s\"", mdb_strerror(e->tx.error));
+		if (!no_room(e->tx.error))
+			index_lost(e, mdb_strerror(e->tx.error));
+		e->changed_count = 0;
+		e->queue_changed = false;
+		tx_again(e);
+		return -1;
 	}
-	e->tx_open = false;
+	e->tx_open = e->unpublished = false;
 	publish_txn(e);
 	if (!e->dirty_since)
 		e->dirty_since = clock_mono_ms();
-}
-
-/* Space ahead, by the helper ------------------------------------------------------------------------------- */
-
-bool engine_wants_space(const struct engine *e)
-{
-	uint64_t allocated = atomic_load(&e->log.allocated);
-
-	return allocated < e->options.segment_max && allocated - e->log.offset < SEGMENT_STEP / 2;
-}
-
-void engine_extend(struct engine *e)
-{
-	uint64_t from, to;
-
-	pthread_mutex_lock(&e->extend_lock);
-	from = atomic_load(&e->log.allocated);
-	to = from + SEGMENT_STEP < e->options.segment_max ? from + SEGMENT_STEP : e->options.segment_max;
-	if (from < to && segment_extend(e->log.fd, from, to) == 0)
-		atomic_store(&e->log.allocated, to);
-	pthread_mutex_unlock(&e->extend_lock);
+	return 0;
 }
 
 /* Running requests ---------------------------------------------------------------------------------------- */
@@ -506,7 +507,7 @@ enum run engine_run(struct engine *e, struct request *r)
 	case 1:
 		return RUN_AGAIN;
 	case -1:
-		r->reply.status = errno == ENOSPC || errno == EDQUOT ? STORE_FULL : STORE_IO;
+		r->reply.status = no_room(errno) ? STORE_FULL : STORE_IO;
 		return RUN_DONE;
 	}
 	e->now = clock_wall();

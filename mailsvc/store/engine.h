@@ -16,13 +16,18 @@
 
 #define BOOT_ID_LEN 40
 #define PINS_MAX 24
-#define SLICE_ROWS 1000
+#define SLICE_ROWS 1000              /* changed by one slice of a long request */
+#define SLICE_LOOKED 20000           /* and looked at */
 #define FRAME_SOFT_MAX (8ull << 20)  /* a batch ends when it is longer */
 #define CHECKPOINT_LOG (32ull << 20) /* bytes of log between checkpoints */
 #define CHECKPOINT_MS 1000
+#define CHECKPOINT_LEN 8192    /* of the file: two slots */
 #define CHECKPOINT_PAGES 16384 /* by which the index may grow between checkpoints, while nothing is reused */
-#define COPY_ROWS_MAX 1000000  /* one commit */
-#define MAILBOXES_MAX 10000    /* an account */
+#define INDEX_AHEAD                                                                                                    \
+	(16ull << 20)         /* room that data.mdb owns behind its end, so that a full disk does not stop the index */
+#define COPY_ROWS_MAX 1000000 /* one commit */
+#define MAILBOXES_MAX 10000   /* an account */
+#define DUE_FAR (8 * 86400)   /* s: no retry is put off so long; what is due later was by a wrong clock */
 
 struct engine_account {
 	char *address;
@@ -113,8 +118,10 @@ struct engine {
 	uint64_t checkpoint_serial;
 	uint32_t checkpoint_segment; /* found at start: where the log was known to be on the disk */
 	uint64_t checkpoint_offset;
-	uint64_t checkpoint_log; /* log bytes since it was taken */
-	uint64_t index_pages, checkpoint_pages;
+	uint64_t checkpoint_log;                           /* log bytes since it was taken */
+	uint64_t index_pages, index_len, checkpoint_pages; /* len: in bytes */
+	_Atomic uint64_t index_ahead;                      /* data.mdb owns its room up to here */
+	bool no_room;                                      /* opening failed for want of room: the index is good */
 	struct checkpoint checkpoint;
 	bool checkpoint_pending;
 	uint64_t dirty_since; /* clock_mono_ms of the first publish or write since the last checkpoint; 0: clean */
@@ -143,10 +150,18 @@ bool engine_pending(const struct engine *); /* something waits for engine_commit
 /* One frame, one fdatasync where the batch asks for it.  -1 with errno: nothing of the batch happened. */
 int engine_commit(struct engine *);
 bool engine_unpublished(const struct engine *);
-/* Makes committed changes visible to readers; fills changed and queue_changed. */
-void engine_publish(struct engine *);
+/*
+ * Makes committed changes visible to readers; fills changed and queue_changed.  -1: there is no room on the disk for
+ * the index; nothing became visible, and everything is ready for the next try.
+ */
+int engine_publish(struct engine *);
 /* Purges and sweeps, a slice. True: there is more at once. To be committed like a request. */
 bool engine_housekeeping(struct engine *);
+
+/* errno values that say that there is no room: to be tried again later, while others are not. */
+bool no_room(int error);
+/* Ends the process; the next start makes the index anew. */
+_Noreturn void index_lost(struct engine *, const char *error);
 
 /* Checkpoints (checkpoint.c): begin and end by the committing thread, write by any. */
 bool checkpoint_due(const struct engine *);
@@ -161,9 +176,11 @@ enum checkpoint_found checkpoint_restore(struct engine *);
 enum checkpoint_found checkpoint_peek(int checkpoint_fd, int data_fd, const char *boot_id);
 /* The machine's, or "" (then every start is as after a power loss, which is right too). */
 void boot_id_read(char out[BOOT_ID_LEN]);
-/* Zero-fills ahead of the log when it runs short; by the helper. */
-bool engine_wants_space(const struct engine *);
+/* Zero-fills ahead of the log, and takes room for the index, when they run short; by the helper. */
+bool engine_wants_log(const struct engine *);
 void engine_extend(struct engine *);
+bool engine_wants_index(const struct engine *);
+void engine_extend_index(struct engine *);
 
 /* For request_*.c: a record is logged and applied.  The BODY record's bytes are not copied: they stay until the commit.
  */

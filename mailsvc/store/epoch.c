@@ -61,7 +61,8 @@ int epoch_claim(int index_dir, struct epoch_shared *shared, uint64_t wait_ms)
 	adopt(index_dir, fd);
 	while (lock(fd, F_WRLCK) == -1) {
 		if (clock_mono_ms() >= until) {
-			log_warnx("event=store.readers error=\"a reader holds a snapshot of the store before this one\"");
+			log_warnx(
+			    "event=store.readers error=\"a reader holds a snapshot of the store before this one\"");
 			break;
 		}
 		nanosleep(&(struct timespec){ 0, 2000000 }, NULL);

@@ -25,7 +25,7 @@
 
 struct epoch_shared {
 	_Atomic uint64_t epoch;
-	_Atomic uint64_t txn; /* the newest LMDB transaction that is whole in the file */
+	_Atomic uint64_t txn;   /* the newest LMDB transaction that is whole in the file */
 	_Atomic uint64_t store; /* whose page this is: the number it wrote into index/readers */
 };
 struct epoch_reader {

@@ -26,6 +26,25 @@ static size_t get_count(struct cursor *c, size_t max, size_t least)
 	return n;
 }
 
+/* An address or a domain: what a C string of ADDRESS_MAX holds, and nothing that could end a line of SMTP. */
+static struct view get_address(struct cursor *c)
+{
+	struct view v = cursor_blob(c, ADDRESS_MAX - 1);
+
+	for (size_t i = 0; i < v.len; i++)
+		c->bad |= (unsigned char)v.ptr[i] < 0x20 || v.ptr[i] == 0x7f;
+	return v;
+}
+
+/* Years 1 to 9999 (RFC 5322, RFC 3501): no caller has others, and not every formatter bears them. */
+static int64_t get_date(struct cursor *c)
+{
+	const int64_t first = -62135596800, last = 253402300799;
+	int64_t date = (int64_t)cursor_u64(c);
+
+	return date < first ? first : date > last ? last : date;
+}
+
 static void put_delivery(struct buf *b, const struct proto_request *r)
 {
 	size_t total = 0;
@@ -59,15 +78,15 @@ static void get_remotes(struct cursor *c, struct proto_request *r)
 	r->recipients = xcalloc(total + 1, sizeof *r->recipients);
 	for (size_t i = 0; i < n && !c->bad; i++) {
 		struct proto_remote *remote = &r->remotes[r->remote_count++];
-		remote->sender = cursor_blob(c, ADDRESS_MAX);
-		remote->domain = cursor_blob(c, ADDRESS_MAX);
+		remote->sender = get_address(c);
+		remote->domain = get_address(c);
 		remote->flags = cursor_u32(c);
 		remote->recipient_count = get_count(c, PROTO_QUEUE_RECIPIENTS, 4);
 		remote->recipients = r->recipients + used;
 		if (remote->flags > 7 || remote->recipient_count == 0 || remote->recipient_count > total - used)
 			c->bad = true;
 		for (size_t j = 0; j < remote->recipient_count && !c->bad; j++) {
-			r->recipients[used++] = cursor_blob(c, ADDRESS_MAX);
+			r->recipients[used++] = get_address(c);
 			c->bad |= r->recipients[used - 1].len == 0;
 		}
 	}
@@ -77,12 +96,12 @@ static void get_delivery(struct cursor *c, struct proto_request *r)
 {
 	size_t n;
 
-	r->date = (int64_t)cursor_u64(c);
+	r->date = get_date(c);
 	n = get_count(c, STORE_RECIPIENTS_MAX, 12);
 	r->locals = xcalloc(n + 1, sizeof *r->locals);
 	for (size_t i = 0; i < n && !c->bad; i++) {
 		struct proto_local *local = &r->locals[r->local_count++];
-		local->account = cursor_blob(c, ADDRESS_MAX);
+		local->account = get_address(c);
 		local->mailbox = cursor_blob(c, MAILBOX_NAME_MAX);
 		local->prefix = cursor_blob(c, PROTO_PREFIX_MAX);
 	}
@@ -141,7 +160,7 @@ static void get_outcomes(struct cursor *c, struct proto_request *r)
 	n = get_count(c, PROTO_QUEUE_RECIPIENTS, 12);
 	r->outcomes = xcalloc(n + 1, sizeof *r->outcomes);
 	for (size_t i = 0; i < n && !c->bad; i++) {
-		r->outcomes[i].address = cursor_blob(c, ADDRESS_MAX);
+		r->outcomes[i].address = get_address(c);
 		r->outcomes[i].outcome = cursor_u32(c);
 		r->outcomes[i].reply = cursor_blob(c, PROTO_REPLY_TEXT_MAX);
 		c->bad |= r->outcomes[i].outcome > QUEUE_FAILED;
@@ -234,7 +253,7 @@ static void get_mailbox_head(struct cursor *c, struct proto_request *r)
 	case STORE_APPEND:
 		r->flags = cursor_u32(c);
 		get_keywords_list(c, r);
-		r->date = (int64_t)cursor_u64(c);
+		r->date = get_date(c);
 		break;
 	case STORE_FLAGS:
 		r->mode = cursor_u32(c);
@@ -285,7 +304,7 @@ static void get_head(struct cursor *c, struct proto_request *r)
 		c->bad |= r->flags > (r->type == STORE_CREATE ? (uint32_t)SPECIAL_ARCHIVE : 1);
 		break;
 	case STORE_OPEN_ACCOUNT:
-		r->name = cursor_blob(c, ADDRESS_MAX);
+		r->name = get_address(c);
 		break;
 	case STORE_QUEUE_RESULT:
 		get_result(c, r);

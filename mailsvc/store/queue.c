@@ -9,72 +9,60 @@
 #include "lib/clock.h"
 #include "service.h"
 
-struct ids { /* a small set of queue numbers */
-	uint64_t **at;
-	size_t *count, *size;
-};
-
-static void ids_add(struct ids s, uint64_t id)
+static void add(struct entries *s, uint64_t id, uint64_t bytes)
 {
-	if (*s.count == *s.size) {
-		*s.size = *s.size ? *s.size * 2 : 16;
-		*s.at = xreallocarray(*s.at, *s.size, sizeof **s.at);
+	if (s->count == s->size) {
+		s->size = s->size ? s->size * 2 : 16;
+		s->at = xreallocarray(s->at, s->size, sizeof *s->at);
 	}
-	(*s.at)[(*s.count)++] = id;
+	s->at[s->count++] = (struct entry){ id, bytes };
 }
 
-static void ids_remove(struct ids s, uint64_t id)
+/* Returns its bytes. */
+static uint64_t drop(struct entries *s, uint64_t id)
 {
-	for (size_t i = 0; i < *s.count; i++)
-		if ((*s.at)[i] == id) {
-			(*s.at)[i] = (*s.at)[--*s.count];
-			return;
+	for (size_t i = 0; i < s->count; i++)
+		if (s->at[i].id == id) {
+			uint64_t bytes = s->at[i].bytes;
+			s->at[i] = s->at[--s->count];
+			return bytes;
 		}
+	return 0;
 }
 
-static bool ids_have(const uint64_t *at, size_t count, uint64_t id)
+static bool have(const struct entries *s, uint64_t id)
 {
-	for (size_t i = 0; i < count; i++)
-		if (at[i] == id)
+	for (size_t i = 0; i < s->count; i++)
+		if (s->at[i].id == id)
 			return true;
 	return false;
-}
-
-static struct ids in_flight(struct channel *ch)
-{
-	return (struct ids){ &ch->in_flight, &ch->in_flight_count, &ch->in_flight_size };
-}
-
-static struct ids resulting(struct keeper *s)
-{
-	return (struct ids){ &s->resulting, &s->resulting_count, &s->resulting_size };
 }
 
 bool queue_in_flight(const struct keeper *s, uint64_t id)
 {
 	const struct channel *ch;
 
-	if (ids_have(s->resulting, s->resulting_count, id))
+	if (have(&s->resulting, id))
 		return true;
 	TAILQ_FOREACH(ch, &s->channels, link)
-	if (ids_have(ch->in_flight, ch->in_flight_count, id))
+	if (have(&ch->in_flight, id))
 		return true;
 	return false;
 }
 
 void queue_taken_back(struct channel *ch, uint64_t id)
 {
-	ids_remove(in_flight(ch), id);
+	ch->in_flight_bytes -= drop(&ch->in_flight, id);
 }
 
 void queue_result_begins(struct keeper *s, uint64_t id)
 {
-	ids_add(resulting(s), id);
+	add(&s->resulting, id, 0);
 }
 
 void queue_result_ends(struct keeper *s, uint64_t id)
 {
-	ids_remove(resulting(s), id);
+	drop(&s->resulting, id);
 }
 
 int queue_message(struct keeper *s, struct tx *tx, const struct queue_entry *q, uint64_t *size)
@@ -95,20 +83,27 @@ int queue_message(struct keeper *s, struct tx *tx, const struct queue_entry *q, 
 	return fd;
 }
 
-static bool hand_out(struct keeper *s, struct channel *ch, struct tx *tx, uint64_t id)
+enum hand { HANDED, SKIPPED, NO_ROOM };
+
+static enum hand hand_out(struct keeper *s, struct channel *ch, struct tx *tx, uint64_t id)
 {
 	struct queue_entry q;
+	struct body_value body;
 	struct proto_item item = { .id = id };
 	struct buf data = BUF_INIT(IMSG_MAX);
 	uint64_t size;
 	int fd, rc = -1;
 
 	if (!get_queue(tx, id, &q))
-		return false;
+		return SKIPPED;
+	if (get_body(tx, q.fixed.body, &body, NULL) && ch->in_flight.count > 0 &&
+	    ch->in_flight_bytes + body.length > s->in_flight_max)
+		return NO_ROOM;
 	if ((fd = queue_message(s, tx, &q, &size)) == -1) {
 		role_alert(s->ctx, "queue-damage", "queue entry %016llx cannot be read and is not sent",
 		    (unsigned long long)id);
-		return false;
+		add(&s->unreadable, id, 0);
+		return SKIPPED;
 	}
 	item.created = q.fixed.created;
 	item.due = q.fixed.due;
@@ -126,10 +121,11 @@ static bool hand_out(struct keeper *s, struct channel *ch, struct tx *tx, uint64
 		rc = chan_send(ch->chan, STORE_QUEUE_ITEM, 0, buf_view(&data), fd);
 	buf_free(&data);
 	if (rc == -1)
-		return false;
-	ids_add(in_flight(ch), id);
+		return SKIPPED;
+	add(&ch->in_flight, id, size);
+	ch->in_flight_bytes += size;
 	ch->credit--;
-	return true;
+	return HANDED;
 }
 
 static struct channel *with_credit(struct keeper *s)
@@ -142,32 +138,40 @@ static struct channel *with_credit(struct keeper *s)
 	return NULL;
 }
 
-void queue_pump(struct keeper *s)
+/* Hands out what is listed from `from` on and due until `until`; *later: the next due time, 0: there is none. */
+static void pump(struct keeper *s, struct tx *tx, int64_t from, int64_t until, int64_t *later)
 {
-	struct timeval wait = { 0, 0 };
+	struct key first = key_u64((uint64_t)from);
 	struct channel *ch;
-	struct key first = { 0 };
 	MDB_cursor *c = NULL;
 	struct view found, value;
-	struct tx tx;
-	int64_t now = clock_wall(), later = 0;
-	bool more;
+	bool more = tx_seek(tx, T_QUEUE_DUE, &c, &first, 0, &found, &value);
 
-	if (!s->commit || !with_credit(s) || tx_begin(&tx, &s->engine.index, false) == -1)
-		return;
-	for (more = tx_seek(&tx, T_QUEUE_DUE, &c, &first, 0, &found, &value); more && (ch = with_credit(s));
-	     more = tx_next(&tx, c, &first, 0, &found, &value)) {
+	for (; more && (ch = with_credit(s)); more = tx_next(tx, c, &first, 0, &found, &value)) {
 		int64_t due = (int64_t)get_be64(found.ptr);
 		uint64_t id = get_be64(found.ptr + 8);
-		if (due > now) {
-			later = due;
+		if (due > until) {
+			*later = due;
 			break;
 		}
-		if (!queue_in_flight(s, id))
-			hand_out(s, ch, &tx, id);
+		if (!queue_in_flight(s, id) && !have(&s->unreadable, id) && hand_out(s, ch, tx, id) == NO_ROOM)
+			break;
 	}
 	if (c)
 		mdb_cursor_close(c);
+}
+
+void queue_pump(struct keeper *s)
+{
+	struct timeval wait = { 0, 0 };
+	struct tx tx;
+	int64_t now = clock_wall(), later = 0, ignored;
+
+	if (!s->commit || !with_credit(s) || tx_begin(&tx, &s->engine.index, false) == -1)
+		return;
+	pump(s, &tx, 0, now, &later);
+	/* What was put off while the clock was far ahead would wait as long. */
+	pump(s, &tx, now + DUE_FAR, INT64_MAX, &ignored);
 	tx_abort(&tx);
 	if (later) {
 		wait.tv_sec = later - now < 3600 ? later - now : 3600;

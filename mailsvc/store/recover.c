@@ -188,6 +188,9 @@ int recover_replay(struct engine *e, bool writable, struct error *err)
 		rc = error_errno(err, "cannot write the log");
 out:
 	if (rc == -1) {
+		e->no_room = no_room(r.tx.error);
+		if (e->no_room)
+			error_set(err, "there is no room on the disk for the index");
 		tx_abort(&r.tx);
 		if (e->log.fd != -1)
 			close(e->log.fd);

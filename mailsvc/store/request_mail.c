@@ -140,7 +140,8 @@ static enum store_status check_local(struct engine *e, const struct proto_reques
 		if (j == i || (p->locals[j].account.len == local->account.len &&
 				  memcmp(p->locals[j].account.ptr, local->account.ptr, local->account.len) == 0))
 			more += p->locals[j].prefix.len + p->body.len;
-	return over_quota_address(e, local->account, more) ? STORE_OVER_QUOTA : STORE_OK;
+	/* A bounce is the only word that a sender with a full mailbox gets of what did not arrive. */
+	return p->type == STORE_DELIVER && over_quota_address(e, local->account, more) ? STORE_OVER_QUOTA : STORE_OK;
 }
 
 static enum store_status deliver_local(struct engine *e, struct request *req, size_t i, uint64_t body)
@@ -282,7 +283,7 @@ enum run run_flags(struct engine *e, struct request *req)
 	struct rows rows;
 	struct view prefix;
 	uint32_t uid;
-	size_t n = 0;
+	size_t n = 0, looked = 0;
 
 	req->reply.status = STORE_NO_MAILBOX;
 	if (!get_mailbox(&e->tx, p->mailbox, &m, NULL))
@@ -293,7 +294,8 @@ enum run run_flags(struct engine *e, struct request *req)
 	req->reply.status = STORE_OK;
 	rows_start(&rows, &e->tx, p->mailbox, p->ranges);
 	rows.next = req->resume;
-	while (n < SLICE_ROWS && rows_next(&rows, &uid, &row, &prefix)) {
+	while (n < SLICE_ROWS && looked < SLICE_LOOKED && rows_next(&rows, &uid, &row, &prefix)) {
+		looked++;
 		req->resume = (uint64_t)uid + 1;
 		if (!flags_change(p, r.keywords, &row))
 			continue;
@@ -310,7 +312,7 @@ enum run run_flags(struct engine *e, struct request *req)
 	req->reply.uid_validity = m.uid_validity;
 	req->reply.modseq = n ? r.modseq : m.modseq > req->reply.modseq ? m.modseq : req->reply.modseq;
 	buf_free(&ranges);
-	return n == SLICE_ROWS ? RUN_MORE : RUN_DONE;
+	return n == SLICE_ROWS || looked == SLICE_LOOKED ? RUN_MORE : RUN_DONE;
 }
 
 struct selection {
@@ -328,7 +330,7 @@ static void select_rows(struct engine *e, uint32_t mailbox, struct view ranges, 
 
 	*s = (struct selection){ .ranges = BUF_INIT(RECORD_HEAD_MAX - 4096) };
 	rows_start(&rows, &e->tx, mailbox, ranges);
-	while (rows_next(&rows, &uid, &row, &prefix) && uid < below) {
+	while (s->count <= COPY_ROWS_MAX && rows_next(&rows, &uid, &row, &prefix) && uid < below) {
 		ranges_add(&s->ranges, uid);
 		s->count++;
 		s->bytes += row.size;
@@ -418,7 +420,7 @@ enum run run_expunge(struct engine *e, struct request *req)
 	struct rows rows;
 	struct view prefix;
 	uint32_t uid;
-	size_t n = 0;
+	size_t n = 0, looked = 0;
 
 	req->reply.status = STORE_NO_MAILBOX;
 	if (!get_mailbox(&e->tx, p->mailbox, &m, NULL))
@@ -429,7 +431,8 @@ enum run run_expunge(struct engine *e, struct request *req)
 	req->reply.modseq = m.modseq;
 	rows_start(&rows, &e->tx, p->mailbox, p->ranges);
 	rows.next = req->resume;
-	while (n < SLICE_ROWS && rows_next(&rows, &uid, &row, &prefix)) {
+	while (n < SLICE_ROWS && looked < SLICE_LOOKED && rows_next(&rows, &uid, &row, &prefix)) {
+		looked++;
 		req->resume = (uint64_t)uid + 1;
 		if ((p->flags & 1) && !(row.flags & FLAG_DELETED))
 			continue;
@@ -441,7 +444,7 @@ enum run run_expunge(struct engine *e, struct request *req)
 	if (n)
 		put_expunge(e, p->mailbox, 0, buf_view(&ranges), &req->reply.modseq);
 	buf_free(&ranges);
-	return n == SLICE_ROWS ? RUN_MORE : RUN_DONE;
+	return n == SLICE_ROWS || looked == SLICE_LOOKED ? RUN_MORE : RUN_DONE;
 }
 
 enum store_status run_recent(struct engine *e, struct request *req)

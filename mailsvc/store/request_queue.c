@@ -35,6 +35,8 @@ enum store_status run_queue_result(struct engine *e, struct request *req)
 		return STORE_INVALID;
 	if (r.due < e->now)
 		r.due = e->now;
+	if (r.due > e->now + DUE_FAR - 3600)
+		r.due = e->now + DUE_FAR - 3600;
 	put_outcomes(p, &q, &outcomes);
 	r.text = buf_view(&outcomes);
 	/* A bounce that has nowhere to go must not keep the entry for ever: it is dropped, with a word in the log. */

@@ -15,12 +15,13 @@
 
 #define CHANGED_IDS_MAX 16000  /* in one message */
 #define UNSENT_MAX (64u << 20) /* what a peer that does not read may leave waiting */
+#define TROUBLE_MS 10000       /* between alerts of one kind */
 
 #define MAY(type) (1u << (type))
 static const uint32_t may[ROLE_COUNT] = {
 	/* what each peer may ask */
 	[ROLE_SMTP] = MAY(STORE_DELIVER) | MAY(STORE_REQUESTS),
-	[ROLE_SEND] = MAY(STORE_QUEUE_RESULT) | MAY(STORE_QUEUE_CREDIT) | MAY(STORE_DELIVER) | MAY(STORE_REQUESTS),
+	[ROLE_SEND] = MAY(STORE_QUEUE_RESULT) | MAY(STORE_QUEUE_CREDIT) | MAY(STORE_REQUESTS),
 	[ROLE_IMAP] = MAY(STORE_APPEND) | MAY(STORE_FLAGS) | MAY(STORE_COPY) | MAY(STORE_EXPUNGE) |
 	              MAY(STORE_CLAIM_RECENT) | MAY(STORE_CREATE) | MAY(STORE_DELETE) | MAY(STORE_RENAME) |
 	              MAY(STORE_SUBSCRIBE) | MAY(STORE_OPEN_ACCOUNT) | MAY(STORE_REQUESTS),
@@ -41,7 +42,7 @@ struct channel *channel_find(struct keeper *s, uint64_t serial)
 void channel_close(struct channel *ch)
 {
 	struct keeper *s = ch->service;
-	bool gave_back = ch->in_flight_count > 0;
+	bool gave_back = ch->in_flight.count > 0;
 
 	TAILQ_REMOVE(&s->channels, ch, link);
 	chan_free(ch->chan);
@@ -49,7 +50,7 @@ void channel_close(struct channel *ch)
 		readers_remove(&s->readers, ch->slot);
 	if (ch->role == ROLE_MONITOR)
 		s->admin_channels--;
-	free(ch->in_flight);
+	free(ch->in_flight.at);
 	free(ch);
 	if (gave_back)
 		queue_pump(s);
@@ -61,11 +62,17 @@ static void on_closed(struct chan *chan, void *arg)
 	channel_close(arg);
 }
 
+/* May close the channel. */
 static void reply(struct channel *ch, uint32_t id, const struct proto_reply *r)
 {
 	struct buf payload = BUF_INIT(128u << 20), data = BUF_INIT(IMSG_MAX);
 	int fd;
 
+	if (chan_queued(ch->chan) > UNSENT_MAX) {
+		log_warnx("event=store.slow-peer peer=%s.%u", role_name(ch->role), ch->instance);
+		channel_close(ch);
+		return;
+	}
 	proto_reply_put(&payload, r);
 	if (proto_wrap(buf_view(&payload), &data, &fd) == -1)
 		fatal("event=store.reply");
@@ -78,7 +85,9 @@ void service_submit(struct channel *ch, struct request *r)
 {
 	struct keeper *s = ch->service;
 
-	if (s->drain_until || s->pending >= PENDING_MAX || s->pending_bytes + r->weight > PENDING_BYTES_MAX) {
+	/* One that is larger than all may be together waits until it is alone. */
+	if (s->drain_until || s->pending >= PENDING_MAX ||
+	    (s->pending > 0 && s->pending_bytes + r->weight > PENDING_BYTES_MAX)) {
 		r->reply.status = STORE_UNAVAILABLE;
 		if (ch->role == ROLE_MONITOR)
 			admin_done(ch, r);
@@ -251,7 +260,11 @@ static void on_published(void *arg, const uint32_t *mailboxes, size_t count, boo
 static void on_trouble(void *arg, int error)
 {
 	struct keeper *s = arg;
+	uint64_t now = clock_mono_ms();
 
+	if (s->troubled && now - s->troubled < TROUBLE_MS) /* each refused message is logged where it is refused */
+		return;
+	s->troubled = now;
 	role_alert(s->ctx, "store-write", "the log cannot be written: %s; mail is refused for now", strerror(error));
 }
 
@@ -321,6 +334,7 @@ static struct keeper *service_of(struct role_ctx *ctx)
 	s = ctx->state = xcalloc(1, sizeof *s);
 	s->ctx = ctx;
 	s->shared_fd = -1;
+	s->in_flight_max = IN_FLIGHT_BYTES_MAX;
 	TAILQ_INIT(&s->channels);
 	pthread_mutex_init(&s->readers.lock, NULL);
 	return s;

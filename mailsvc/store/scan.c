@@ -236,8 +236,14 @@ static enum scan_end scan_frames(struct scan *s, struct reader *r, uint32_t numb
 			s->what = what;
 			if (!next)
 				return SCAN_TORN;
-			s->damage(s->arg, number, s->end, next - s->end, what);
-			s->end = next;
+			/* A store that runs may have written this frame meanwhile, and the one behind it. */
+			r->len = 0;
+			if (frame_parse(s, r, salt, s->end, p)) {
+				s->damage(s->arg, number, s->end, next - s->end, what);
+				s->end = next;
+				if ((s->what = frame_parse(s, r, salt, next, p)))
+					return SCAN_TORN;
+			}
 			s->torn = 0;
 		}
 		for (size_t i = 0; i < p->count; i++)

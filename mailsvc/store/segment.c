@@ -185,8 +185,10 @@ int segments_start(struct segments *s, uint32_t number)
 
 int segments_rotate(struct segments *s)
 {
-	if (ftruncate(s->fd, (off_t)s->offset) == -1 || fsync(s->fd) == -1)
+	if (ftruncate(s->fd, (off_t)s->offset) == -1)
 		return -1;
+	if (fsync(s->fd) == -1) /* as in engine_commit: a second try would say that all is well */
+		fatal("event=store.fsync segment=%u", s->number);
 	s->allocated = s->offset;
 	s->dirty = false;
 	return segments_start(s, s->number + 1);

@@ -11,8 +11,16 @@
 #define PENDING_BYTES_MAX (256ull << 20) /* of requests not yet answered */
 #define PENDING_MAX 65536
 #define ADMIN_CHANNELS_MAX 64
+#define IN_FLIGHT_BYTES_MAX (512ull << 20) /* of messages handed out to a peer: they are memory until it is done */
 
 struct keeper; /* the role's whole state */
+
+struct entries { /* a small set of queue entries */
+	struct entry {
+		uint64_t id, bytes;
+	} * at;
+	size_t count, size;
+};
 
 struct channel {
 	TAILQ_ENTRY(channel) link;
@@ -24,8 +32,8 @@ struct channel {
 	int slot; /* of its epoch page, or -1 */
 	/* send: */
 	uint32_t credit;
-	uint64_t *in_flight; /* entries handed out and not resulted */
-	size_t in_flight_count, in_flight_size;
+	struct entries in_flight; /* handed out and not resulted */
+	uint64_t in_flight_bytes;
 };
 TAILQ_HEAD(channels, channel);
 
@@ -49,8 +57,10 @@ struct keeper {
 	struct early *early;
 	size_t early_count;
 	uint64_t pending_bytes, pending;
-	uint64_t *resulting; /* queue entries whose result is with the commit thread */
-	size_t resulting_count, resulting_size;
+	struct entries resulting;  /* those whose result is with the commit thread */
+	struct entries unreadable; /* those whose message is damaged: told once, and left alone until the next start */
+	uint64_t in_flight_max;    /* IN_FLIGHT_BYTES_MAX; less in tests */
+	uint64_t troubled;         /* ms: when it was last told that the log cannot be written; 0: never */
 	struct event *tick, *queue_timer, *drain_timer;
 	uint64_t drain_until; /* ms; 0: not draining */
 };

@@ -112,8 +112,7 @@ static int open_index(struct store_view *v)
 			return -1;
 		body_reader_init(&v->bodies, v->log_dir);
 	}
-	if (v->readers == -1 &&
-	    (v->readers = openat(v->dir, "index/readers", O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) == -1)
+	if (v->readers == -1 && (v->readers = openat(v->dir, "index/readers", O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) == -1)
 		return -1;
 	if (fstatat(v->dir, "index/data.mdb", &st, 0) == -1)
 		return -1;
@@ -424,6 +423,23 @@ void view_changes(struct store_view *v, uint32_t mailbox, uint64_t after,
 	for (int i = 0; i < 2; i++)
 		if (w[i].cursor)
 			mdb_cursor_close(w[i].cursor);
+}
+
+bool view_changes_whole(struct store_view *v, uint32_t mailbox, uint64_t after)
+{
+	struct key k = key_u32(mailbox);
+	MDB_cursor *c = NULL;
+	struct mailbox_value m;
+	struct view found, value;
+	bool whole = true;
+
+	if (!usable(v) || !get_mailbox(&v->tx, mailbox, &m, NULL) || m.tombstones < TOMBSTONES_MAX)
+		return true;
+	if (tx_seek(&v->tx, T_GONE, &c, &k, 4, &found, &value) && found.len == 16)
+		whole = after >= get_be64(found.ptr + 4);
+	if (c)
+		mdb_cursor_close(c);
+	return whole;
 }
 
 int view_body(struct store_view *v, uint64_t body, struct body_ref *ref)

@@ -64,6 +64,9 @@ enum change_kind { CHANGE_NEW, CHANGE_FLAGS, CHANGE_EXPUNGED };
 void view_changes(struct store_view *, uint32_t mailbox, uint64_t after,
 		  bool (*fn)(void *, uint64_t modseq, uint32_t uid, enum change_kind), void *arg);
 
+/* False: expunges after modseq may be missing there, since only the newest 100,000 are kept: compare with the rows. */
+bool view_changes_whole(struct store_view *, uint32_t mailbox, uint64_t after);
+
 struct body_ref {
 	uint64_t segment, offset, length; /* where its bytes are in the log */
 	struct view mime;		  /* the record; open it with mime_record_open against length */

@@ -30,10 +30,12 @@ static void check_request(const struct proto_request *p, const uint8_t *data, si
 	check(inside(p->body, data, size) && inside(p->name, data, size) && inside(p->mime, data, size) &&
 	      inside(p->ranges, data, size));
 	for (size_t i = 0; i < p->local_count; i++)
-		check(p->locals[i].account.len <= ADDRESS_MAX && p->locals[i].prefix.len <= PROTO_PREFIX_MAX);
+		check(p->locals[i].account.len < ADDRESS_MAX && p->locals[i].prefix.len <= PROTO_PREFIX_MAX);
 	for (size_t i = 0; i < p->remote_count; i++)
 		for (size_t j = 0; j < p->remotes[i].recipient_count; j++)
-			check(inside(p->remotes[i].recipients[j], data, size));
+			check(inside(p->remotes[i].recipients[j], data, size) &&
+			      p->remotes[i].recipients[j].len < ADDRESS_MAX &&
+			      !memchr(p->remotes[i].recipients[j].ptr, '\n', p->remotes[i].recipients[j].len));
 	/* What was read packs to what reads the same. */
 	proto_request_put(&head, p);
 	proto_payload_put(&payload, buf_view(&head), p->mime, p->body);

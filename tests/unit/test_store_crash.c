@@ -1,6 +1,7 @@
 /* What crashes and bad disks do: torn tails, flipped bits, lost pages, a full disk, kill -9 under load. */
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "mailsvc/store/body.h"
@@ -342,6 +343,109 @@ static void test_full_disk(void **state)
 	free(body);
 }
 
+/* No room for the index while the log still has some: nothing is lost, and it is shown when there is room again. */
+static void test_no_room_for_index(void **state)
+{
+	struct rlimit old, small;
+	struct engine e;
+	struct buf before, after;
+	struct stat st;
+	bool stuck = false;
+	unsigned tries = 0;
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	store_must_open(&e, &dir);
+	uint32_t box = inbox(&e, "a@x");
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(status_of(deliver_to(&e, "a@x", "", "", VIEW_LIT("one"))), STORE_OK);
+	assert_int_equal(fstat(e.data_fd, &st), 0);
+	getrlimit(RLIMIT_FSIZE, &old);
+	small = (struct rlimit){ (rlim_t)st.st_size, old.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	for (; !stuck && tries < 500; tries++) {
+		assert_int_equal(status_of(deliver_to(&e, "a@x", "", "", VIEW_LIT("two"))), STORE_OK);
+		stuck = engine_publish(&e) == -1;
+	}
+	assert_true(stuck);
+	assert_true(engine_unpublished(&e));
+	assert_int_not_equal(mailbox_row_of(&e, box).messages, 20 + tries);
+	assert_int_equal(engine_publish(&e), -1);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(engine_publish(&e), 0);
+	assert_true(e.changed_count > 0); /* sessions are told */
+	assert_int_equal(mailbox_row_of(&e, box).messages, 20 + tries);
+	dump(&e, &before);
+	store_kill(&e);
+	store_must_open(&e, &dir);
+	dump(&e, &after);
+	assert_same_index(&before, &after, "opened again");
+	buf_free(&before);
+	buf_free(&after);
+	engine_close(&e);
+}
+
+static bool sync_fails;
+
+/* In place of libc's, for the store in this program. */
+int fdatasync(int fd)
+{
+	if (!sync_fails)
+		return fsync(fd);
+	errno = EIO;
+	return -1;
+}
+
+/* After a failed fdatasync nothing is acknowledged and the process ends; the next one has all, and has written it
+ * again. */
+static void test_fdatasync_fails(void **state)
+{
+	struct engine e;
+	int fds[2], status;
+	char told[8];
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	if ((pid = fork()) == 0) {
+		store_must_open(&e, &dir);
+		for (int i = 0; i < 3; i++) {
+			sync_fails = i == 2;
+			if (status_of(deliver_to(&e, "a@x", "", "", VIEW_LIT("body"))) != STORE_OK ||
+			    write(fds[1], "k", 1) != 1)
+				_exit(42);
+		}
+		_exit(43);
+	}
+	close(fds[1]);
+	assert_int_equal(read(fds[0], told, 1), 1);
+	waitpid(pid, &status, 0);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 1);
+	assert_int_equal(read(fds[0], told, sizeof told), 1); /* two of three */
+	close(fds[0]);
+	store_must_open(&e, &dir);
+	assert_false(e.log.dirty);
+	assert_int_equal(e.damage_count, 0);
+	assert_int_equal(mailbox_row_of(&e, inbox(&e, "a@x")).messages, 3);
+	/* The index: its pages look written when they are not, so the next start makes it anew. */
+	if ((pid = fork()) == 0) {
+		sync_fails = true;
+		e.log.dirty = false;
+		checkpoint_begin(&e);
+		checkpoint_write(&e);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 1);
+	assert_int_equal(faccessat(dir.fd, "index/checkpoint", F_OK, 0), -1);
+	store_kill(&e);
+	store_must_open(&e, &dir);
+	assert_int_equal(mailbox_row_of(&e, inbox(&e, "a@x")).messages, 3);
+	engine_close(&e);
+}
+
 static _Noreturn void writer(int out)
 {
 	struct engine e;
@@ -400,6 +504,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_power_loss, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_torn_checkpoint, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_disk, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_room_for_index, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_fdatasync_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_kill, setup, teardown),
 	};
 

@@ -1,4 +1,5 @@
 /* What each request does, and that the index is a function of the log: replay and rebuild give the same tables. */
+#include "lib/clock.h"
 #include "store_help.h"
 
 static struct folder dir;
@@ -340,9 +341,8 @@ static void test_queue(void **state)
 	struct proto_outcome out[2] = { { VIEW_LIT("x@far.example"), VIEW_LIT("250 ok"), QUEUE_DELIVERED },
 		{ VIEW_LIT("y@far.example"), VIEW_LIT("451 later"), QUEUE_RETRY } };
 	struct proto_local bounce = { VIEW_LIT("a@x"), VIEW_LIT(""), VIEW_LIT("") };
-	struct proto_request p = {
-		.type = STORE_QUEUE_RESULT, .outcomes = out, .outcome_count = 2, .date = INT64_C(1) << 40
-	};
+	int64_t later = clock_wall() + 5000;
+	struct proto_request p = { .type = STORE_QUEUE_RESULT, .outcomes = out, .outcome_count = 2, .date = later };
 	struct queue_entry q;
 	struct request *r;
 	struct tx tx;
@@ -361,12 +361,12 @@ static void test_queue(void **state)
 	assert_int_equal(q.recipients[1].state, RECIPIENT_WAITING);
 	assert_true(view_eq(q.recipients[1].reply, "451 later"));
 	assert_int_equal(q.fixed.attempts, 1);
-	assert_int_equal(q.fixed.due, INT64_C(1) << 40);
+	assert_int_equal(q.fixed.due, later);
 	tx_abort(&tx);
 	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_ADMIN_QUEUE_RETRY })), STORE_OK);
 	assert_int_equal(tx_begin(&tx, &e.index, false), 0);
 	assert_true(get_queue(&tx, p.queue, &q));
-	assert_true(q.fixed.due < INT64_C(1) << 40);
+	assert_true(q.fixed.due < later);
 	tx_abort(&tx);
 	out[1].outcome = QUEUE_FAILED;
 	p.bounce = true;
@@ -381,6 +381,74 @@ static void test_queue(void **state)
 	assert_int_equal(status_of(ask(&e, p)), STORE_INVALID);
 	assert_int_equal(
 	    status_of(ask(&e, (struct proto_request){ .type = STORE_ADMIN_QUEUE_DROP, .queue = 3 })), STORE_INVALID);
+}
+
+/* The last word about a message reaches a sender whose mailbox is full. */
+static void test_bounce_to_full_mailbox(void **state)
+{
+	struct request *reload = xcalloc(1, sizeof *reload), *r;
+	struct view to[1] = { VIEW_LIT("x@far.example") };
+	struct proto_remote remote = { VIEW_LIT("a@x"), VIEW_LIT("far.example"), 0, to, 1 };
+	struct proto_outcome out = { VIEW_LIT("x@far.example"), VIEW_LIT("550 no"), QUEUE_FAILED };
+	struct proto_local bounce = { VIEW_LIT("a@x"), VIEW_LIT(""), VIEW_LIT("") };
+	struct proto_request p = { .type = STORE_QUEUE_RESULT,
+		.outcomes = &out,
+		.outcome_count = 1,
+		.bounce = true,
+		.locals = &bounce,
+		.local_count = 1,
+		.body = VIEW_LIT("it failed, and this is longer than the quota") };
+
+	(void)state;
+	reload->p.type = ENGINE_RELOAD;
+	reload->accounts = (struct engine_accounts){ xcalloc(1, sizeof(struct engine_account)), 1 };
+	reload->accounts.at[0] = (struct engine_account){ xstrdup("a@x"), 10 };
+	engine_run(&e, reload);
+	request_free(reload);
+	r = ask(&e, (struct proto_request){
+			.type = STORE_DELIVER, .body = VIEW_LIT("mail"), .remotes = &remote, .remote_count = 1 });
+	p.queue = r->reply.queue_id;
+	request_free(r);
+	assert_int_equal(status_of(deliver_to(&e, "a@x", "", "", p.body)), STORE_OVER_QUOTA);
+	assert_int_equal(status_of(ask(&e, p)), STORE_OK);
+	assert_int_equal(mailbox_row_of(&e, inbox(&e, "a@x")).messages, 1);
+}
+
+/* A request that looks at many rows and changes few lets others in between. */
+static void test_slices(void **state)
+{
+	uint32_t box = inbox(&e, "a@x"), rows = SLICE_LOOKED + 500;
+	struct request *r = xcalloc(1, sizeof *r);
+	struct record body = { .type = RECORD_BODY, .body = 1, .references = 1 };
+	char range[8];
+
+	(void)state;
+	assert_int_equal(tx_begin(&e.tx, &e.index, true), 0);
+	e.tx_open = true;
+	body.references = rows;
+	engine_put(&e, &body, VIEW_LIT("x"));
+	for (uint32_t uid = 1; uid <= rows; uid++) {
+		struct record m = { .type = RECORD_MESSAGE, .mailbox = box, .uid = uid, .modseq = uid + 1, .body = 1 };
+		m.flags = uid == rows ? FLAG_DELETED : FLAG_SEEN;
+		engine_put(&e, &m, VIEW_NONE);
+	}
+	assert_int_equal(engine_commit(&e), 0);
+	for (int type = 0; type < 2; type++) {
+		r->p = (struct proto_request){ .type = type ? STORE_EXPUNGE : STORE_FLAGS,
+			.mailbox = box,
+			.mode = FLAGS_ADD,
+			.flags = 1,
+			.ranges = range_text(range, 1, UINT32_MAX) };
+		r->resume = 0;
+		buf_reset(&r->source);
+		assert_int_equal(engine_run(&e, r), RUN_MORE);
+		assert_int_equal(engine_commit(&e), 0);
+		assert_int_equal(engine_run(&e, r), RUN_DONE);
+		assert_int_equal(engine_commit(&e), 0);
+		assert_int_equal(ranges_count(r->reply.source), 1);
+		assert_int_equal(ranges_at(r->reply.source, 0).first, rows);
+	}
+	request_free(r);
 }
 
 static void test_full(void **state)
@@ -538,6 +606,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_mailboxes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_delete_is_swept, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_queue, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bounce_to_full_mailbox, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_slices, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_replay_is_the_same, setup, teardown),
 	};

@@ -90,12 +90,50 @@ static void test_names(void **state)
 	assert_false(mailbox_name_normalise(VIEW_LIT("cut\xe2\x82"), name));
 }
 
+/* What a compromised smtp may put into addresses and dates. */
+static void test_decoder_refuses(void **state)
+{
+	static const char *const bad[] = { "a@x\r\nRCPT TO:<b@x>", "a\x7f@x", "a\t@x" };
+	struct view to[1] = { VIEW_LIT("x@far.example") };
+	struct proto_remote remote = { VIEW_LIT("a@x"), VIEW_LIT("far.example"), 0, to, 1 };
+	struct proto_local local = { VIEW_LIT("a@x"), VIEW_LIT(""), VIEW_LIT("") };
+	struct proto_request p = {
+		.type = STORE_DELIVER, .locals = &local, .local_count = 1, .remotes = &remote, .remote_count = 1
+	};
+	struct view *const places[] = { &to[0], &remote.sender, &remote.domain, &local.account };
+	char longest[ADDRESS_MAX + 1];
+
+	(void)state;
+	memset(longest, 'a', sizeof longest);
+	for (size_t place = 0; place < 4; place++)
+		for (size_t i = 0; i < 5; i++) {
+			struct view good = *places[place];
+			struct buf head = BUF_INIT(4096), payload = BUF_INIT(4096);
+			struct proto_request got;
+			*places[place] = i < 3    ? view_of(bad[i])
+			                 : i == 3 ? (struct view){ longest, ADDRESS_MAX }
+			                          : good;
+			p.date = INT64_MAX;
+			proto_request_put(&head, &p);
+			proto_payload_put(&payload, buf_view(&head), VIEW_NONE, VIEW_NONE);
+			assert_int_equal(proto_request_get(&got, STORE_DELIVER, buf_view(&payload)), i < 4 ? -1 : 0);
+			if (i == 4) {
+				assert_true(got.date < INT64_C(1) << 40);
+				proto_request_free(&got);
+			}
+			*places[place] = good;
+			buf_free(&head);
+			buf_free(&payload);
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_decoder_refuses),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

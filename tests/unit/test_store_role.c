@@ -3,219 +3,7 @@
  * pushes arrive, the queue is handed out once, hostile peers lose their channel, administration answers, and a
  * restarted store is followed.
  */
-#include <sys/mman.h>
-#include <sys/wait.h>
-
-#include "lib/clock.h"
-#include "mailsvc/store/service.h"
-#include "store_help.h"
-
-static struct folder dir;
-static struct event_base *base;
-static struct role_ctx ctx;
-static struct site site;
-static bool exited;
-static unsigned alerts;
-
-void role_exit(struct role_ctx *c)
-{
-	(void)c;
-	exited = true;
-}
-
-void role_alert(struct role_ctx *c, const char *key, const char *fmt, ...)
-{
-	(void)c;
-	(void)key;
-	(void)fmt;
-	alerts++;
-}
-
-const char *role_name(enum role_id id)
-{
-	static const char *const names[ROLE_COUNT] = { "monitor", "auth", "hash", "store", "login", "imap", "smtp",
-		"resolver", "keys", "send" };
-
-	return names[id];
-}
-
-static struct site_account accounts[] = { { .address = (char *)(uintptr_t) "a@x" },
-	{ .address = (char *)(uintptr_t) "b@x" } };
-
-static void store_up(void)
-{
-	struct error err;
-
-	memset(&ctx, 0, sizeof ctx);
-	ctx.base = base;
-	ctx.role = &role_store;
-	ctx.site = &site;
-	for (int i = 0; i < ROLE_FD_COUNT; i++)
-		ctx.fds[i] = -1;
-	ctx.fds[ROLE_FD_STORE_DIR] = dir.fd;
-	if (role_store.init(&ctx, &err) == -1)
-		fail_msg("init: %s", err.text);
-	role_store.start(&ctx);
-}
-
-static void spin_while(const bool *waiting, const char *what)
-{
-	uint64_t until = clock_mono_ms() + 20000;
-	struct timeval step = { 0, 200000 };
-
-	while (*waiting) {
-		event_base_loopexit(base, &step);
-		event_base_loop(base, EVLOOP_ONCE);
-		if (clock_mono_ms() > until)
-			fail_msg("waited too long for %s", what);
-	}
-}
-
-static void store_down(void)
-{
-	struct keeper *s = ctx.state;
-	bool waiting = true;
-	struct channel *ch;
-
-	exited = false;
-	role_store.drain(&ctx);
-	while (!exited)
-		event_base_loop(base, EVLOOP_ONCE);
-	(void)waiting;
-	while ((ch = TAILQ_FIRST(&s->channels)))
-		channel_close(ch);
-	body_reader_close(&s->bodies);
-	event_free(s->tick);
-	event_free(s->queue_timer);
-	event_free(s->drain_timer);
-	munmap(s->shared, EPOCH_PAGE);
-	close(s->shared_fd);
-	free(s->resulting);
-	free(s);
-}
-
-static int setup(void **state)
-{
-	(void)state;
-	folder_make(&dir);
-	base = event_base_new();
-	site.accounts = accounts;
-	site.account_count = 2;
-	site.limits.undelete = 3600;
-	store_up();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	store_down();
-	event_base_free(base);
-	folder_remove(&dir);
-	return 0;
-}
-
-static struct store_client *client(enum role_id role, unsigned instance)
-{
-	struct store_client *c = store_client_new(base);
-	int fds[2];
-
-	assert_int_equal(imsg_pair(fds), 0);
-	role_store.peer(&ctx, role, instance, fds[0]);
-	store_client_attach(c, fds[1]);
-	return c;
-}
-
-/* Clients live as long as a process does: there is no free. For the leak checker their parts are kept reachable. */
-static struct store_client *kept[32];
-static size_t kept_count;
-
-static struct store_client *keep(struct store_client *c)
-{
-	kept[kept_count++ % 32] = c;
-	return c;
-}
-
-struct answer {
-	bool waiting;
-	struct store_result result;
-	struct uid_range source, destination;
-};
-
-static void on_answer(void *arg, const struct store_result *r)
-{
-	struct answer *a = arg;
-
-	a->waiting = false;
-	a->result = *r;
-	if (r->source_count)
-		a->source = r->source[0];
-	if (r->destination_count)
-		a->destination = r->destination[0];
-}
-
-static struct answer answered(void)
-{
-	return (struct answer){ .waiting = true };
-}
-
-static uint32_t seen_changed;
-
-static void on_change(void *arg, const uint32_t *mailboxes, size_t count)
-{
-	(void)arg;
-	for (size_t i = 0; i < count; i++)
-		seen_changed |= 1u << (mailboxes[i] & 31);
-}
-
-static enum store_status deliver(struct store_client *c, const char *account, struct view body)
-{
-	struct store_local local = { account, NULL, VIEW_LIT("Return-Path: <>\r\n") };
-	struct store_delivery d = {
-		.body = { body, VIEW_LIT("record") }, .local = &local, .local_count = 1, .internal_date = 5
-	};
-	struct answer a = answered();
-
-	store_deliver(c, &d, on_answer, &a);
-	spin_while(&a.waiting, "a delivery");
-	return a.result.status;
-}
-
-static void view_wait(struct store_view *v)
-{
-	for (int i = 0; i < 200 && !store_view_ready(v); i++)
-		event_base_loop(base, EVLOOP_ONCE);
-	assert_true(store_view_ready(v));
-}
-
-static bool count_row(void *arg, const struct message_row *row)
-{
-	size_t *n = arg;
-
-	assert_true(view_eq(row->prefix, "Return-Path: <>\r\n") || row->prefix.len == 0);
-	(*n)++;
-	return true;
-}
-
-/* Waits until the account's INBOX has so many messages (a delivery is visible a few ms after its answer). */
-static void wait_messages(struct store_view *v, const char *account, uint32_t want)
-{
-	struct mailbox_row *m = xmalloc(sizeof *m);
-	struct account_row a;
-	uint32_t have = 0;
-	struct timeval step = { 0, 1000 };
-
-	for (int i = 0; i < 2000 && have != want; i++) {
-		event_base_loopexit(base, &step);
-		event_base_loop(base, EVLOOP_ONCE);
-		assert_int_equal(view_begin(v), 0);
-		if (view_account(v, account, &a) && view_mailbox_by_name(v, a.id, "inbox", m))
-			have = m->messages;
-		view_end(v);
-	}
-	assert_int_equal(have, want);
-	free(m);
-}
+#include "store_role_help.h"
 
 static void test_deliver_and_read(void **state)
 {
@@ -326,93 +114,6 @@ static void test_imap_reads_what_it_wrote(void **state)
 	free(m);
 }
 
-struct sent {
-	unsigned items;
-	uint64_t id;
-	bool waiting;
-};
-
-static void on_item(void *arg, const struct queue_item *item)
-{
-	struct sent *s = arg;
-	char text[16] = "";
-
-	assert_int_equal(read(item->message_fd, text, sizeof text), 7);
-	assert_string_equal(text, "to send");
-	assert_int_equal(fcntl(item->message_fd, F_GET_SEALS) & F_SEAL_WRITE, F_SEAL_WRITE);
-	close(item->message_fd);
-	assert_string_equal(item->domain, "far.example");
-	assert_int_equal(item->recipient_count, 1);
-	s->items++;
-	s->id = item->id;
-	s->waiting = false;
-}
-
-static void test_queue(void **state)
-{
-	struct store_client *smtp = keep(client(ROLE_SMTP, 0)), *send = keep(client(ROLE_SEND, 0));
-	const char *to[] = { "r@far.example" };
-	struct store_remote remote = {
-		.sender = "a@x", .recipients = to, .recipient_count = 1, .domain = "far.example"
-	};
-	struct store_delivery d = {
-		.body = { VIEW_LIT("to send"), VIEW_LIT("") }, .remote = &remote, .remote_count = 1
-	};
-	struct queue_recipient_result out = { "r@far.example", QUEUE_DELIVERED, "250 thanks" };
-	struct queue_result result = { .recipients = &out, .count = 1 };
-	struct sent sent = { .waiting = true };
-	struct answer a = answered(), lost;
-	int fds[2];
-
-	(void)state;
-	store_on_queue_item(send, on_item, &sent);
-	store_queue_credit(send, 5);
-	store_deliver(smtp, &d, on_answer, &a);
-	spin_while(&a.waiting, "queueing");
-	assert_int_equal(a.result.status, STORE_OK);
-	spin_while(&sent.waiting, "the item");
-	assert_int_equal(sent.id, a.result.queue_id);
-	/* send dies: its successor gets the same entry. */
-	assert_int_equal(imsg_pair(fds), 0);
-	role_store.peer(&ctx, ROLE_SEND, 0, fds[0]);
-	store_client_attach(send, fds[1]);
-	sent.waiting = true;
-	store_queue_credit(send, 5);
-	spin_while(&sent.waiting, "the item again");
-	assert_int_equal(sent.items, 2);
-	assert_int_equal(sent.id, a.result.queue_id);
-	result.id = sent.id;
-	a = answered();
-	store_queue_result(send, &result, on_answer, &a);
-	spin_while(&a.waiting, "the result");
-	assert_int_equal(a.result.status, STORE_OK);
-	/* It is gone: a second one is the next to come. */
-	sent.waiting = true;
-	a = answered();
-	store_deliver(smtp, &d, on_answer, &a);
-	spin_while(&sent.waiting, "the second item");
-	assert_int_equal(sent.items, 3);
-	assert_int_not_equal(sent.id, result.id);
-	spin_while(&a.waiting, "the second answer");
-	/* send tells the result and dies at once: what store has heard is not handed out again. */
-	result.id = sent.id;
-	lost = answered();
-	store_queue_result(send, &result, on_answer, &lost);
-	event_base_loop(base, EVLOOP_NONBLOCK);
-	assert_int_equal(imsg_pair(fds), 0);
-	role_store.peer(&ctx, ROLE_SEND, 0, fds[0]);
-	store_client_attach(send, fds[1]);
-	store_queue_credit(send, 5);
-	a = answered();
-	store_deliver(smtp, &d, on_answer, &a);
-	sent.waiting = true;
-	spin_while(&sent.waiting, "the third entry");
-	assert_int_equal(sent.items, 4);
-	assert_int_not_equal(sent.id, result.id);
-	spin_while(&a.waiting, "the third answer");
-	spin_while(&lost.waiting, "the answer that was lost, or not");
-}
-
 /* What no peer may send closes its channel, and only its own. */
 static void test_hostile_peers(void **state)
 {
@@ -446,6 +147,78 @@ static void test_hostile_peers(void **state)
 		close(fds[1]);
 	}
 	assert_int_equal(deliver(good, "a@x", VIEW_LIT("still here")), STORE_OK);
+}
+
+/* One request of a type, well-formed, on a channel of its own: true when it is answered, false when the channel closes.
+ */
+static bool is_answered(enum role_id role, uint32_t type)
+{
+	char range[8];
+	struct proto_local local = { VIEW_LIT("a@x"), VIEW_LIT(""), VIEW_LIT("") };
+	struct proto_request p = { .type = type,
+		.name = VIEW_LIT("a@x"),
+		.ranges = range_text(range, 1, 1),
+		.locals = &local,
+		.local_count = 1 };
+	struct buf head = BUF_INIT(4096), payload = BUF_INIT(4096), data = BUF_INIT(4096), in = BUF_INIT(IMSG_MAX);
+	struct imsg m = { .fd = -1 };
+	int fds[2], fd, rc = 1;
+
+	proto_request_put(&head, &p);
+	proto_payload_put(&payload, buf_view(&head), VIEW_NONE, VIEW_NONE);
+	if (type == STORE_QUEUE_CREDIT || type == STORE_REQUESTS)
+		buf_put_u32(&data, 0);
+	else if (type >= STORE_ADMIN_QUEUE_LIST && type < STORE_ADMIN_END)
+		buf_put_u64(&data, 1);
+	else
+		assert_int_equal(proto_wrap(buf_view(&payload), &data, &fd), 0);
+	assert_int_equal(imsg_pair(fds), 0);
+	role_store.peer(&ctx, role, 7, fds[0]);
+	assert_int_equal(imsg_send(fds[1], type, 1, buf_view(&data), -1), 0);
+	if (type == STORE_QUEUE_CREDIT) /* has no answer of its own */
+		assert_int_equal(imsg_send(fds[1], STORE_REQUESTS, 1, VIEW_NONE, -1), 0);
+	while (rc == 1 && m.type != STORE_REPLY && m.type != STORE_ADMIN_REPLY) {
+		if (m.fd != -1)
+			close(m.fd);
+		m.fd = -1;
+		while ((rc = imsg_recv(fds[1], 0, &m, &in)) == -1 && (errno == ETIMEDOUT || errno == EAGAIN))
+			event_base_loop(base, EVLOOP_NONBLOCK);
+	}
+	close(fds[1]);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	buf_free(&head);
+	buf_free(&payload);
+	buf_free(&data);
+	buf_free(&in);
+	return rc == 1;
+}
+
+/* Who may ask what: nothing that is not here. */
+static void test_permissions(void **state)
+{
+	static const struct {
+		enum role_id role;
+		uint32_t types[16];
+	} allowed[] = {
+		{ ROLE_SMTP, { STORE_DELIVER, STORE_REQUESTS } },
+		{ ROLE_SEND, { STORE_QUEUE_RESULT, STORE_QUEUE_CREDIT, STORE_REQUESTS } },
+		{ ROLE_IMAP, { STORE_APPEND, STORE_FLAGS, STORE_COPY, STORE_EXPUNGE, STORE_CLAIM_RECENT, STORE_CREATE,
+				 STORE_DELETE, STORE_RENAME, STORE_SUBSCRIBE, STORE_OPEN_ACCOUNT, STORE_REQUESTS } },
+		{ ROLE_MONITOR, { STORE_ADMIN_QUEUE_LIST, STORE_ADMIN_QUEUE_SHOW, STORE_ADMIN_QUEUE_RETRY,
+				    STORE_ADMIN_QUEUE_DROP, STORE_ADMIN_ACCOUNTS, STORE_ADMIN_SNAPSHOT } },
+		{ ROLE_LOGIN, { 0 } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++)
+		for (uint32_t type = 0; type < 80; type++) {
+			bool may = false;
+			for (int j = 0; type && j < 16; j++)
+				may |= allowed[i].types[j] == type;
+			if (is_answered(allowed[i].role, type) != may)
+				fail_msg(
+				    "%s, request %u: %s", role_name(allowed[i].role), type, may ? "refused" : "served");
+		}
 }
 
 static void admin_child(int fd)
@@ -555,6 +328,90 @@ static void test_restart(void **state)
 	store_view_close(v);
 }
 
+/* More expunges than are kept: the reader can tell that the list is not whole. */
+static void test_too_many_expunges(void **state)
+{
+	struct record body = { .type = RECORD_BODY, .body = 1, .references = TOMBSTONES_MAX + 2000 };
+	struct error err;
+	struct store_view *v = store_view_open(dir.fd, &err);
+	struct store_client *imap;
+	struct mailbox_row *m = xmalloc(sizeof *m);
+	struct engine e;
+	uint32_t box;
+	char range[8];
+
+	(void)state;
+	store_down();
+	store_must_open(&e, &dir);
+	box = inbox(&e, "a@x");
+	assert_int_equal(tx_begin(&e.tx, &e.index, true), 0);
+	e.tx_open = true;
+	engine_put(&e, &body, VIEW_LIT("x"));
+	for (uint32_t uid = 1; uid <= body.references; uid++) {
+		struct record r = {
+			.type = RECORD_MESSAGE, .mailbox = box, .uid = uid, .modseq = uid + 1, .body = 1
+		};
+		engine_put(&e, &r, VIEW_NONE);
+	}
+	assert_int_equal(engine_commit(&e), 0);
+	assert_int_equal(status_of(ask(&e,
+			     (struct proto_request){ .type = STORE_EXPUNGE,
+				 .mailbox = box,
+				 .ranges = range_text(range, 1, UINT32_MAX) })),
+	    STORE_OK);
+	engine_close(&e);
+	store_up();
+	imap = keep(client(ROLE_IMAP, 0));
+	store_view_follow(v, imap);
+	view_wait(v);
+	assert_int_equal(view_begin(v), 0);
+	assert_int_equal(view_mailbox(v, box, m), 1);
+	assert_int_equal(m->messages, 0);
+	assert_false(view_changes_whole(v, box, 1));
+	assert_false(view_changes_whole(v, box, body.references + 1));
+	assert_true(view_changes_whole(v, box, m->modseq));
+	assert_true(view_changes_whole(v, box, m->modseq - 50)); /* steps of 1,000: the newest 100 are there */
+	view_end(v);
+	store_view_close(v);
+	free(m);
+}
+
+static void *end_later(void *arg)
+{
+	nanosleep(&(struct timespec){ 0, 300000000 }, NULL);
+	view_end(arg);
+	return NULL;
+}
+
+/* A snapshot of the store before is whole until it is ended: the next store changes no page sooner. */
+static void test_restart_waits_for_readers(void **state)
+{
+	struct store_client *smtp = keep(client(ROLE_SMTP, 0)), *imap = keep(client(ROLE_IMAP, 0));
+	struct error err;
+	struct store_view *v = store_view_open(dir.fd, &err);
+	struct account_row account;
+	pthread_t thread;
+	uint64_t began;
+
+	(void)state;
+	store_view_follow(v, imap);
+	view_wait(v);
+	assert_int_equal(deliver(smtp, "b@x", VIEW_LIT("hello")), STORE_OK);
+	wait_messages(v, "b@x", 1);
+	assert_int_equal(view_begin(v), 0);
+	store_down();
+	assert_int_equal(view_account(v, "b@x", &account), 1); /* not yet noticed, and still good */
+	began = clock_mono_ms();
+	assert_int_equal(pthread_create(&thread, NULL, end_later, v), 0);
+	store_up();
+	assert_true(clock_mono_ms() - began >= 250);
+	pthread_join(thread, NULL);
+	/* And who has still not noticed begins no other. */
+	assert_int_equal(view_begin(v), -1);
+	assert_true(clock_mono_ms() - began < 1500);
+	store_view_close(v);
+}
+
 /* A reader that stays on an old epoch is found; one that keeps up, or is idle, is not. */
 static void test_laggards(void **state)
 {
@@ -584,10 +441,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_deliver_and_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_imap_reads_what_it_wrote, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_queue, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hostile_peers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_permissions, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_admin, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_restart, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_too_many_expunges, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_restart_waits_for_readers, setup, teardown),
 		cmocka_unit_test(test_laggards),
 	};
 

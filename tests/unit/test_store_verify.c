@@ -1,4 +1,6 @@
 /* verify: silent on a sound store whatever was done to it, and not on a flipped bit or a wrong row. */
+#include <pthread.h>
+
 #include "mailsvc/store/verify.h"
 #include "store_help.h"
 
@@ -187,12 +189,48 @@ static void test_wrong_rows(void **state)
 	}
 }
 
+static _Atomic bool stop;
+
+static void *deliver_on(void *arg)
+{
+	static char body[150000];
+
+	(void)arg;
+	for (unsigned i = 0; !stop; i++)
+		status_of(deliver_to(&e, "a@x", "", "P\r\n", (struct view){ body, i * 7919 % sizeof body }));
+	return NULL;
+}
+
+/* While the store writes: frames that were half there at a first look are no damage. */
+static void test_while_it_grows(void **state)
+{
+	struct found f;
+	pthread_t thread;
+
+	(void)state;
+	stop = false;
+	engine_close(&e);
+	assert_int_equal(store_open_as(&e, &dir, boot, 0), 0); /* segments longer than the scan's window */
+	inbox(&e, "a@x");
+	assert_int_equal(pthread_create(&thread, NULL, deliver_on, NULL), 0);
+	for (int i = 0; i < 25; i++) {
+		verify(&f, true);
+		if (f.count)
+			print_message("%u:%llu %s\n", f.segment, (unsigned long long)f.offset, f.text);
+		assert_int_equal(f.count, 0);
+	}
+	stop = true;
+	pthread_join(thread, NULL);
+	engine_close(&e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_sound, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_flipped_bits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wrong_rows, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_while_it_grows, setup, teardown),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
