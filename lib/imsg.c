@@ -38,6 +38,7 @@ struct chan {
 	size_t queued;
 	int fd;
 	bool closed; /* sends are refused */
+	bool broken; /* by a malformed message */
 	bool busy;   /* inside a callback */
 	bool freed;  /* chan_free was called while busy */
 };
@@ -245,6 +246,7 @@ static void on_readable(int fd, short what, void *arg)
 		}
 	}
 	if (!c->freed && r != 1 && !(r == -1 && errno == EAGAIN)) {
+		c->broken = r == -1 && errno == EBADMSG;
 		shut(c);
 		event_del(c->ev_read);
 		c->ops->closed(c, c->arg);
@@ -321,6 +323,11 @@ int chan_send(struct chan *c, uint32_t type, uint32_t id, struct view data, int 
 size_t chan_queued(const struct chan *c)
 {
 	return c->queued;
+}
+
+bool chan_broken(const struct chan *c)
+{
+	return c->broken;
 }
 
 /* Waits until fd is ready; `until` is a monotonic time, or UINT64_MAX. */

@@ -23,7 +23,8 @@ struct chan;
 
 struct chan_ops {
 	void (*message)(struct chan *, struct imsg *, void *arg);
-	/* The peer is gone or broke the framing.  The channel is freed by the callee or later with chan_free. */
+	/* The peer is gone or broke the framing (chan_broken).  The channel is freed by the callee or later with
+	 * chan_free. */
 	void (*closed)(struct chan *, void *arg);
 };
 
@@ -37,6 +38,7 @@ void chan_free(struct chan *);
  */
 int chan_send(struct chan *, uint32_t type, uint32_t id, struct view data, int fd);
 size_t chan_queued(const struct chan *); /* payload bytes not yet handed to the kernel */
+bool chan_broken(const struct chan *);   /* closed since a message was malformed: the peer may well live */
 
 /*
  * Blocking forms for the command line; timeout in milliseconds, -1 for none (errno is then ETIMEDOUT).  passfd

@@ -28,6 +28,8 @@ struct rpc {
 	struct event_base *base;
 	void (*unsolicited)(struct imsg *, void *);
 	void *arg;
+	void (*broken)(void *); /* may be NULL */
+	void *broken_arg;
 	struct chan *chan; /* NULL without a peer */
 	struct event *ev_lost;
 	struct call **buckets;
@@ -166,6 +168,13 @@ static void on_lost(int fd, short what, void *arg)
 	leave(r);
 }
 
+static void misbehaved(struct rpc *r)
+{
+	detach(r);
+	if (r->broken != NULL)
+		r->broken(r->broken_arg);
+}
+
 static void on_message(struct chan *chan, struct imsg *m, void *arg)
 {
 	struct rpc *r = arg;
@@ -173,7 +182,7 @@ static void on_message(struct chan *chan, struct imsg *m, void *arg)
 	(void)chan;
 	if (m->id == 0 && r->unsolicited == NULL) {
 		log_warnx("peer sent message type=%u without a request; its channel is closed", m->type);
-		detach(r);
+		misbehaved(r);
 		return;
 	}
 	r->busy++;
@@ -189,8 +198,10 @@ static void on_message(struct chan *chan, struct imsg *m, void *arg)
 
 static void on_closed(struct chan *chan, void *arg)
 {
-	(void)chan;
-	detach(arg);
+	if (chan_broken(chan))
+		misbehaved(arg);
+	else
+		detach(arg);
 }
 
 static const struct chan_ops chan_callbacks = { on_message, on_closed };
@@ -222,6 +233,12 @@ void rpc_free(struct rpc *r)
 	r->freed = true;
 	if (r->busy == 0)
 		destroy(r);
+}
+
+void rpc_on_broken(struct rpc *r, void (*broken)(void *), void *arg)
+{
+	r->broken = broken;
+	r->broken_arg = arg;
 }
 
 void rpc_attach(struct rpc *r, int fd)

@@ -16,7 +16,12 @@ struct rpc;
 
 /* unsolicited receives messages whose id is 0 (may be NULL: such a message is then a protocol error). */
 struct rpc *rpc_new(struct event_base *, void (*unsolicited)(struct imsg *, void *arg), void *arg);
-void rpc_free(struct rpc *);           /* callbacks that are due do not come; may be called from inside one */
+void rpc_free(struct rpc *); /* callbacks that are due do not come; may be called from inside one */
+/*
+ * Called when the peer sent what nobody asked for or broke the framing: its channel is closed then, but it lives, and
+ * somebody must see to it that there is a new one.  Not when the peer is gone.
+ */
+void rpc_on_broken(struct rpc *, void (*broken)(void *arg), void *arg);
 void rpc_attach(struct rpc *, int fd); /* replaces the channel: what was pending is answered RPC_LOST */
 bool rpc_attached(const struct rpc *);
 /*

@@ -35,6 +35,7 @@ static struct life {
 	size_t listener_count;
 	struct setup_peer peers[SETUP_PEERS_MAX];
 	size_t peer_count;
+	uint32_t lives[ROLE_COUNT][ROLE_INSTANCES_MAX]; /* the id of each peer's last PEER */
 } life;
 
 static int take_fd(struct imsg *m)
@@ -132,6 +133,7 @@ static void receive_peer(struct imsg *m)
 	p.instance = cursor_u32(&c);
 	need(cursor_done(&c) && p.instance < ROLE_INSTANCES_MAX && role_may_talk(life.ctx.role->id, p.id), m);
 	p.fd = take_fd(m);
+	life.lives[p.id][p.instance] = m->id;
 	if (life.ctx.role->peer == NULL) {
 		close(p.fd);
 	} else if (life.started) {
@@ -420,5 +422,21 @@ void role_alert(struct role_ctx *ctx, const char *key, const char *fmt, ...)
 	buf_put_str(&out, name);
 	buf_put_str(&out, text);
 	chan_send(life.monitor, ROLE_MSG_ALERT, 0, buf_view(&out), -1);
+	buf_free(&out);
+}
+
+void role_kill_peer(struct role_ctx *ctx, enum role_id role, unsigned instance, const char *why)
+{
+	struct buf out = BUF_INIT(IMSG_MAX);
+	char text[ROLE_WHY_MAX];
+
+	(void)ctx;
+	if (life.monitor == NULL || role == ROLE_MONITOR || instance >= ROLE_INSTANCES_MAX)
+		return;
+	snprintf(text, sizeof(text), "%s", why);
+	buf_put_u32(&out, role);
+	buf_put_u32(&out, instance);
+	buf_put_str(&out, text);
+	chan_send(life.monitor, ROLE_MSG_KILL_PEER, life.lives[role][instance], buf_view(&out), -1);
 	buf_free(&out);
 }

@@ -36,6 +36,7 @@ enum role_id {
 #define ROLE_TICKET_KEY_LEN 80 /* TLS_TICKET_KEY_BYTES of lib/conn.h */
 #define ROLE_ALERT_KEY_MAX 64  /* bytes with NUL */
 #define ROLE_ALERT_TEXT_MAX 1024
+#define ROLE_WHY_MAX 64
 
 enum role_fd {               /* descriptors that monitor opens for a role before it drops its rights */
 	ROLE_FD_CREDENTIALS, /* auth: the credentials file, read-only; sent anew on reload */
@@ -106,6 +107,8 @@ const struct role *role_by_id(enum role_id); /* NULL for monitor */
 const char *role_name(enum role_id);
 /* The peer matrix: who may talk to whom.  Symmetric; ARCHITECTURE.md prints it from here. */
 bool role_may_talk(enum role_id, enum role_id);
+/* Of two that may talk, only the one that serves may have the other ended: never an exposed role the one it asks. */
+bool role_may_kill(enum role_id by, enum role_id peer);
 
 int role_main(const struct role *); /* the whole life; returns the exit status */
 /*
@@ -117,5 +120,11 @@ void role_exit(struct role_ctx *);  /* leaves the event loop */
 /* Something the administrator must hear (disk full, cannot send ...): logged, and mailed to `admin` at most once an
  * hour a key. */
 void role_alert(struct role_ctx *, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/*
+ * Whoever closes the channel of a peer that may still live, because it broke the protocol or does not keep up, says so
+ * here: monitor kills that process and starts it again with new channels to all.  Else it would stay without this
+ * service for ever.  why is a constant.  Only for peers of role_may_kill; nothing happens when it died meanwhile.
+ */
+void role_kill_peer(struct role_ctx *, enum role_id, unsigned instance, const char *why);
 
 #endif

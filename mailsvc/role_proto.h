@@ -16,7 +16,7 @@ enum role_message {
 	ROLE_MSG_TICKET_KEY,   /* ROLE_TICKET_KEY_LEN bytes; in force with START or RELOAD */
 	ROLE_MSG_LISTENER,     /* u32 enum service, u32 local, fd */
 	ROLE_MSG_UNLISTEN,     /* u32 enum service */
-	ROLE_MSG_PEER,         /* u32 enum role_id, u32 instance, fd */
+	ROLE_MSG_PEER,         /* id: which life of the peer; u32 enum role_id, u32 instance, fd */
 	ROLE_MSG_START,        /* ends the setup */
 	ROLE_MSG_RELOAD,       /* id: the SITE and FDs sent since are valid now; answered by RELOADED unless 0 */
 	ROLE_MSG_LOG,          /* fd: becomes 2 */
@@ -28,6 +28,7 @@ enum role_message {
 	ROLE_MSG_RELOADED,   /* id of RELOAD */
 	ROLE_MSG_STATUS_IS,  /* id of STATUS, blob JSON members (ROLE_STATUS_MAX) */
 	ROLE_MSG_ALERT,      /* str key, str text */
+	ROLE_MSG_KILL_PEER,  /* id: that of the last PEER; u32 enum role_id, u32 instance, str why (ROLE_WHY_MAX) */
 };
 
 #define ROLE_SITE_MAX (64u * 1024 * 1024)

@@ -33,12 +33,12 @@ static const struct role_policy policies[ROLE_COUNT] = {
 static const char *const names[ROLE_COUNT] = { "monitor", "auth", "hash", "store", "login", "imap", "smtp", "resolver",
 	"keys", "send" };
 
-/* One half of the matrix; role_may_talk mirrors it. */
+/* One half of the matrix, who serves whom; role_may_talk mirrors it. */
 static const unsigned talks[ROLE_COUNT] = {
 	[ROLE_AUTH] = 1u << ROLE_HASH | 1u << ROLE_LOGIN | 1u << ROLE_IMAP | 1u << ROLE_SMTP,
-	[ROLE_LOGIN] = 1u << ROLE_IMAP,
+	[ROLE_IMAP] = 1u << ROLE_LOGIN,
 	[ROLE_STORE] = 1u << ROLE_IMAP | 1u << ROLE_SMTP | 1u << ROLE_SEND,
-	[ROLE_RESOLVER] = 1u << ROLE_SEND | 1u << ROLE_SMTP,
+	[ROLE_RESOLVER] = 1u << ROLE_SEND,
 	[ROLE_KEYS] = 1u << ROLE_SMTP | 1u << ROLE_SEND,
 };
 
@@ -59,6 +59,11 @@ bool role_may_talk(enum role_id a, enum role_id b)
 	if (a == ROLE_MONITOR || b == ROLE_MONITOR)
 		return true;
 	return (talks[a] >> b & 1) || (talks[b] >> a & 1);
+}
+
+bool role_may_kill(enum role_id by, enum role_id peer)
+{
+	return role_may_talk(by, peer) && by != ROLE_MONITOR && (talks[by] >> peer & 1);
 }
 
 const struct role *role_by_id(enum role_id id)

@@ -1,6 +1,6 @@
 /*
  * The auth role: the one process that sees credentials.  It takes CHECK from login and smtp and REDEEM from imap, and
- * has passwords hashed by the hash role.  A peer that asks what it may not, or in a wrong form, loses its channel.
+ * has passwords hashed by the hash role.  A peer that asks what it may not, or in a wrong form, is started again.
  */
 #include <openssl/rand.h>
 #include <stdlib.h>
@@ -55,6 +55,14 @@ static int receive_redeem(struct asking_peer *peer, const struct asker *asker, s
 	return 0;
 }
 
+static void drop_peer(struct asking_peer *peer, const char *why)
+{
+	if (why != NULL)
+		role_kill_peer(peer->auth->ctx, peer->role, peer->instance, why);
+	chan_free(peer->chan);
+	peer->chan = NULL;
+}
+
 static void on_message(struct chan *chan, struct imsg *m, void *arg)
 {
 	struct asking_peer *peer = arg;
@@ -63,6 +71,7 @@ static void on_message(struct chan *chan, struct imsg *m, void *arg)
 	};
 	int r = -1;
 
+	(void)chan;
 	if (m->fd < 0 && m->id != 0 && m->type == AUTH_MSG_CHECK)
 		r = receive_check(peer, &asker, m);
 	else if (m->fd < 0 && m->id != 0 && m->type == AUTH_MSG_REDEEM)
@@ -70,16 +79,19 @@ static void on_message(struct chan *chan, struct imsg *m, void *arg)
 	if (r == 0)
 		return;
 	log_warnx("event=protocol peer=%s type=%u result=closed", role_name(peer->role), m->type);
-	chan_free(chan);
-	peer->chan = NULL;
+	drop_peer(peer, "malformed request");
 }
 
 static void on_closed(struct chan *chan, void *arg)
 {
-	struct asking_peer *peer = arg;
+	drop_peer(arg, chan_broken(chan) ? "malformed message" : NULL);
+}
 
-	chan_free(chan);
-	peer->chan = NULL;
+static void on_hash_broken(void *arg)
+{
+	struct worker *w = arg;
+
+	role_kill_peer(w->auth->ctx, ROLE_HASH, (unsigned)(w - w->auth->workers), "malformed message");
 }
 
 static void load_credentials(struct auth *auth)
@@ -128,8 +140,10 @@ static void peer(struct role_ctx *ctx, enum role_id id, unsigned instance, int f
 
 	if (id == ROLE_HASH) {
 		w->auth = auth;
-		if (w->rpc == NULL)
+		if (w->rpc == NULL) {
 			w->rpc = rpc_new(ctx->base, NULL, NULL);
+			rpc_on_broken(w->rpc, on_hash_broken, w);
+		}
 		rpc_attach(w->rpc, fd);
 		check_kick(auth);
 		return;

@@ -168,7 +168,13 @@ static void on_handoff(struct chan *c, struct imsg *m, void *arg)
 
 static void on_login_closed(struct chan *c, void *arg)
 {
-	(void)arg;
+	struct process *p = arg;
+
+	if (c == p->login) { /* else another login took its place already */
+		if (chan_broken(c))
+			role_kill_peer(p->ctx, ROLE_LOGIN, 0, "malformed message");
+		p->login = NULL;
+	}
 	chan_free(c); /* monitor sends a new one; sessions do not need it */
 }
 
@@ -274,7 +280,7 @@ static void role_peer(struct role_ctx *ctx, enum role_id peer, unsigned instance
 		store_client_attach(p->store, fd);
 		event_base_once(ctx->base, -1, EV_TIMEOUT, on_store_back, p, &settled);
 	} else if (peer == ROLE_LOGIN) {
-		chan_new(ctx->base, fd, &login_ops, p);
+		p->login = chan_new(ctx->base, fd, &login_ops, p);
 	} else {
 		close(fd);
 	}

@@ -19,6 +19,7 @@ struct process {
 	struct event_base *base;
 	struct auth_client *auth;
 	struct store_client *store;
+	struct chan *login; /* the newest */
 	struct store_view *view;
 	struct event *run_event; /* runs what is queued, at the end of the loop */
 	struct event *sweep;     /* of silent sessions */

@@ -23,6 +23,7 @@ struct asker { /* one channel to a peer */
 };
 
 struct keys {
+	struct role_ctx *ctx;
 	LIST_HEAD(, asker) askers;
 	struct keyring *ring;
 	uint64_t signed_count, refused;
@@ -32,6 +33,7 @@ static struct keys *keys_of(struct role_ctx *ctx)
 {
 	if (ctx->state == NULL) {
 		struct keys *k = xcalloc(1, sizeof(*k));
+		k->ctx = ctx;
 		LIST_INIT(&k->askers);
 		ctx->state = k;
 	}
@@ -68,6 +70,12 @@ static void asker_free(struct asker *a)
 	free(a);
 }
 
+static void asker_kill(struct asker *a, const char *why)
+{
+	role_kill_peer(a->keys->ctx, a->role, a->instance, why);
+	asker_free(a);
+}
+
 static void asker_message(struct chan *chan, struct imsg *m, void *arg)
 {
 	struct asker *a = arg;
@@ -76,7 +84,7 @@ static void asker_message(struct chan *chan, struct imsg *m, void *arg)
 
 	if (m->type != KEYS_MESSAGE_SIGN || m->id == 0 || keys_request_get(m->data, &request) == -1) {
 		log_warnx("event=peer peer=%s error=\"malformed request\"", role_name(a->role));
-		asker_free(a);
+		asker_kill(a, "malformed request");
 		return;
 	}
 	if (keyring_sign(a->keys->ring, &request, &signature) == 0)
@@ -91,8 +99,10 @@ static void asker_message(struct chan *chan, struct imsg *m, void *arg)
 
 static void asker_closed(struct chan *chan, void *arg)
 {
-	(void)chan;
-	asker_free(arg);
+	if (chan_broken(chan))
+		asker_kill(arg, "malformed message");
+	else
+		asker_free(arg);
 }
 
 static void keys_peer(struct role_ctx *ctx, enum role_id role, unsigned instance, int fd)

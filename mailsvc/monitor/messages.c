@@ -1,5 +1,5 @@
 /*
- * What a role may say to monitor: READY, RELOADED, STATUS_IS, ALERT.  Anything else, or anything of another shape,
+ * What a role may say to monitor: READY, RELOADED, STATUS_IS, ALERT, KILL_PEER.  Anything else, or of another shape,
  * means that the role is no longer the program we started: the caller kills it.
  */
 #include <string.h>
@@ -67,6 +67,25 @@ static int alert(struct child *c, struct cursor *in)
 	return 0;
 }
 
+/* life says which process is meant: one that took the place of a peer that died is left alone. */
+static int kill_peer(struct child *c, struct cursor *in, uint32_t life)
+{
+	enum role_id role = (enum role_id)cursor_u32(in);
+	unsigned instance = cursor_u32(in);
+	char why[ROLE_WHY_MAX];
+	struct child *peer = child_find(c->monitor, role, instance);
+
+	cursor_str(in, why, sizeof(why));
+	if (!cursor_done(in) || !printable(why) || peer == NULL || !role_may_kill(c->role, role))
+		return -1;
+	if (peer->chan == NULL || peer->restarts != life)
+		return 0;
+	log_warnx("event=peer-killed role=%s instance=%u pid=%d by=%s reason=\"%s\"", role_name(role), instance,
+	    (int)peer->pid, role_name(c->role), why);
+	child_kill(peer, NULL);
+	return 0;
+}
+
 int child_message(struct child *c, struct imsg *m)
 {
 	struct cursor in = cursor_of(m->data.ptr, m->data.len);
@@ -82,6 +101,8 @@ int child_message(struct child *c, struct imsg *m)
 		return status_is(c, &in, m->id);
 	case ROLE_MSG_ALERT:
 		return alert(c, &in);
+	case ROLE_MSG_KILL_PEER:
+		return kill_peer(c, &in, m->id);
 	default:
 		return -1;
 	}

@@ -18,13 +18,13 @@ void child_tell(struct child *c, enum role_message type, uint32_t id, struct vie
 		close(fd);
 }
 
-static void tell2(struct child *c, enum role_message type, uint32_t a, uint32_t b, int fd)
+static void tell2(struct child *c, enum role_message type, uint32_t id, uint32_t a, uint32_t b, int fd)
 {
 	struct buf out = BUF_INIT(IMSG_MAX);
 
 	buf_put_u32(&out, a);
 	buf_put_u32(&out, b);
-	child_tell(c, type, 0, buf_view(&out), fd);
+	child_tell(c, type, id, buf_view(&out), fd);
 	buf_free(&out);
 }
 
@@ -102,7 +102,7 @@ static void send_listeners(struct child *c, unsigned which)
 	which &= role_policy(c->role)->services;
 	for (size_t i = 0; i < all->count; i++) {
 		if (which >> all->at[i].service & 1)
-			tell2(c, ROLE_MSG_LISTENER, all->at[i].service, 0, duplicate(all->at[i].fd));
+			tell2(c, ROLE_MSG_LISTENER, 0, all->at[i].service, 0, duplicate(all->at[i].fd));
 	}
 }
 
@@ -156,7 +156,7 @@ int child_spawn(struct child *c)
 	send_fds(c, false);
 	send_listeners(c, ~0u);
 	if (role_policy(c->role)->local_submission)
-		tell2(c, ROLE_MSG_LISTENER, SERVICE_SUBMISSION, 1, duplicate(m->submit_fd));
+		tell2(c, ROLE_MSG_LISTENER, 0, SERVICE_SUBMISSION, 1, duplicate(m->submit_fd));
 	for (size_t i = 0; i < m->child_count; i++)
 		child_connect(c, &m->children[i]);
 	return 0;
@@ -170,8 +170,8 @@ void child_connect(struct child *a, struct child *b)
 		return;
 	if (imsg_pair(fds) < 0)
 		fatal("event=pair");
-	tell2(a, ROLE_MSG_PEER, b->role, b->instance, fds[0]);
-	tell2(b, ROLE_MSG_PEER, a->role, a->instance, fds[1]);
+	tell2(a, ROLE_MSG_PEER, b->restarts, b->role, b->instance, fds[0]);
+	tell2(b, ROLE_MSG_PEER, a->restarts, a->role, a->instance, fds[1]);
 }
 
 void child_begin(struct child *c)

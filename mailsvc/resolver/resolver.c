@@ -50,6 +50,7 @@ struct asker { /* one channel to a peer */
 };
 
 struct resolver {
+	struct role_ctx *ctx;
 	struct event_base *base;
 	struct ub_ctx *ub;
 	LIST_HEAD(, asker) askers;
@@ -62,6 +63,7 @@ static struct resolver *resolver_of(struct role_ctx *ctx)
 {
 	if (ctx->state == NULL) {
 		struct resolver *r = xcalloc(1, sizeof(*r));
+		r->ctx = ctx;
 		r->base = ctx->base;
 		LIST_INIT(&r->askers);
 		ctx->state = r;
@@ -171,6 +173,12 @@ static void asker_free(struct asker *a)
 	free(a);
 }
 
+static void asker_kill(struct asker *a, const char *why)
+{
+	role_kill_peer(a->resolver->ctx, a->role, a->instance, why);
+	asker_free(a);
+}
+
 static void asker_message(struct chan *chan, struct imsg *m, void *arg)
 {
 	struct asker *a = arg;
@@ -180,7 +188,7 @@ static void asker_message(struct chan *chan, struct imsg *m, void *arg)
 	(void)chan;
 	if (m->type != DNS_MESSAGE_QUERY || m->id == 0 || dns_query_get(m->data, name, &type) == -1) {
 		log_warnx("event=peer peer=%s error=\"malformed query\"", role_name(a->role));
-		asker_free(a);
+		asker_kill(a, "malformed query");
 		return;
 	}
 	ask(a, m->id, name, type);
@@ -188,8 +196,10 @@ static void asker_message(struct chan *chan, struct imsg *m, void *arg)
 
 static void asker_closed(struct chan *chan, void *arg)
 {
-	(void)chan;
-	asker_free(arg);
+	if (chan_broken(chan))
+		asker_kill(arg, "malformed message");
+	else
+		asker_free(arg);
 }
 
 static void resolver_peer(struct role_ctx *ctx, enum role_id role, unsigned instance, int fd)

@@ -56,10 +56,19 @@ void channel_close(struct channel *ch)
 		queue_pump(s);
 }
 
+void channel_kill(struct channel *ch, const char *why)
+{
+	if (ch->role != ROLE_MONITOR)
+		role_kill_peer(ch->service->ctx, ch->role, ch->instance, why);
+	channel_close(ch);
+}
+
 static void on_closed(struct chan *chan, void *arg)
 {
-	(void)chan;
-	channel_close(arg);
+	if (chan_broken(chan))
+		channel_kill(arg, "malformed message");
+	else
+		channel_close(arg);
 }
 
 /* May close the channel. */
@@ -70,7 +79,7 @@ static void reply(struct channel *ch, uint32_t id, const struct proto_reply *r)
 
 	if (chan_queued(ch->chan) > UNSENT_MAX) {
 		log_warnx("event=store.slow-peer peer=%s.%u", role_name(ch->role), ch->instance);
-		channel_close(ch);
+		channel_kill(ch, "it does not read its answers");
 		return;
 	}
 	proto_reply_put(&payload, r);
@@ -127,7 +136,7 @@ static void on_request(struct channel *ch, struct imsg *m)
 bad:
 	log_warnx("event=store.malformed peer=%s.%u type=%u", role_name(ch->role), ch->instance, m->type);
 	request_free(r);
-	channel_close(ch);
+	channel_kill(ch, "malformed request");
 }
 
 static void on_credit(struct channel *ch, struct imsg *m)
@@ -136,7 +145,8 @@ static void on_credit(struct channel *ch, struct imsg *m)
 	uint32_t n = cursor_u32(&c);
 
 	if (!cursor_done(&c) || n > 100000 - ch->credit) {
-		channel_close(ch);
+		log_warnx("event=store.malformed peer=%s.%u type=%u", role_name(ch->role), ch->instance, m->type);
+		channel_kill(ch, "malformed credit");
 		return;
 	}
 	ch->credit += n;
@@ -152,7 +162,7 @@ static void on_message(struct chan *chan, struct imsg *m, void *arg)
 		admin_message(ch, m);
 	else if (m->type > STORE_QUEUE_CREDIT || !(may[ch->role] & MAY(m->type))) {
 		log_warnx("event=store.refused peer=%s.%u type=%u", role_name(ch->role), ch->instance, m->type);
-		channel_close(ch);
+		channel_kill(ch, "a request that is not its own");
 	} else if (m->type == STORE_QUEUE_CREDIT)
 		on_credit(ch, m);
 	else if (m->type == STORE_REQUESTS)
@@ -247,7 +257,7 @@ static void on_published(void *arg, const uint32_t *mailboxes, size_t count, boo
 			next = TAILQ_NEXT(ch, link);
 			if (ch->role == ROLE_IMAP && chan_queued(ch->chan) > UNSENT_MAX) {
 				log_warnx("event=store.slow-peer peer=imap.%u", ch->instance);
-				channel_close(ch);
+				channel_kill(ch, "it does not read what changed");
 			} else if (ch->role == ROLE_IMAP)
 				chan_send(ch->chan, STORE_CHANGED, 0, buf_view(&b), -1);
 		}
@@ -299,9 +309,9 @@ static void watch_readers(struct keeper *s)
 	TAILQ_FOREACH(ch, &s->channels, link)
 	if (ch->slot == slot) {
 		role_alert(s->ctx, "reader-stuck",
-		    "%s.%u has read one snapshot for more than %d s: its channel is closed", role_name(ch->role),
+		    "%s.%u has read one snapshot for more than %d s: it is started again", role_name(ch->role),
 		    ch->instance, VIEW_SNAPSHOT_MAX_MS / 1000);
-		channel_close(ch);
+		channel_kill(ch, "stuck in a snapshot");
 		return;
 	}
 }

@@ -67,6 +67,8 @@ struct keeper {
 
 struct channel *channel_find(struct keeper *, uint64_t serial);
 void channel_close(struct channel *);
+/* The same of a peer that may live: monitor starts it again.  A command line's channel is just closed. */
+void channel_kill(struct channel *, const char *why);
 /* Takes r over; answers STORE_UNAVAILABLE when too much is pending. */
 void service_submit(struct channel *, struct request *);
 

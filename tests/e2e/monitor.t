@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""monitor: readiness, status, restarts, reload without dropping, the log file, one host a state, and the end of all children."""
+"""monitor: readiness, status, restarts, roles that misbehave, reload without dropping, the log file, one host a state, and the end of all children."""
 import json
 import os
 import shutil
@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 from host import BUILD, MAILADM, Host, diag, done, free_offset, is_, like, ok, wait_until  # noqa: E402
 
 ALICE = "alice@example.org"
+SENDTO = 44  # of x86-64
 ROLES = ["auth", "hash", "imap", "keys", "login", "resolver", "send", "smtp", "store"]
 
 
@@ -78,6 +79,41 @@ def backs_off(host):
     is_((role(host, "keys")[0]["state"], host.cli("status", check=False).returncode), ("down", 1),
         "a role that dies again and again is left down for a while, and status says 1")
     wait_until(lambda: all_up(host), "keys is up again", 30)
+
+
+def garbage(pid):
+    """Makes the process send a datagram that is no message to each role it talks to; how many those were."""
+    with open("/proc/net/unix") as f:
+        seqpacket = {line.split()[6] for line in f if line.split()[4] == "0005"}
+    fds = [fd for fd in map(int, os.listdir("/proc/%d/fd" % pid)) if fd > 3]  # 3 is monitor's
+    fds = [fd for fd in fds if os.readlink("/proc/%d/fd/%d" % (pid, fd))[8:-1] in seqpacket]
+    for fd in fds:
+        r = subprocess.run([os.path.join(BUILD, "tests/tools/syscall_in"), str(pid), str(SENDTO), str(fd), "=rubbish", "7", "0", "0", "0"],
+                           capture_output=True, text=True, timeout=60)
+        is_(r.stdout.strip() + r.stderr, "7", "descriptor %d of process %d takes garbage" % (fd, pid))
+    return len(fds)
+
+
+def misbehaves(host):
+    """A role that breaks the protocol is killed on the word of whom it asks, once, and has all its peers again."""
+    if os.geteuid() != 0 or os.uname().machine != "x86_64":
+        diag("skipped: needs root and x86-64")
+        return
+    for name, peers in (("smtp", 3), ("login", 2), ("imap", 3), ("send", 3), ("hash", 1)):
+        wait_until(lambda: all_up(host), "all are up", 60)
+        before, others = role(host, name)[0], {r["pid"] for r in status(host)["roles"]}
+        os.kill(host.process.pid, signal.SIGSTOP)  # it hears of all at once
+        try:
+            ok(garbage(before["pid"]) >= peers, "%s sends garbage" % name)
+        finally:
+            os.kill(host.process.pid, signal.SIGCONT)
+        wait_until(lambda: "event=peer-killed role=%s instance=0 pid=%d by=" % (name, before["pid"]) in host.log(), name + " is killed")
+        wait_until(lambda: all_up(host) and role(host, name)[0]["pid"] != before["pid"], name + " is back", 10)
+        after = status(host)["roles"]
+        is_(len(others - {r["pid"] for r in after}), 1, "only %s is killed" % name)
+        is_(role(host, name)[0]["restarts"], before["restarts"] + 1, "once, whoever asked for it")
+        host.imap(ALICE).logout()
+        host.deliver(ALICE, b"Subject: after garbage of %s\r\n\r\nx\r\n" % name.encode())
 
 
 def reloads(host):
@@ -241,7 +277,7 @@ def dies_with_monitor(host):
 
 
 with Host(accounts=[ALICE], offset=free_offset()) as host:
-    for step in (shows, restarts, backs_off, reloads, certificate, alerts, log_file, only_one, control_socket, ends, dies_with_monitor):
+    for step in (shows, misbehaves, restarts, backs_off, reloads, certificate, alerts, log_file, only_one, control_socket, ends, dies_with_monitor):
         diag(step.__name__)
         step(host)
 done()

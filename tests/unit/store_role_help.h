@@ -15,6 +15,7 @@ static struct role_ctx ctx;
 static struct site site;
 static bool exited;
 static unsigned alerts;
+static unsigned kills[ROLE_COUNT][ROLE_INSTANCES_MAX];
 
 void role_exit(struct role_ctx *c)
 {
@@ -28,6 +29,14 @@ void role_alert(struct role_ctx *c, const char *key, const char *fmt, ...)
 	(void)key;
 	(void)fmt;
 	alerts++;
+}
+
+void role_kill_peer(struct role_ctx *c, enum role_id id, unsigned instance, const char *why)
+{
+	(void)c;
+	if (id == ROLE_MONITOR || strlen(why) >= ROLE_WHY_MAX)
+		fail_msg("kills %u: %s", id, why);
+	kills[id][instance]++;
 }
 
 const char *role_name(enum role_id id)

@@ -39,6 +39,7 @@ struct process {
 };
 static struct process auth, hash;
 static struct auth_client *login, *smtp, *imap;
+static uint32_t lives; /* the ids of PEER: each is another life */
 
 static void say(struct process *p, uint32_t type, uint32_t id, struct buf *data, int fd)
 {
@@ -56,6 +57,25 @@ static void expect(struct process *p, uint32_t type)
 
 	assert_int_equal(imsg_recv(p->channel, 20000, &m, &storage), 1);
 	assert_int_equal(m.type, type);
+	buf_free(&storage);
+}
+
+/* auth wants the peer of this life to be killed. */
+static void expect_kill(enum role_id id, uint32_t life)
+{
+	struct buf storage = BUF_INIT(IMSG_MAX + 64);
+	char why[ROLE_WHY_MAX];
+	struct cursor c;
+	struct imsg m;
+
+	assert_int_equal(imsg_recv(auth.channel, 20000, &m, &storage), 1);
+	assert_int_equal(m.type, ROLE_MSG_KILL_PEER);
+	assert_int_equal(m.id, life);
+	c = cursor_of(m.data.ptr, m.data.len);
+	assert_int_equal(cursor_u32(&c), id);
+	assert_int_equal(cursor_u32(&c), 0);
+	cursor_str(&c, why, sizeof(why));
+	assert_true(cursor_done(&c));
 	buf_free(&storage);
 }
 
@@ -115,7 +135,7 @@ static void send_peer(struct process *p, enum role_id id, int fd)
 
 	buf_put_u32(&data, id);
 	buf_put_u32(&data, 0);
-	say(p, ROLE_MSG_PEER, 0, &data, fd);
+	say(p, ROLE_MSG_PEER, ++lives, &data, fd);
 }
 
 static struct auth_client *client(enum role_id id)
@@ -327,8 +347,12 @@ static void test_not_allowed(void **state)
 {
 	uint8_t ticket[AUTH_TICKET_LEN] = { 0 };
 	struct auth_answer answer = { .status = 99 };
+	uint32_t life = lives;
+	int fds[2];
 
 	(void)state;
+	login = client(ROLE_LOGIN);
+	smtp = client(ROLE_SMTP);
 	assert_int_equal(redeem(ticket).status, AUTH_DENIED);
 	auth_redeem(login, ticket, on_answer, &answer); /* only imap may */
 	event_base_dispatch(base);
@@ -336,8 +360,21 @@ static void test_not_allowed(void **state)
 	assert_int_equal(check(login, PROTOCOL_IMAP, "alice@example.org", "newer").status,
 	    AUTH_UNAVAILABLE); /* its channel is gone */
 	assert_int_equal(check(smtp, PROTOCOL_IMAP, "alice@example.org", "newer").status, AUTH_UNAVAILABLE);
+	expect_kill(ROLE_LOGIN, life + 1);
+	expect_kill(ROLE_SMTP, life + 2);
 	login = client(ROLE_LOGIN); /* as monitor would for a restarted login */
 	assert_int_equal(check(login, PROTOCOL_IMAP, "alice@example.org", "newer").status, AUTH_OK);
+	assert_int_equal(imsg_pair(fds), 0); /* framing */
+	send_peer(&auth, ROLE_SMTP, fds[0]);
+	assert_int_equal(write(fds[1], "junk", 4), 4);
+	expect_kill(ROLE_SMTP, lives);
+	close(fds[1]);
+	smtp = client(ROLE_SMTP);
+	assert_int_equal(imsg_pair(fds), 0); /* what nobody asked a hash process */
+	send_peer(&auth, ROLE_HASH, fds[0]);
+	assert_int_equal(imsg_send(fds[1], HASH_MSG_RESULT, 0, VIEW_NONE, -1), 0);
+	expect_kill(ROLE_HASH, lives);
+	close(fds[1]);
 }
 
 static void test_status(void **state)

@@ -12,7 +12,7 @@
 #include "mailsvc/role_proto.h"
 
 static const char *const pairs[] = { "auth hash", "auth login", "auth imap", "auth smtp", "login imap", "store imap",
-	"store smtp", "store send", "resolver send", "resolver smtp", "keys smtp", "keys send" };
+	"store smtp", "store send", "resolver send", "keys smtp", "keys send" };
 
 static bool expected(enum role_id a, enum role_id b)
 {
@@ -43,6 +43,26 @@ static void test_matrix(void **state)
 	}
 	assert_false(role_may_talk(ROLE_COUNT, ROLE_AUTH));
 	assert_false(role_may_talk(ROLE_AUTH, (enum role_id)1000));
+}
+
+/* Who serves may have those ended whom it serves, and nobody else anybody. */
+static void test_kill(void **state)
+{
+	static const unsigned may[ROLE_COUNT] = {
+		[ROLE_AUTH] = 1u << ROLE_HASH | 1u << ROLE_LOGIN | 1u << ROLE_IMAP | 1u << ROLE_SMTP,
+		[ROLE_STORE] = 1u << ROLE_IMAP | 1u << ROLE_SMTP | 1u << ROLE_SEND,
+		[ROLE_IMAP] = 1u << ROLE_LOGIN,
+		[ROLE_RESOLVER] = 1u << ROLE_SEND,
+		[ROLE_KEYS] = 1u << ROLE_SMTP | 1u << ROLE_SEND,
+	};
+
+	(void)state;
+	for (int a = 0; a < ROLE_COUNT; a++) {
+		for (int b = 0; b < ROLE_COUNT; b++)
+			assert_int_equal(role_may_kill((enum role_id)a, (enum role_id)b), may[a] >> b & 1);
+	}
+	assert_false(role_may_kill(ROLE_STORE, ROLE_COUNT));
+	assert_false(role_may_kill(ROLE_STORE, (enum role_id)1000));
 }
 
 static void test_given(void **state)
@@ -86,8 +106,8 @@ static void test_table(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_matrix), cmocka_unit_test(test_given),
-		cmocka_unit_test(test_table) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_matrix), cmocka_unit_test(test_kill),
+		cmocka_unit_test(test_given), cmocka_unit_test(test_table) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);

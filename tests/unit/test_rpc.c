@@ -233,20 +233,34 @@ static void freeing_inside(void **state)
 	assert_int_equal(r[1].ok + r[1].lost, 0);
 }
 
+static void count_broken(void *arg)
+{
+	++*(int *)arg;
+}
+
 static void unasked_messages_close(void **state)
 {
 	struct rpc *strict = rpc_new(base, NULL, NULL);
-	int p[2];
+	int p[2], broken = 0;
 
 	(void)state;
-	assert_int_equal(imsg_pair(p), 0);
-	rpc_attach(strict, p[0]);
+	rpc_on_broken(strict, count_broken, &broken);
 	log_set_level(LOG_LEVEL_ERROR); /* the warning is wanted, but not here */
-	imsg_send(p[1], 1, 0, VIEW_NONE, -1);
-	settle();
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(imsg_pair(p), 0);
+		rpc_attach(strict, p[0]);
+		if (i == 0)
+			imsg_send(p[1], 1, 0, VIEW_NONE, -1);
+		else if (i == 1)
+			assert_int_equal(write(p[1], "x", 1), 1);
+		else
+			shutdown(p[1], SHUT_RDWR); /* an end is no misbehaviour */
+		settle();
+		assert_false(rpc_attached(strict));
+		assert_int_equal(broken, i == 0 ? 1 : 2);
+		close(p[1]);
+	}
 	log_set_level(LOG_LEVEL_INFO);
-	assert_false(rpc_attached(strict));
-	close(p[1]);
 	rpc_free(strict);
 }
 

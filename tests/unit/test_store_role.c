@@ -114,7 +114,7 @@ static void test_imap_reads_what_it_wrote(void **state)
 	free(m);
 }
 
-/* What no peer may send closes its channel, and only its own. */
+/* What no peer may send closes its channel, and only its own; monitor is asked to start that peer again. */
 static void test_hostile_peers(void **state)
 {
 	struct store_client *good = keep(client(ROLE_SMTP, 0));
@@ -126,6 +126,7 @@ static void test_hostile_peers(void **state)
 	store_flags(evil, 1, FLAGS_ADD, FLAG_SEEN, NULL, 0, &one, 1, on_answer, &a); /* not for smtp */
 	spin_while(&a.waiting, "a refusal");
 	assert_int_equal(a.result.status, STORE_UNAVAILABLE);
+	assert_int_equal(kills[ROLE_SMTP][1], 1);
 	for (uint32_t seed = 1; seed < 300; seed++) {
 		int fds[2], fd = -1;
 		char junk[64];
@@ -147,6 +148,57 @@ static void test_hostile_peers(void **state)
 		close(fds[1]);
 	}
 	assert_int_equal(deliver(good, "a@x", VIEW_LIT("still here")), STORE_OK);
+	assert_true(kills[ROLE_IMAP][2] > 50 && kills[ROLE_SEND][2] > 50);
+	assert_int_equal(kills[ROLE_SMTP][0], 0);
+}
+
+/* A datagram that is no message, and a peer that just ends: only the first is asked to be killed. */
+static void test_broken_framing(void **state)
+{
+	static const char junk[40];
+	int fds[2];
+
+	(void)state;
+	memset(kills, 0, sizeof kills);
+	for (int broken = 0; broken < 2; broken++)
+		for (enum role_id role = ROLE_MONITOR; role <= ROLE_SMTP; role += ROLE_SMTP) {
+			assert_int_equal(imsg_pair(fds), 0);
+			role_store.peer(&ctx, role, 3, fds[0]);
+			if (broken)
+				assert_int_equal(send(fds[1], junk, 5, 0), 5);
+			else
+				close(fds[1]);
+			for (int i = 0; i < 3; i++)
+				event_base_loop(base, EVLOOP_NONBLOCK);
+			assert_int_equal(kills[ROLE_SMTP][3], broken && role == ROLE_SMTP);
+			if (broken)
+				close(fds[1]);
+		}
+}
+
+/* A reader that stays in an old snapshot is started again, and pins nothing meanwhile. */
+static void test_laggard(void **state)
+{
+	struct keeper *s = ctx.state;
+	struct channel *ch;
+	int fds[2];
+
+	(void)state;
+	memset(kills, 0, sizeof kills);
+	assert_int_equal(imsg_pair(fds), 0);
+	role_store.peer(&ctx, ROLE_IMAP, 4, fds[0]);
+	ch = TAILQ_LAST(&s->channels, channels);
+	assert_true(ch->role == ROLE_IMAP && ch->slot != -1);
+	atomic_store(&s->readers.at[ch->slot].page->epoch, 1);
+	atomic_store(&s->shared->epoch, EPOCHS_KEPT + 2);
+	for (int i = 0; i < 30 && kills[ROLE_IMAP][4] == 0; i++) {
+		struct timeval step = { 0, 100000 };
+		event_base_loopexit(base, &step);
+		event_base_loop(base, 0);
+	}
+	assert_int_equal(kills[ROLE_IMAP][4], 1);
+	assert_true(readers_oldest(&s->readers) == UINT64_MAX);
+	close(fds[1]);
 }
 
 /* One request of a type, well-formed, on a channel of its own: true when it is answered, false when the channel closes.
@@ -442,6 +494,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_deliver_and_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_imap_reads_what_it_wrote, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hostile_peers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_broken_framing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_laggard, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_permissions, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_admin, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_restart, setup, teardown),
