@@ -46,7 +46,7 @@ struct imap_mailbox {
 	bool read_only;               /* EXAMINE */
 	bool gone;                    /* deleted by another session */
 	uint64_t modseq;              /* messages and flags are reported up to here */
-	uint64_t expunge_modseq;      /* expunges are reported up to here: <= modseq */
+	uint64_t expunge_modseq;      /* expunges are reported up to here; behind modseq after FETCH, STORE, SEARCH */
 	struct uidmap map;            /* what the client knows: sequence numbers come from here and nowhere else */
 	struct uidmap recent;         /* \Recent in this session */
 	char *keywords[KEYWORDS_MAX]; /* names by number, NULL: unused */
@@ -60,6 +60,11 @@ struct imap_mailbox {
 		bool innocent, masked;
 		uint64_t seen;
 	} own;
+	/* A comparison of the map with the rows has come to uid; modseq of its first snapshot, 0: none is under way. */
+	struct {
+		uint64_t modseq;
+		uint32_t uid;
+	} compare;
 	struct imap_session *hash_next; /* sessions by mailbox id, for pushes */
 };
 

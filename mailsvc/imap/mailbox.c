@@ -7,7 +7,8 @@
  * out from the highest UID down, so that each number is right without moving the others.
  *
  * A synchronisation goes in slices of about SYNC_ROWS changes in the order of the log: the marks move with each, so
- * that a slow reader costs a slice of memory and a long log does not hold the others up.
+ * that a slow reader costs a slice of memory and a long log does not hold the others up.  Store forgets the oldest
+ * expunges; a session that is further behind finds them by comparing the map with the rows, in slices too.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -234,6 +235,15 @@ static void watch_silence(struct imap_mailbox *m, uint64_t modseq, uint32_t uid,
 		m->own.innocent = true;
 }
 
+static void add_gone(struct sync *y, uint32_t uid)
+{
+	if (y->gone_count == y->gone_cap) {
+		y->gone_cap = y->gone_cap * 2 + 16;
+		y->gone = xreallocarray(y->gone, y->gone_cap, sizeof(*y->gone));
+	}
+	y->gone[y->gone_count++] = (struct uid_range){ uid, uid };
+}
+
 static bool collect(void *arg, uint64_t modseq, uint32_t uid, enum change_kind kind)
 {
 	struct sync *y = arg;
@@ -253,13 +263,8 @@ static bool collect(void *arg, uint64_t modseq, uint32_t uid, enum change_kind k
 	if (modseq > m->modseq)
 		watch_silence(m, modseq, uid, kind);
 	if (kind == CHANGE_EXPUNGED) {
-		if (!y->expunge || uidmap_seq(&m->map, uid) == 0)
-			return true;
-		if (y->gone_count == y->gone_cap) {
-			y->gone_cap = y->gone_cap * 2 + 16;
-			y->gone = xreallocarray(y->gone, y->gone_cap, sizeof(*y->gone));
-		}
-		y->gone[y->gone_count++] = (struct uid_range){ uid, uid };
+		if (y->expunge && uidmap_seq(&m->map, uid) != 0)
+			add_gone(y, uid);
 		return true;
 	}
 	if (modseq <= m->modseq)
@@ -291,6 +296,64 @@ static void report_expunges(struct sync *y)
 		conn_printf(y->session->conn, "* %u EXPUNGE\r\n", uidmap_seq(&m->map, y->gone[i].first));
 	uidmap_remove(&m->map, y->gone, y->gone_count);
 	uidmap_remove(&m->recent, y->gone, y->gone_count);
+}
+
+/* Collects what the map has below uid from where the comparison stands; false: the slice is full. */
+static bool missing_below(struct sync *y, uint32_t uid)
+{
+	struct imap_mailbox *m = y->session->mailbox;
+	uint32_t next;
+
+	while ((next = uidmap_next(&m->map, m->compare.uid + 1)) != 0 && next < uid) {
+		if (y->gone_count >= SYNC_GONE)
+			return false;
+		add_gone(y, next);
+		m->compare.uid = next;
+	}
+	return true;
+}
+
+static bool compare_row(void *arg, const struct message_row *row)
+{
+	struct sync *y = arg;
+
+	if (y->visits++ >= SYNC_VISITS || !missing_below(y, row->uid)) {
+		y->more = true;
+		return false;
+	}
+	y->session->mailbox->compare.uid = row->uid;
+	return true;
+}
+
+/*
+ * The log has lost expunges: a slice of the map is compared with the rows of row's snapshot.  Each slice has a snapshot
+ * of its own, so the log is good again from the first one's modseq: what it has of the others has left the map.
+ */
+static int compare(struct sync *y, struct mailbox_row *row)
+{
+	struct imap_session *s = y->session;
+	struct imap_mailbox *m = s->mailbox;
+	uint32_t from;
+
+	if (m->compare.modseq == 0) {
+		m->compare.modseq = row->modseq;
+		m->compare.uid = 0;
+	}
+	from = m->compare.uid;
+	view_messages(imap_view(s), m->id, from + 1, uidmap_last(&m->map), compare_row, y);
+	if (!y->more)
+		y->more = !missing_below(y, UINT32_MAX);
+	if (view_mailbox(imap_view(s), m->id, row) != 1) { /* an error on the way: what was not read is not gone */
+		m->compare.uid = from;
+		return -1;
+	}
+	if (y->gone_count > 0)
+		report_expunges(y);
+	if (!y->more) {
+		m->expunge_modseq = m->compare.modseq;
+		m->compare.modseq = 0;
+	}
+	return 1;
 }
 
 static bool take_new(void *arg, const struct message_row *row)
@@ -342,38 +405,55 @@ static void note(struct imap_mailbox *m, uint64_t modseq, const struct uid_range
 	}
 }
 
+/* A slice of the log after from. */
+static void follow_log(struct sync *y, const struct mailbox_row *row, uint64_t from)
+{
+	struct imap_session *s = y->session;
+	struct imap_mailbox *m = s->mailbox;
+	struct message_row message;
+	uint64_t to;
+
+	view_changes(imap_view(s), m->id, from, collect, y);
+	to = y->more ? y->modseq : row->modseq;
+	if (y->gone_count > 0)
+		report_expunges(y);
+	for (size_t i = 0; i < y->flags_count; i++)
+		if (view_message(imap_view(s), m->id, y->flags[i], &message) == 1)
+			imap_send_flags(s, &message, false);
+	if (!y->more && row->uid_next - 1 > uidmap_last(&m->map))
+		report_new(y);
+	if (to > m->modseq)
+		m->modseq = to;
+	if (y->expunge && to > m->expunge_modseq)
+		m->expunge_modseq = to;
+}
+
 int imap_sync(struct imap_session *s, bool expunge)
 {
 	struct imap_mailbox *m = s->mailbox;
 	struct sync y = { .session = s, .expunge = expunge };
 	struct mailbox_row row;
-	struct message_row message;
-	uint64_t from, to;
+	uint64_t from;
+	int more = 0;
 
 	if (m == NULL || m->gone || open_snapshot(s, &row) != 0)
 		return -1;
-	from = expunge ? m->expunge_modseq : m->modseq;
+	from = expunge && m->expunge_modseq < m->modseq ? m->expunge_modseq : m->modseq;
 	if (row.modseq > from) {
-		view_changes(imap_view(s), m->id, from, collect, &y);
-		to = y.more ? y.modseq : row.modseq;
-		if (y.gone_count > 0)
-			report_expunges(&y);
-		for (size_t i = 0; i < y.flags_count; i++)
-			if (view_message(imap_view(s), m->id, y.flags[i], &message) == 1)
-				imap_send_flags(s, &message, false);
-		if (!y.more && row.uid_next - 1 > uidmap_last(&m->map))
-			report_new(&y);
-		if (to > m->modseq)
-			m->modseq = to;
-		if (expunge)
-			m->expunge_modseq = to;
+		if (expunge &&
+		    (m->compare.modseq != 0 || !view_changes_whole(imap_view(s), m->id, m->expunge_modseq))) {
+			more = compare(&y, &row);
+		} else {
+			follow_log(&y, &row, from);
+			more = y.more;
+		}
 	}
 	view_end(imap_view(s));
 	free(y.gone);
 	free(y.flags);
-	if (!y.more)
+	if (more == 0)
 		note(m, 0, NULL, 0, true);
-	return y.more;
+	return more;
 }
 
 void imap_note_own(struct imap_session *s, uint64_t modseq, const struct uid_range *ranges, size_t count)

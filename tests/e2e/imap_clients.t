@@ -200,6 +200,72 @@ def slow_reader(host):
     other.close()
 
 
+class Mirror:
+    """A session and what it knows of its mailbox, from what it is told and nothing else."""
+
+    def __init__(self, host, user, mailbox):
+        self.c = raw(host, user)
+        self.c.ok("SELECT " + mailbox)
+        self.uids = self.all()
+
+    def all(self):
+        lines = self.c.ok("FETCH 1:* UID")
+        ok([int(l.split(b" ", 2)[1]) for l in lines] == list(range(1, len(lines) + 1)), "FETCH 1:*: each number once")
+        return [int(l.split(b" ")[4][:-1]) for l in lines]
+
+    def told(self, lines):
+        """Takes out the expunged (in runs of falling numbers, for speed) and returns how many those were."""
+        gone = [int(l.split(b" ")[1]) for l in lines if l.endswith(b" EXPUNGE")]
+        first = 0
+        for i in range(1, len(gone) + 1):
+            if i == len(gone) or gone[i] != gone[i - 1] - 1:
+                if gone[first] > len(self.uids) or gone[i - 1] < 1:
+                    raise AssertionError("* %d EXPUNGE of %d messages" % (gone[first], len(self.uids)))
+                del self.uids[gone[i - 1] - 1:gone[first]]
+                first = i
+        return len(gone)
+
+
+def long_ago(host):
+    """More expunges at once than store remembers (100,000): every session is told of each."""
+    seed = raw(host, CAROL)
+    seed.ok("CREATE many")
+    seed.append("many", b"x\r\n")
+    while b"* 131072 EXISTS" not in seed.ok("SELECT many"):
+        seed.ok("COPY 1:* many")
+    one, two, other = (Mirror(host, CAROL, "many") for _ in range(3))
+    other.c.ok("STORE 41:60000,60002:130000 +FLAGS.SILENT (\\Deleted)")
+    is_(other.told(other.c.ok("EXPUNGE")), 129959, "129,959 messages are expunged, and EXPUNGE tells of each")
+    other.c.ok("UID STORE 60001 +FLAGS (\\Flagged)")
+    seed.append("many", b"new\r\n")
+    lines = one.c.ok("FETCH 131072 UID")  # no expunges here, but all else
+    is_([l for l in lines if not l.startswith(b"* 131072 FETCH (UID") and not l.endswith(b"RECENT")],
+        [b"* 60001 FETCH (FLAGS (\\Flagged))", b"* 131073 EXISTS"],
+        "FETCH tells of flags and arrivals with the old numbers")
+    one.uids.append(131073)
+    other.c.ok("UID STORE 1:40 +FLAGS.SILENT (\\Deleted)")
+    tag = one.c.start("NOOP")
+    tags = [other.c.start("UID EXPUNGE %d" % uid) for uid in range(1, 41)]  # some between the slices of that NOOP
+    is_(sum(other.told(other.c.finish(t)[1]) for t in tags), 40, "40 more while a session is being told")
+    gone = one.told(one.c.finish(tag)[1])
+    is_(gone + one.told(one.c.ok("NOOP")), 129999, "NOOP tells the session that saw the FETCH of each")
+    lines = two.c.ok("NOOP")
+    is_((two.told(lines), [l for l in lines if not l.endswith((b"EXPUNGE", b"RECENT"))]),
+        (129999, [b"* 1 FETCH (FLAGS (\\Flagged))", b"* 1074 EXISTS"]),
+        "and the one that saw nothing yet, which hears of flags too")
+    two.uids.append(131073)
+    want = [60001] + list(range(130001, 131074))
+    is_([m.uids == want for m in (one, two)], [True, True], "by the right numbers")
+    is_([m.all() == want for m in (one, two)], [True, True], "which are those of FETCH")
+    is_(one.c.ok("STATUS many (MESSAGES)"), [b'* STATUS "many" (MESSAGES 1074)'], "and of STATUS")
+    one.c.ok("STORE 1:2 +FLAGS.SILENT (\\Deleted)")
+    is_(one.c.ok("EXPUNGE"), [b"* 2 EXPUNGE", b"* 1 EXPUNGE"], "then expunges are told from the log again")
+    is_([l for l in two.c.ok("NOOP") if l.endswith(b"EXPUNGE")], [b"* 2 EXPUNGE", b"* 1 EXPUNGE"], "to the others too")
+    is_(one.c.ok("NOOP") + two.c.ok("NOOP"), [], "and no more")
+    for c in (seed, one.c, two.c, other.c):
+        c.close()
+
+
 def store_dies(host):
     """kill -9 of store while each command waits: every command is answered, and what got OK is there once."""
     c = raw(host, BOB)
@@ -282,7 +348,7 @@ def auth_dies(host):
 
 
 with Host(accounts=[ALICE, BOB, CAROL], groups={"limits": "errors = 100;"}) as host:
-    for part in (thunderbird, apple, outlook, idle_news, slow_reader, store_dies, auth_dies):
+    for part in (thunderbird, apple, outlook, idle_news, slow_reader, long_ago, store_dies, auth_dies):
         try:
             part(host)
         except Exception as e:  # the other parts still run
