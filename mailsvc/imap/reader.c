@@ -251,3 +251,16 @@ enum reader_status imap_reader_feed(struct imap_reader *r, const char *data, siz
 	*used = pos;
 	return r->state == STATE_FAILED ? READER_ERROR : status;
 }
+
+enum reader_status imap_reader_pull(struct imap_reader *r, struct evbuffer *in, uint64_t *taken)
+{
+	struct evbuffer_iovec chunk = { NULL, 0 };
+	enum reader_status status;
+	size_t used = 0;
+
+	evbuffer_peek(in, -1, NULL, &chunk, 1);
+	status = imap_reader_feed(r, chunk.iov_base, chunk.iov_len, &used);
+	evbuffer_drain(in, used);
+	*taken += used;
+	return status;
+}

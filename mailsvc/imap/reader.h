@@ -5,6 +5,8 @@
 #ifndef MAILSVC_IMAP_READER_H
 #define MAILSVC_IMAP_READER_H
 
+#include <event2/buffer.h>
+
 #include "lib/buf.h"
 
 struct imap_reader_limits {
@@ -39,6 +41,8 @@ struct imap_reader {
 void imap_reader_init(struct imap_reader *, const struct imap_reader_limits *);
 /* Takes bytes from data; *used says how many. Feed the rest again unless READER_MORE came. */
 enum reader_status imap_reader_feed(struct imap_reader *, const char *data, size_t len, size_t *used);
+/* Feeds the first stretch of a connection's input and drains what was taken, which is added to *taken. */
+enum reader_status imap_reader_pull(struct imap_reader *, struct evbuffer *in, uint64_t *taken);
 /* After READER_LITERAL: takes it if it fits (true: and the client must be sent "+"), else refuses it. */
 bool imap_reader_take(struct imap_reader *);
 /* Skips the rest of the command and reports error; at once when the client waits for "+". */

@@ -294,14 +294,8 @@ static void reader_failed(struct imap_session *s, bool fatal)
 static bool read_command(struct imap_session *s)
 {
 	struct evbuffer *in = conn_input(s->conn);
-	struct evbuffer_iovec chunk = { NULL, 0 };
-	enum reader_status status;
-	size_t used = 0;
+	enum reader_status status = imap_reader_pull(&s->reader, in, &s->bytes_in);
 
-	evbuffer_peek(in, -1, NULL, &chunk, 1);
-	status = imap_reader_feed(&s->reader, chunk.iov_base, chunk.iov_len, &used);
-	evbuffer_drain(in, used);
-	s->bytes_in += used;
 	switch (status) {
 	case READER_MORE:
 		return evbuffer_get_length(in) > 0;

@@ -183,12 +183,12 @@ static void include_from_outside(void **state)
 {
 	struct error e = { "" };
 	(void)state;
-	put("etc/site.conf", HEAD "@include \"../shared.inc\"\n");
-	put("shared.inc", "accounts = ( { address = \"alice@example.org\"; } );\n");
+	put("etc/site.conf", HEAD "@include \"../common.inc\"\n");
+	put("common.inc", "accounts = ( { address = \"alice@example.org\"; } );\n");
 	struct site *site = load("etc/site.conf");
 	char *stage = at("stage");
 	assert_int_equal(stage_make(site, stage, (char *[]){ NULL }, &e), -1);
-	assert_non_null(strstr(e.text, "shared.inc is outside the folder"));
+	assert_non_null(strstr(e.text, "common.inc is outside the folder"));
 	assert_int_equal(stage_make(site, stage, (char *[]){ "../credentials", NULL }, &e), -1);
 	site_unref(site);
 	free(stage);

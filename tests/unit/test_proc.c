@@ -98,7 +98,7 @@ static int role(int argc, char **argv)
 	char link[200];
 
 	for (struct dirent *f; (f = readdir(d)) != NULL;) {
-		int fd = atoi(f->d_name);
+		int fd = (int)strtol(f->d_name, NULL, 10);
 		if (f->d_name[0] != '.' && fd != dirfd(d))
 			buf_printf(&b, "%d ", fd);
 	}
