@@ -155,6 +155,8 @@ class Session:
         for part in numbers.replace("*", str(top)).split(","):
             want |= set(uids(part))
         for i, m in enumerate(self.view):
+            if uid and m.uid is None:
+                m.flags = None  # whether it was named is not known
             if (m.uid if uid else i + 1) not in want or m.flags is None:
                 continue
             kept = m.flags & {"\\Recent"}
