@@ -55,7 +55,7 @@ def taken(peer, subject):
 
 
 def wait_taken(peer, subject):
-    return wait_until(lambda: taken(peer, subject), "delivery of " + subject)[0]
+    return wait_until(lambda: taken(peer, subject), "delivery of " + subject, 90)[0]
 
 
 def wait_bounce(host, recipient, address="alice@example.org"):
@@ -177,8 +177,9 @@ def killed(host, peers):
     wait_until(lambda: peers["mx1"].received > received, "the message at the peer")
     pid = host.children()["send"][0]
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: [p for p in host.children().get("send", []) if p != pid], "a new send process")
+    # At once: the next process must not meet the hold that the killed one left.
     hold, peers["mx1"].hold = peers["mx1"].hold, None
+    wait_until(lambda: [p for p in host.children().get("send", []) if p != pid], "a new send process")
 
     def again():
         return peers["mx1"].received > received + 1
