@@ -121,11 +121,9 @@ char *buf_reserve(struct buf *b, size_t len)
 	return b->data + b->len;
 }
 
-int buf_add(struct buf *b, const void *data, size_t len)
+int buf_add_slow(struct buf *b, const void *data, size_t len)
 {
-	/* What has room needs no call. */
-	bool room = !b->full && b->len <= b->cap && len < b->cap - b->len && b->cap <= b->max;
-	char *p = room ? b->data + b->len : buf_reserve(b, len);
+	char *p = buf_reserve(b, len);
 
 	if (p == NULL)
 		return -1;

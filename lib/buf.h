@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* A view borrows bytes that something else owns; it is not NUL-terminated. */
 struct view {
@@ -43,7 +44,7 @@ struct buf {
 
 void buf_free(struct buf *b);  /* releases memory; the buffer is empty and usable afterwards */
 void buf_reset(struct buf *b); /* length 0 and not full; keeps the memory */
-int buf_add(struct buf *b, const void *data, size_t len);
+int buf_add_slow(struct buf *b, const void *data, size_t len); /* buf_add where it may have to grow */
 int buf_addv(struct buf *b, struct view v);
 int buf_addc(struct buf *b, char c);
 int buf_puts(struct buf *b, const char *s);
@@ -53,6 +54,17 @@ char *buf_reserve(struct buf *b, size_t len); /* room for len bytes at the end, 
 void buf_drop(struct buf *b, size_t len);     /* removes len bytes from the front */
 const char *buf_str(struct buf *b);           /* NUL-terminated, valid until the next change */
 struct view buf_view(const struct buf *b);
+
+/* In the header, so that short constant pieces cost a store and not a call: replies are made of little else. */
+static inline int buf_add(struct buf *b, const void *data, size_t len)
+{
+	if (b->full || b->len > b->cap || len >= b->cap - b->len || b->cap > b->max)
+		return buf_add_slow(b, data, len);
+	if (len > 0)
+		memcpy(b->data + b->len, data, len);
+	b->len += len;
+	return 0;
+}
 
 /* Packing for messages and records: little-endian integers; a blob is a u32 length and its bytes. */
 int buf_put_u8(struct buf *b, uint8_t v);
