@@ -97,7 +97,7 @@ struct role {
 	 * be NULL.
 	 */
 	void (*status)(struct role_ctx *, struct buf *json_members);
-	/* smtp 0: mail this to site->admin; else NULL. */
+	/* smtp 0: mail this to site->admin.contact; else NULL. */
 	void (*alert)(struct role_ctx *, const char *key, const char *text);
 };
 

@@ -70,7 +70,7 @@ static void check_presence(const struct site *site, struct findings *f)
 	if (!site->domain_count && !check_said(f, &at))
 		findings_add(f, false, &at, "there is no domain; add domains = ( { name = \"example.org\"; } );");
 	at = check_origin(site, "accounts");
-	if (!site->account_count && !site->admin && !check_said(f, &at))
+	if (!site->account_count && !site->admin.contact && !check_said(f, &at))
 		findings_add(
 		    f, false, &at, "there is no account; add accounts = ( { address = \"alice@example.org\"; } );");
 }
@@ -237,11 +237,27 @@ static void check_members(const struct site *site, struct findings *f)
 	}
 }
 
+static void check_mailless(const struct site *site, const struct site_domain *d, struct findings *f)
+{
+	for (size_t i = 0; i < site->account_count; i++)
+		if (site->accounts[i].address && strcmp(domain_of(site->accounts[i].address), d->name) == 0)
+			findings_add(f, false, &site->accounts[i].origin,
+			    "account %s is in a domain with mail = false; remove it, or mail = false", site->accounts[i].address);
+	for (size_t i = 0; i < site->alias_count; i++)
+		if (site->aliases[i].address && strcmp(domain_of(site->aliases[i].address), d->name) == 0)
+			findings_add(f, false, &site->aliases[i].origin,
+			    "%s is in a domain with mail = false; remove it, or mail = false", site->aliases[i].address);
+	if (d->catch_all)
+		findings_add(f, false, &d->origin, "%s has a catch-all and mail = false; remove one of them", d->name);
+}
+
 static void check_domains(const struct site *site, struct findings *f)
 {
 	for (size_t i = 0; i < site->domain_count; i++) {
 		const struct site_domain *d = &site->domains[i];
 		struct hop hop;
+		if (d->name && !d->mail)
+			check_mailless(site, d, f);
 		if (!d->name || !d->catch_all)
 			continue;
 		route_hop(site, d->catch_all, &hop);
@@ -254,16 +270,16 @@ static void check_domains(const struct site *site, struct findings *f)
 
 static void check_admin(const struct site *site, struct findings *f)
 {
-	struct site_origin at = check_origin(site, "admin");
+	struct site_origin at = check_origin(site, "admin.contact");
 	struct hop hop;
-	if (!site->admin || !at.line)
+	if (!site->admin.contact || !at.line)
 		return; /* the first account, which is checked as such */
-	route_hop(site, site->admin, &hop);
+	route_hop(site, site->admin.contact, &hop);
 	if (hop.implied)
-		findings_add(f, false, &at, "admin is %s, which leads to admin itself; name an account", site->admin);
+		findings_add(f, false, &at, "admin.contact is %s, which leads to admin.contact itself; name an account", site->admin.contact);
 	else if (hop.kind == HOP_UNKNOWN || hop.caught)
 		findings_add(f, false, &at,
-		    "admin is %s, who is nobody here; name an account, an alias or an address elsewhere", site->admin);
+		    "admin.contact is %s, who is nobody here; name an account, an alias or an address elsewhere", site->admin.contact);
 }
 
 void check_routes(const struct site *site, struct findings *f)

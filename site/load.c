@@ -361,8 +361,8 @@ static void site_defaults(struct loader *l)
 	set_if_none(&site->host.ipv6, "");
 	set_if_none(&site->host.public_ipv4, site->host.ipv4);
 	set_if_none(&site->host.public_ipv6, site->host.ipv6);
-	if (!site->admin && site->account_count && site->accounts[0].address)
-		site->admin = xstrdup(site->accounts[0].address);
+	if (!site->admin.contact && site->account_count && site->accounts[0].address)
+		site->admin.contact = xstrdup(site->accounts[0].address);
 	set_if_none(&site->state_dir, "/var/lib/mailadm");
 	char *state = absolute(site, site->state_dir);
 	free(site->state_dir);
@@ -372,9 +372,19 @@ static void site_defaults(struct loader *l)
 	                                                     : join(state, "run");
 	free(site->run_dir);
 	site->run_dir = run;
+	int lists = schema_find(schema_find(-1, "dns"), "block_lists");
+	if (site->origins[lists].line == 0) {
+		site->dns.block_lists.at = xcalloc(1, sizeof(char *));
+		site->dns.block_lists.at[site->dns.block_lists.count++] = xstrdup("zen.spamhaus.org");
+	}
+	char *zones = site->dns.zone_dir                       ? absolute(site, site->dns.zone_dir)
+	              : strcmp(state, "/var/lib/mailadm") == 0 ? xstrdup("/var/lib/bind/mailadm")
+	                                                       : join(state, "zones");
+	free(site->dns.zone_dir);
+	site->dns.zone_dir = zones;
 	for (size_t i = 0; i < site->alias_count; i++)
-		if (site->aliases[i].list && !site->aliases[i].owner && site->admin)
-			site->aliases[i].owner = xstrdup(site->admin);
+		if (site->aliases[i].list && !site->aliases[i].owner && site->admin.contact)
+			site->aliases[i].owner = xstrdup(site->admin.contact);
 	for (size_t i = 0; i < site->backup_count; i++)
 		if (!site->backups[i].password_file && site->backups[i].name)
 			site->backups[i].password_file =
@@ -488,6 +498,8 @@ void site_unref(struct site *site)
 	free(site->aliases);
 	free(site->backups);
 	free(site->firewall.extra);
+	free(site->firewall.out);
+	free(site->firewall.tests);
 	index_free(site->index);
 	for (size_t i = 0; i < site->files.count; i++)
 		free(site->files.at[i]);

@@ -78,7 +78,7 @@ void route_hop(const struct site *site, const char *normalised, struct hop *hop)
 		return;
 	const char *onward = NULL;
 	if (is_implied(site, normalised)) {
-		onward = site->admin;
+		onward = site->admin.contact;
 		hop->implied = true;
 	} else {
 		const struct site_domain *domain = site_find_domain(site, strrchr(normalised, '@') + 1);
@@ -87,8 +87,8 @@ void route_hop(const struct site *site, const char *normalised, struct hop *hop)
 	}
 	if (!onward || find_direct(site, onward, hop))
 		return;
-	if (hop->caught && is_implied(site, onward) && site->admin)
-		find_direct(site, site->admin, hop);
+	if (hop->caught && is_implied(site, onward) && site->admin.contact)
+		find_direct(site, site->admin.contact, hop);
 }
 
 /* ---- expansion */

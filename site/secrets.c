@@ -42,17 +42,26 @@ static char *value_of(struct view v)
 	return NULL;
 }
 
+static void wipe(char **secret)
+{
+	if (*secret)
+		explicit_bzero(*secret, strlen(*secret));
+	free(*secret);
+	*secret = NULL;
+}
+
 static int set(struct secrets *s, struct view key, struct view value, unsigned line, struct error *e)
 {
-	if (!view_eq(key, "relay.password"))
-		return error_set(e, "secrets:%u: unknown key; there is: relay.password", line);
+	char **secret = view_eq(key, "relay.password")    ? &s->relay_password
+	                : view_eq(key, "dns.tsig_secret") ? &s->dns_tsig_secret
+	                                                  : NULL;
+	if (!secret)
+		return error_set(e, "secrets:%u: unknown key; there are: relay.password, dns.tsig_secret", line);
 	char *text = value_of(value);
 	if (!text)
-		return error_set(e, "secrets:%u: no value; write relay.password = \"...\"", line);
-	if (s->relay_password)
-		explicit_bzero(s->relay_password, strlen(s->relay_password));
-	free(s->relay_password);
-	s->relay_password = text;
+		return error_set(e, "secrets:%u: no value; write %.*s = \"...\"", line, (int)key.len, key.ptr);
+	wipe(secret);
+	*secret = text;
 	return 0;
 }
 
@@ -95,6 +104,8 @@ int secrets_load(int fd, struct secrets *out, struct error *e)
 	free(text);
 	if (!out->relay_password)
 		out->relay_password = xstrdup("");
+	if (!out->dns_tsig_secret)
+		out->dns_tsig_secret = xstrdup("");
 	if (result < 0)
 		secrets_free(out);
 	return result;
@@ -102,8 +113,7 @@ int secrets_load(int fd, struct secrets *out, struct error *e)
 
 void secrets_free(struct secrets *s)
 {
-	if (s->relay_password)
-		explicit_bzero(s->relay_password, strlen(s->relay_password));
-	free(s->relay_password);
+	wipe(&s->relay_password);
+	wipe(&s->dns_tsig_secret);
 	*s = (struct secrets){ 0 };
 }

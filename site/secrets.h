@@ -1,5 +1,5 @@
 /*
- * STATE/secrets: what mailadm says to others (a smarthost's password), and therefore cannot be a hash.  Lines `key =
+ * STATE/secrets: what mailadm says to others (a smarthost's password, a TSIG key), and therefore cannot be a hash.  Lines `key =
  * "value"`, # begins a comment line.  The file must be 0600; monitor checks that and hands the descriptor to the one
  * role that uses it.
  */
@@ -10,7 +10,8 @@
 #include "site.h"
 
 struct secrets {
-	char *relay_password; /* "" when there is none */
+	char *relay_password;  /* "" when there is none */
+	char *dns_tsig_secret; /* base64, likewise */
 };
 
 /* Reads fd from its start (it stays open). -1 on an error that names the line, never a value. */

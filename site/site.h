@@ -32,6 +32,9 @@ struct site_domain {
 	char *dkim_selector;    /* default "mail" */
 	char *dmarc;            /* none, quarantine (default), reject */
 	bool dns;               /* we publish its zone (default true) */
+	bool mail;              /* false: null MX, SPF -all (default true) */
+	char *reports;          /* where DMARC and TLS reports go, or NULL: postmaster@name */
+	char *mta_sts;          /* none (default), testing, enforce */
 	struct strings records; /* further lines of the zone, in presentation form */
 	struct site_origin origin;
 };
@@ -84,6 +87,27 @@ struct site_port { /* firewall.extra */
 	char *protocol; /* tcp, udp */
 	uint16_t port;
 	struct strings from; /* empty: anyone */
+	bool admin;          /* from firewall.admin_from only */
+	int rate;            /* new connections a minute and source; 0: no limit */
+	struct site_origin origin;
+};
+
+struct site_egress { /* firewall.out */
+	char *name;
+	char *protocol; /* tcp, udp */
+	uint16_t port;
+	struct strings to; /* empty: anyone */
+	char *user;        /* "" : everyone */
+	struct site_origin origin;
+};
+
+struct site_fwtest { /* firewall.tests */
+	char *from;      /* "" : the host itself sends */
+	char *to;        /* "" : the host */
+	uint16_t to_port;
+	char *protocol; /* tcp, udp */
+	char *user;     /* "" : root; only when the host sends */
+	char *expect;   /* accept, drop */
 	struct site_origin origin;
 };
 
@@ -98,8 +122,12 @@ struct site {
 		char *ipv4, *ipv6;               /* listening addresses, "" when none */
 		char *public_ipv4, *public_ipv6; /* what the world sees (NAT); default the same */
 	} host;
-	char *admin; /* contact address: postmaster@ and abuse@ of every domain, and who is told when something fails;
-	                default: the first account */
+	struct {
+		char *contact; /* an address: postmaster@ and abuse@ of every domain, and who is told when something fails;
+		                  default: the first account */
+		char *command; /* told too, by stdin, through sh -c; "" none */
+	} admin;
+	char *role; /* host (default), gateway */
 	char *state_dir; /* absolute after load; default /var/lib/mailadm */
 	char *run_dir;   /* sockets; default /run/mailadm for the default state_dir, else STATE/run */
 	int port_offset;
@@ -140,13 +168,43 @@ struct site {
 		struct strings nameservers; /* host names; default: the host itself, as ns1.DOMAIN */
 		char *caa;                  /* "letsencrypt.org"; "" none */
 		struct strings transfer;    /* addresses that may transfer */
+		char *server;               /* auto (default), bind, none */
+		char *zone_dir; /* absolute after load; default /var/lib/bind/mailadm, STATE/zones with a state_dir */
+		char *rndc;     /* a command and its options, split at spaces */
+		struct strings secondaries; /* single addresses: notified, and may transfer */
+		char *tsig_key;             /* "" none; the secret is dns.tsig_secret in the secrets file */
+		bool sign;                  /* DNSSEC by dnssec-policy; default false */
+		uint64_t rollover;          /* seconds of a DKIM key's life; 0: for ever */
+		bool local_resolver;        /* a validating bind on loopback, which the resolver role asks */
+		struct strings block_lists; /* names of DNSBLs */
 	} dns;
 	struct {
 		struct strings admin_from; /* prefixes that may ssh; empty: anyone, which check warns of */
 		uint16_t ssh_port;         /* 22 */
 		struct site_port *extra;
 		size_t extra_count;
+		char *family;               /* both (default), ipv4, ipv6 */
+		int connections;            /* at once from one source to the mail services, 100 */
+		int smtp_rate, login_rate;  /* new connections a minute and source, 120 and 60 */
+		int syn_rate;               /* TCP connection attempts a second and source, 50 */
+		bool bogons, log;           /* true */
+		bool egress;                /* only what is needed goes out; default false: only port 25 is held */
+		struct site_egress *out;    /* besides, with egress */
+		size_t out_count;
+		struct strings include;     /* files with nft rules for the input chain */
+		struct strings never_ban;   /* prefixes, besides admin_from */
+		bool ban;                   /* true */
+		int ban_after;              /* offences in ten minutes, 10 */
+		uint64_t ban_time, ban_max; /* seconds: the first (10m), the longest (7d); four times as long each time */
+		struct strings block_lists; /* files */
+		struct site_fwtest *tests;
+		size_t test_count;
 	} firewall;
+	struct { /* the machine in front; outside "" when there is none */
+		char *outside, *inside; /* interfaces */
+		struct strings network; /* prefixes behind it */
+		bool masquerade, hairpin;
+	} gateway;
 	struct {
 		char *destination; /* "stderr" (default) or a file */
 		char *level;       /* error, warn, info (default), debug */

@@ -407,6 +407,12 @@ const char *check_name(const char *s)
 	return s[n] || n > 63 || s[0] == '-' ? "is no name; use up to 63 letters, digits, '-' and '_'" : NULL;
 }
 
+const char *check_interface(const char *s)
+{
+	size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.@");
+	return s[n] || n > 15 ? "is no interface; use a name such as eth0, as ip link prints it" : NULL;
+}
+
 const char *check_line(const char *s)
 {
 	return s[strspn(s, " ;")] ? NULL : "is an empty record; remove it";

@@ -24,6 +24,7 @@ const char *check_fqdn(const char *);
 const char *check_host(const char *);
 const char *check_label(const char *);
 const char *check_name(const char *);
+const char *check_interface(const char *);
 const char *check_line(const char *);
 const char *check_log(const char *);
 const char *check_forwarder(const char *);

@@ -93,7 +93,7 @@ static void add_remote(struct bounce *b, const char *const *address, const struc
 int bounce_make(const struct site *site, const struct item *it, bool expired, int64_t now, struct bounce *b)
 {
 	bool undeliverable = it->bounce || it->sender[0] == '\0';
-	const char *to = undeliverable ? site->admin : it->sender;
+	const char *to = undeliverable ? site->admin.contact : it->sender;
 	struct dsn_needs needs;
 
 	memset(b, 0, sizeof(*b));

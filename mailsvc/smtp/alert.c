@@ -26,7 +26,7 @@ static void compose(const struct site *site, const char *id, const char *key, co
 	text_rfc5322_date(clock_wall(), date);
 	buf_printf(out, "Received: by %s (mailadm) id %s;\r\n\t%s\r\n", site->host.name, id, date);
 	buf_printf(out, "Date: %s\r\nMessage-ID: <%s@%s>\r\n", date, id, site->host.name);
-	buf_printf(out, "From: mailadm <postmaster@%s>\r\nTo: <%s>\r\n", site->host.name, site->admin);
+	buf_printf(out, "From: mailadm <postmaster@%s>\r\nTo: <%s>\r\n", site->host.name, site->admin.contact);
 	buf_printf(out, "Subject: [%s] %s\r\nAuto-Submitted: auto-generated\r\n", site->host.name, key);
 	buf_puts(out, "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n");
 	buf_puts(out, "Content-Transfer-Encoding: 8bit\r\n\r\n");
@@ -49,7 +49,7 @@ void smtp_alert(struct role_ctx *ctx, const char *key, const char *text)
 	struct smtp_plan plan;
 	char id[16];
 
-	route_resolve(ctx->site, view_of(ctx->site->admin), &route);
+	route_resolve(ctx->site, view_of(ctx->site->admin.contact), &route);
 	if (route.count == 0) {
 		log_warnx("event=alert-not-mailed reason=\"admin leads nowhere\"");
 		route_free(&route);

@@ -221,7 +221,7 @@ static const struct smtp_refusal *route_recipient(
 	    view_caseeq(parsed.domain, s->site->host.name)) {
 		/* What cron sends to daemon@ must reach a person. */
 		route_free(route);
-		route_resolve(s->site, view_of(s->site->admin), route);
+		route_resolve(s->site, view_of(s->site->admin.contact), route);
 	}
 	switch (route->status) {
 	case ROUTE_OK:

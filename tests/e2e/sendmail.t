@@ -29,7 +29,7 @@ def refused(host, args, text, code, part, name):
     like(r.stderr.decode(), part, "and says why")
 
 
-with Host(groups={"host": ""}, site='admin = "alice@example.org";\n') as host:
+with Host(groups={"host": ""}, site='admin = { contact = "alice@example.org"; };\n') as host:
     r = send(host, ["-i", "root"], "Subject: cron\n\nit ran\n.\nand went on\n")
     is_((r.returncode, r.stderr), (0, b""), "cron's way: sendmail -i root")
     got = last(host)

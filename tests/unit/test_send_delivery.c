@@ -422,7 +422,7 @@ static struct site *load_site(void)
 	snprintf(text, sizeof(text),
 	    "host = { name = \"mail.example.org\"; ipv4 = \"192.0.2.10\"; }; domains = ( { name = \"example.org\"; } "
 	    ");\n"
-	    "accounts = ( { address = \"alice@example.org\"; } ); admin = \"boss@good.example\";\n"
+	    "accounts = ( { address = \"alice@example.org\"; } ); admin = { contact = \"boss@good.example\"; };\n"
 	    "state_dir = \"/tmp/send-test-none\"; relay = { port_out = %d; };\n",
 	    peer_port);
 	struct site *site = site_load_memory(view_of(text), "test.conf", &findings);

@@ -46,7 +46,7 @@ static void defaults(void **state)
 	assert_string_equal(s->host.ipv6, "");
 	assert_string_equal(s->host.public_ipv4, "192.0.2.10");
 	assert_string_equal(s->host.public_ipv6, "");
-	assert_string_equal(s->admin, "alice@example.org");
+	assert_string_equal(s->admin.contact, "alice@example.org");
 	assert_string_equal(s->state_dir, "/var/lib/mailadm");
 	assert_string_equal(s->run_dir, "/run/mailadm");
 	for (int i = 0; i < SERVICE_COUNT; i++) {
