@@ -15,8 +15,8 @@ BUILD   ?= $(if $(SAN),build-san,build)
 
 BUILD_PACKAGES := build-essential pkg-config libevent-dev liblmdb-dev libunbound-dev libconfig-dev libldns-dev \
 	libseccomp-dev libssl-dev libidn2-dev libutf8proc-dev libsmartcols-dev \
-	libjansson-dev libcrypt-dev
-RUN_PACKAGES   := restic curl ca-certificates dns-root-data
+	libjansson-dev libcrypt-dev libnftnl-dev libmnl-dev
+RUN_PACKAGES   := restic nftables curl ca-certificates dns-root-data
 CHECK_PACKAGES := libcmocka-dev clang libclang-rt-14-dev clang-format mandoc perl python3 swaks msmtp mutt isync \
 	fetchmail bind9 bind9-utils bind9-dnsutils nftables iproute2 procps netcat-openbsd python3-dkim postfix openssl strace bsdutils libnet-ssleay-perl
 BENCH_PACKAGES := postfix dovecot-imapd dovecot-lmtpd
@@ -38,7 +38,7 @@ WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wst
 	-Wpointer-arith -Wvla -Wformat=2
 HARDEN := -fstack-protector-strong -fPIE -fstack-clash-protection -fcf-protection
 PKGS := libevent libconfig ldns libseccomp openssl libidn2 \
-	libutf8proc smartcols jansson lmdb libunbound
+	libutf8proc smartcols jansson lmdb libunbound libnftnl libmnl
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lcrypt -lpthread
 ifdef SAN
@@ -51,7 +51,7 @@ endif
 CFLAGS  ?=
 ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -I. -DMAILADM_VERSION='"$(VERSION)"' $(WARN) $(if $(WERROR),-Werror) $(OPT) $(PKG_CFLAGS) $(CFLAGS)
 
-SRC := $(wildcard lib/*.c site/*.c fwgen/*.c dnsgen/*.c backup/*.c mailsvc/*.c mailsvc/*/*.c)
+SRC := $(wildcard lib/*.c site/*.c fwgen/*.c dnsgen/*.c backup/*.c apply/*.c doctor/*.c mailsvc/*.c mailsvc/*/*.c)
 MAIN_SVC := $(BUILD)/obj/mailsvc/main.o
 OBJ := $(filter-out $(MAIN_SVC),$(SRC:%.c=$(BUILD)/obj/%.o))
 CLI_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cli/*.c))
@@ -159,7 +159,7 @@ deb: ## build dist/mailadm_VERSION_ARCH.deb
 	+@share/make-deb $(VERSION) $(BUILD)
 
 format: ## clang-format every source file
-	clang-format -i $(wildcard lib/*.[ch] site/*.[ch] mailsvc/*.[ch] mailsvc/*/*.[ch] fwgen/*.[ch] dnsgen/*.[ch] backup/*.[ch] cli/*.[ch] tests/*/*.c)
+	clang-format -i $(wildcard lib/*.[ch] site/*.[ch] mailsvc/*.[ch] mailsvc/*/*.[ch] fwgen/*.[ch] dnsgen/*.[ch] backup/*.[ch] apply/*.[ch] doctor/*.[ch] cli/*.[ch] tests/*/*.c)
 lint: ## clang-tidy, and the manual pages
 	@printf '%s\n' $(SRC) $(wildcard cli/*.c) | xargs -P $$(nproc) -I @ clang-tidy --quiet @ -- -std=gnu17 -D_GNU_SOURCE -I. -DMAILADM_VERSION='"$(VERSION)"' $(PKG_CFLAGS) 2>/dev/null
 	@mandoc -Tlint -W warning man/*

@@ -11,10 +11,10 @@
 
 static int render(const struct site *site, struct buf *out)
 {
-	struct fw_model model;
-	fw_model_of(site, &model);
-	int result = fw_model_text(&model, out);
-	fw_model_free(&model);
+	struct error e;
+	struct fw_model *model = fw_model_of(site, &e);
+	int result = model != NULL ? fw_model_text(model, out) : -1;
+	fw_model_free(model);
 	return result;
 }
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fwgen/fwgen.h"
+#include "fwgen/model.h"
 
 /* RFC 4890 4.4: what must not be dropped. Neighbour discovery is link-local by its hop limit of 255, which the kernel
  * checks. */
@@ -100,9 +100,10 @@ static void add_dhcpv6(struct fw_model *m)
 	add_port(m, "answers to a DHCPv6 client", "udp", 546, &(struct strings){ link_local, 1 });
 }
 
-void fw_model_of(const struct site *s, struct fw_model *m)
+struct fw_model *fw_model_of(const struct site *s, struct error *e)
 {
-	memset(m, 0, sizeof(*m));
+	struct fw_model *m = xcalloc(1, sizeof(*m));
+	(void)e;
 	add(m, "what we answered or asked for", FW_ACCEPT)->ct_state = "established,related";
 	add(m, "no part of any connection", FW_DROP)->ct_state = "invalid";
 	add(m, "loopback", FW_ACCEPT)->loopback = true;
@@ -123,15 +124,18 @@ void fw_model_of(const struct site *s, struct fw_model *m)
 		const struct site_port *p = &s->firewall.extra[i];
 		add_port(m, p->name, p->protocol, p->port, &p->from);
 	}
+	return m;
 }
 
 void fw_model_free(struct fw_model *m)
 {
+	if (m == NULL)
+		return;
 	for (size_t i = 0; i < m->count; i++) {
 		for (size_t j = 0; j < m->input[i].from.count; j++)
 			free(m->input[i].from.at[j]);
 		free(m->input[i].from.at);
 	}
 	free(m->input);
-	memset(m, 0, sizeof(*m));
+	free(m);
 }

@@ -1,5 +1,5 @@
 /* The rule model as nft text. */
-#include "fwgen/fwgen.h"
+#include "fwgen/model.h"
 
 static void put_set(struct buf *out, const struct strings *s)
 {

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "fwgen/fwgen.h"
+#include "fwgen/model.h"
 
 #define HEAD                                                                                                           \
 	"host = { name = \"mail.example.org\"; ipv4 = \"192.0.2.10\"; ipv6 = \"2001:db8::10\"; };\n"                   \
@@ -20,7 +20,7 @@ static struct buf text;
 static void render(const char *more)
 {
 	struct findings f = { 0 };
-	struct fw_model model;
+	struct error e = { "" };
 	char *whole = xasprintf("%s%s", HEAD, more);
 	struct site *site = site_load_memory(view_of(whole), "/srv/test/site.conf", &f);
 	for (size_t i = 0; !site && i < f.count; i++)
@@ -28,9 +28,10 @@ static void render(const char *more)
 	assert_non_null(site);
 	buf_free(&text);
 	text = BUF_INIT(1 << 20);
-	fw_model_of(site, &model);
-	assert_int_equal(fw_model_text(&model, &text), 0);
-	fw_model_free(&model);
+	struct fw_model *model = fw_model_of(site, &e);
+	assert_non_null(model);
+	assert_int_equal(fw_model_text(model, &text), 0);
+	fw_model_free(model);
 	site_unref(site);
 	findings_free(&f);
 	free(whole);
