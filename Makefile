@@ -143,7 +143,7 @@ install: all ## install below DESTDIR (PREFIX=/usr)
 	ln -sf ../sbin/mailadm $(DESTDIR)$(PREFIX)/bin/mailq
 	ln -sf ../sbin/mailadm $(DESTDIR)$(PREFIX)/bin/newaliases
 	ln -sf ../sbin/sendmail $(DESTDIR)$(PREFIX)/lib/sendmail
-	install -m 755 share/create-users $(DESTDIR)$(PREFIX)/share/mailadm/
+	install -m 755 share/create-users share/load-firewall $(DESTDIR)$(PREFIX)/share/mailadm/
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/mailadm/cron share/cron/*
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/share/mailadm/certbot share/certbot/*
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/mailadm/examples share/examples/*

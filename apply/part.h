@@ -1,6 +1,7 @@
 /*
- * A part of the host that the site decides: the daemon, the firewall, the zones, the timers.  The command line treats them
- * alike: plan shows the difference, apply makes it so, capture and restore are the way back, status is plan for cron.
+ * A part of the host that the site decides: the daemon, the firewall, the zones, the timers.  The command line treats
+ * them alike: plan shows the difference, apply makes it so, capture and restore are the way back, status is plan for
+ * cron.
  */
 #ifndef APPLY_PART_H
 #define APPLY_PART_H
@@ -47,6 +48,8 @@ struct part {
 extern const struct part *const parts[]; /* NULL-terminated */
 extern const struct part part_keys, part_zones, part_daemon, part_firewall, part_timers;
 
+/* Does the part apply here?  If not and why is not NULL, *why is a malloc'd line. */
+bool part_applies(const struct part *, const struct site *, char **why);
 /* All parts that apply, in order. -1 with the part's name in the error. */
 int parts_plan(const struct site *, struct changes *, struct error *);
 

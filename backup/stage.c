@@ -123,6 +123,7 @@ static int copy_site(const struct site *site, const char *to, struct error *e)
 	char *conf = xasprintf("%s/site.conf", to), *drop_ins = site_drop_in_dir(site->path),
 	     *drop_ins_to = xasprintf("%s/site.d", to);
 	const char *beside[] = { site->tls.certificate, site->tls.key };
+	const struct strings *rules[] = { &site->firewall.include, &site->firewall.block_lists };
 	int result = file_mkdirs(to, 0700, e);
 	if (result == 0)
 		result = copy_file(site->path, conf, e);
@@ -133,6 +134,10 @@ static int copy_site(const struct site *site, const char *to, struct error *e)
 	for (size_t i = 0; result == 0 && i < 2; i++)
 		if (beside[i][0] != '\0' && beside[i][0] != '/')
 			result = copy_beside(site, to, beside[i], e);
+	for (size_t i = 0; result == 0 && i < 2; i++)
+		for (size_t n = 0; result == 0 && n < rules[i]->count; n++)
+			if (rules[i]->at[n][0] != '/')
+				result = copy_beside(site, to, rules[i]->at[n], e);
 	if (result == 0)
 		result = copy_below(site->dir, to, "dkim", true, e);
 	free(conf);
@@ -143,7 +148,8 @@ static int copy_site(const struct site *site, const char *to, struct error *e)
 
 int stage_make(const struct site *site, const char *stage, char *const *segments, struct error *e)
 {
-	static const char *const folders[] = { "keys", "tls" }, *const files[] = { "credentials", "secrets" };
+	static const char *const folders[] = { "keys", "tls" },
+				 *const files[] = { "credentials", "secrets", "rollover", "serials" };
 	char *site_to = xasprintf("%s/site", stage), *state_to = xasprintf("%s/state", stage);
 	int result = stage_remove(stage, e);
 	if (result == 0)
@@ -152,7 +158,7 @@ int stage_make(const struct site *site, const char *stage, char *const *segments
 		result = file_mkdirs(state_to, 0700, e);
 	for (size_t i = 0; result == 0 && i < 2; i++)
 		result = copy_below(site->state_dir, state_to, folders[i], true, e);
-	for (size_t i = 0; result == 0 && i < 2; i++)
+	for (size_t i = 0; result == 0 && i < sizeof(files) / sizeof(files[0]); i++)
 		result = copy_below(site->state_dir, state_to, files[i], false, e);
 	if (result == 0)
 		result = link_segments(site, stage, segments, e);

@@ -26,7 +26,8 @@ struct command {
 };
 
 extern const struct command *const commands[]; /* in the order of the help, NULL-terminated */
-extern const struct command cmd_account, cmd_alias, cmd_backup, cmd_check, cmd_client, cmd_dns, cmd_fw, cmd_init,
+extern const struct command cmd_plan, cmd_apply, cmd_confirm, cmd_rollback;
+extern const struct command cmd_account, cmd_alias, cmd_backup, cmd_check, cmd_client, cmd_dns, cmd_doctor, cmd_fw, cmd_init,
     cmd_mailq, cmd_queue, cmd_reload, cmd_sendmail, cmd_serve, cmd_site, cmd_status, cmd_store;
 
 /* Loads the site once; prints its errors (warnings are for `check`); NULL (and the caller returns EXIT_USAGE) when it
@@ -56,6 +57,7 @@ int cli_store(struct cli *, struct error *);
 /* Provided by the commands of these names, for init, check, account and alias. */
 int dns_print_records(struct cli *);                               /* what to publish */
 int dns_check_with_tools(struct cli *, struct findings *);         /* named-checkzone; -1 when it adds an error */
+int fw_bans_command(struct cli *, int argc, char **argv);            /* argv[0]: ban, unban or bans */
 int fw_check_with_tools(struct cli *, struct findings *);          /* nft -c */
 int cli_reload_if_running(struct cli *);                           /* EXIT_YES also when nothing runs */
 json_t *client_settings(const struct site *, const char *address); /* an array; address may be NULL */

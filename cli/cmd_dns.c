@@ -6,7 +6,8 @@
 #include <unistd.h>
 
 #include "cli.h"
-#include "dnsgen/dnsgen.h"
+#include "dnsgen/named_conf.h"
+#include "dnsgen/push.h"
 #include "lib/clock.h"
 #include "lib/proc.h"
 #include "mailsvc/monitor/dkimkeys.h"
@@ -24,6 +25,8 @@ static int build(struct cli *cli, struct zones *zones)
 {
 	struct findings f = { 0 };
 	int result = dnsgen_zones(cli->site, (uint32_t)clock_wall(), zones, &f);
+	if (result == 0)
+		result = zones_validate(cli->site, zones, NULL, &f);
 	print_findings(&f);
 	findings_free(&f);
 	return result;
@@ -75,6 +78,14 @@ static int write_zone(struct zone *zone, const char *dir, struct error *e)
 	return result;
 }
 
+/* A checkout has no secret: the fragment then says that its key is missing. */
+static void fragment_secret(struct cli *cli, char out[TSIG_MAX])
+{
+	struct error e;
+	if (tsig_secret(cli->site, out, &e) == -1)
+		out[0] = '\0';
+}
+
 static int write_all(struct cli *cli, struct zones *zones, const char *dir, struct error *e)
 {
 	if (file_mkdirs(dir, 0755, e) == -1)
@@ -82,13 +93,16 @@ static int write_all(struct cli *cli, struct zones *zones, const char *dir, stru
 	char *full = realpath(dir, NULL);
 	struct buf conf = BUF_INIT(16u << 20);
 	char *path = xasprintf("%s/named.conf.mailadm", dir);
+	char secret[TSIG_MAX];
 	int result = 0;
+	fragment_secret(cli, secret);
 	for (size_t i = 0; result == 0 && i < zones->count; i++)
 		result = write_zone(&zones->at[i], dir, e);
-	if (result == 0 && zones_named_conf(cli->site, zones, full ? full : dir, &conf) == -1)
+	if (result == 0 && zones_named_conf(cli->site, zones, full ? full : dir, secret, &conf) == -1)
 		result = error_set(e, "the named.conf fragment is too large");
 	if (result == 0)
-		result = file_write_atomic(path, buf_view(&conf), 0644, e);
+		result = file_write_atomic(path, buf_view(&conf), secret[0] ? 0640 : 0644, e);
+	explicit_bzero(secret, sizeof(secret));
 	free(path);
 	free(full);
 	buf_free(&conf);
@@ -117,6 +131,81 @@ static int cmd_keygen(struct cli *cli)
 	return EXIT_YES;
 }
 
+static int print_elsewhere(struct cli *cli)
+{
+	struct zones zones;
+	struct findings f = { 0 };
+	int status = dnsgen_elsewhere(cli->site, &zones, &f) == 0 ? EXIT_YES : EXIT_NO;
+	print_findings(&f);
+	for (size_t i = 0; status == EXIT_YES && i < zones.count; i++) {
+		struct buf text = BUF_INIT(ZONE_TEXT_MAX);
+		if (zone_text(&zones.at[i], &text) == 0)
+			printf("\n; %s is kept elsewhere: enter these records there\n%s", zones.at[i].name,
+			    buf_str(&text));
+		buf_free(&text);
+	}
+	findings_free(&f);
+	zones_free(&zones);
+	return status;
+}
+
+static int cmd_secondary(struct cli *cli)
+{
+	struct zones zones;
+	struct buf out = BUF_INIT(ZONE_TEXT_MAX);
+	char secret[TSIG_MAX];
+	int status = build(cli, &zones) == -1 ? EXIT_NO : EXIT_YES;
+	fragment_secret(cli, secret);
+	if (status == EXIT_YES && zones_secondary_conf(cli->site, &zones, secret, &out) == 0)
+		fwrite(out.data, 1, out.len, stdout);
+	explicit_bzero(secret, sizeof(secret));
+	buf_free(&out);
+	zones_free(&zones);
+	return status;
+}
+
+static void show_change(void *arg, const char *name, struct view diff)
+{
+	*(int *)arg = EXIT_NO;
+	printf("%s\n%.*s", name, (int)diff.len, diff.ptr);
+}
+
+static int cmd_diff(struct cli *cli)
+{
+	struct error e = { "" };
+	int status = EXIT_YES;
+	return zones_compare(cli->site, show_change, &status, &e) == -1 ? cli_error("%s", e.text) : status;
+}
+
+static int cmd_push(struct cli *cli)
+{
+	struct findings warnings = { 0 };
+	struct error e = { "" };
+	struct buf why = BUF_INIT(1024);
+	int status = EXIT_YES;
+	if (!zones_served_here(cli->site, &why))
+		status = cli_error("%s", buf_str(&why));
+	else if (zones_push(cli->site, &warnings, &e) == -1)
+		status = cli_error("%s", e.text);
+	print_findings(&warnings);
+	findings_free(&warnings);
+	buf_free(&why);
+	return status;
+}
+
+static int cmd_ds(struct cli *cli)
+{
+	struct buf out = BUF_INIT(1u << 20);
+	struct error e = { "" };
+	int status = EXIT_YES;
+	for (size_t i = 0; i < cli->site->domain_count; i++)
+		if (cli->site->domains[i].dns && dnssec_ds(cli->site, cli->site->domains[i].name, &out, &e) == -1)
+			status = (cli_error("%s", e.text), EXIT_NO);
+	fwrite(out.data, 1, out.len, stdout);
+	buf_free(&out);
+	return status;
+}
+
 static int cmd_render(struct cli *cli, const char *dir)
 {
 	struct zones zones;
@@ -125,7 +214,9 @@ static int cmd_render(struct cli *cli, const char *dir)
 	if (build(cli, &zones) == -1)
 		status = EXIT_NO;
 	else if (dir == NULL)
-		status = cli->json ? print_json(&zones) : print_text(&zones);
+		status = cli->json                        ? print_json(&zones)
+		         : print_text(&zones) == EXIT_YES ? print_elsewhere(cli)
+		                                          : EXIT_NO;
 	else if (write_all(cli, &zones, dir, &e) == -1)
 		status = cli_error("%s", e.text);
 	else
@@ -140,7 +231,7 @@ int dns_print_records(struct cli *cli)
 	struct zones zones;
 	int status = build(cli, &zones) == -1 ? EXIT_NO : print_text(&zones);
 	zones_free(&zones);
-	return status;
+	return status == EXIT_YES ? print_elsewhere(cli) : status;
 }
 
 static void check_zone(struct cli *cli, const struct zone *zone, const char *dir, struct findings *f)
@@ -173,7 +264,7 @@ int dns_check_with_tools(struct cli *cli, struct findings *f)
 		findings_add(f, false, &whole, "cannot make a temporary folder in /tmp");
 		return -1;
 	}
-	if (dnsgen_zones(cli->site, 1, &zones, f) == 0) {
+	if (dnsgen_zones(cli->site, 1, &zones, f) == 0 && zones_validate(cli->site, &zones, NULL, f) == 0) {
 		if (write_all(cli, &zones, dir, &e) == -1)
 			findings_add(f, false, &whole, "%s", e.text);
 		for (size_t i = 0; i < zones.count && f->errors == errors; i++)
@@ -192,38 +283,63 @@ int dns_check_with_tools(struct cli *cli, struct findings *f)
 	return f->errors == errors ? 0 : -1;
 }
 
+int dns_verify_command(struct cli *, int argc, char **argv);
+int dns_rollover_command(struct cli *, int argc, char **argv);
+
+static const struct {
+	const char *verb;
+	int (*run)(struct cli *);
+} verbs[] = { { "diff", cmd_diff }, { "push", cmd_push }, { "ds", cmd_ds }, { "keygen", cmd_keygen } };
+
 static int run(struct cli *cli, int argc, char **argv)
 {
-	static const struct option options[] = { { "out", required_argument, NULL, 'o' }, { 0 } };
+	static const struct option options[] = { { "out", required_argument, NULL, 'o' },
+		{ "secondary", no_argument, NULL, 's' }, { 0 } };
 	const char *dir = NULL;
+	bool secondary = false;
 	int opt;
+	if (argc > 1 && strcmp(argv[1], "verify") == 0)
+		return dns_verify_command(cli, argc - 1, argv + 1);
+	if (argc > 1 && strcmp(argv[1], "rollover") == 0)
+		return dns_rollover_command(cli, argc - 1, argv + 1);
 	if (cli_wants_help(cli, &cmd_dns, argc, argv))
 		return EXIT_YES;
 	optind = 0;
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (opt != 'o')
+		if (opt == 'o')
+			dir = optarg;
+		else if (opt == 's')
+			secondary = true;
+		else
 			return cli_usage(&cmd_dns);
-		dir = optarg;
 	}
-	if (argc - optind != 1)
+	if (argc - optind != 1 || (secondary && dir))
 		return cli_usage(&cmd_dns);
 	const char *verb = argv[optind];
-	bool keygen = strcmp(verb, "keygen") == 0;
-	if (keygen ? dir != NULL : strcmp(verb, "render") != 0)
-		return cli_usage(&cmd_dns);
-	if (cli_site(cli) == NULL)
-		return EXIT_USAGE;
-	return keygen ? cmd_keygen(cli) : cmd_render(cli, dir);
+	if (strcmp(verb, "render") == 0) {
+		if (cli_site(cli) == NULL)
+			return EXIT_USAGE;
+		return secondary ? cmd_secondary(cli) : cmd_render(cli, dir);
+	}
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]) && !dir && !secondary; i++)
+		if (strcmp(verb, verbs[i].verb) == 0)
+			return cli_site(cli) == NULL ? EXIT_USAGE : verbs[i].run(cli);
+	return cli_usage(&cmd_dns);
 }
 
 const struct command cmd_dns = {
 	.name = "dns",
-	.synopsis = "render [--out DIR] | keygen",
+	.synopsis = "render [--out DIR | --secondary] | diff | push | ds | keygen | verify | rollover",
 	.summary = "the zones of the site, for bind9",
 	.help = "render prints every zone; with --out it writes DIR/ZONE.zone and DIR/named.conf.mailadm, each only "
-	        "when its content\n"
-		"changed, and then with a higher serial. keygen makes the DKIM keys that are missing.\n\n"
+		"when its content\n"
+		"changed, and then with a higher serial. --secondary prints what another name server includes. diff "
+	        "says what push\n"
+		"would change (exit 1), push writes the zones into dns.zone_dir and reloads named: all or nothing. ds "
+	        "prints what "
+		"the parent\n"
+		"needs when dns.sign is on. keygen makes the DKIM keys that are missing.\n\n"
 		"example:\n"
-		"  mailadm dns render --out /etc/bind/mailadm && rndc reload\n",
+		"  mailadm dns diff; mailadm dns push\n",
 	.run = run,
 };

@@ -6,7 +6,20 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "apply/apply.h"
 #include "cli/cli.h"
+
+/* An apply that was left behind, by a power cut for one, comes to its end before anything is served. */
+static void settle(struct cli *cli)
+{
+	struct findings f = { 0 };
+	struct site *site = site_load(cli->site_path, &f); /* what is wrong with it mailsvc says */
+
+	if (site != NULL)
+		apply_settle_due(site->state_dir);
+	site_unref(site);
+	findings_free(&f);
+}
 
 static int run(struct cli *cli, int argc, char **argv)
 {
@@ -18,6 +31,7 @@ static int run(struct cli *cli, int argc, char **argv)
 		return EXIT_YES;
 	if (argc > 1)
 		return cli_usage(&cmd_serve);
+	settle(cli);
 	if (n > 0) {
 		self[n] = '\0';
 		beside = xasprintf("%s/mailsvc", dirname(self));

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "dropin.h"
 
 #define OUTPUT_MAX (256u << 20)
 
@@ -17,11 +18,24 @@ static int show(struct buf *out, int result)
 	return result < 0 ? EXIT_USAGE : EXIT_YES;
 }
 
+/* Who may write which file, as comments in front of the site. */
+static void put_owners(struct cli *cli, struct buf *out)
+{
+	for (size_t i = 0; i < cli->site->files.count; i++) {
+		const char *file = cli->site->files.at[i];
+		buf_printf(out, "# %s: %s\n", file,
+		    dropin_owns(cli->site_path, file) ? "mailadm's (account and alias write it)"
+						      : "yours (mailadm never writes it)");
+	}
+}
+
 static int print(struct cli *cli, bool origin)
 {
 	struct buf out = BUF_INIT(OUTPUT_MAX);
 	if (!cli_site(cli))
 		return EXIT_USAGE;
+	if (origin && !cli->json)
+		put_owners(cli, &out);
 	return show(&out, cli->json ? site_print_json(cli->site, &out) : site_print(cli->site, origin, &out));
 }
 
@@ -60,10 +74,12 @@ const struct command cmd_site = {
 	.synopsis = "print [--origin] | schema [--mdoc]",
 	.summary = "the whole site with its defaults, or what a site can say",
 	.help = "print    the site as it was understood: includes and drop-ins merged, names normalised, every default "
-	        "written\n"
-		"         out; it is a site file itself.  --origin adds where each value stands, --json prints JSON.\n"
+		"written\n"
+		"         out; it is a site file itself.  --origin adds where each value stands and whose each file "
+	        "is, --json prints\n"
+		"         JSON.\n"
 		"schema   every key with its type, limits, default and meaning; --json as JSON, --mdoc as in "
-	        "mailadm-site(5).\n\n"
+		"mailadm-site(5).\n\n"
 		"Example: mailadm site print --origin\n",
 	.run = run,
 };

@@ -1,16 +1,20 @@
 /*
- * status: what runs, where it listens, how its sandbox is, when the certificate ends, and whether the running host is
- * what the site file says now.
+ * status: what runs, where it listens, how its sandbox is, and rows about what is not as it should be: the
+ * certificate's end, and what of the live host is not what the site file says.  With --alert it says so to the
+ * administrator instead.
  */
+#include <getopt.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "cli/alert.h"
 #include "cli/cli.h"
-#include "lib/clock.h"
+#include "cli/rows.h"
+#include "doctor/certificate.h"
+#include "doctor/drift.h"
 #include "mailsvc/control.h"
 
 #define FLAT_MAX (64u * 1024 * 1024)
@@ -85,18 +89,6 @@ static void print_listeners(struct cli *cli, const json_t *listeners)
 	cli_table_print(table);
 }
 
-static void print_certificate(const json_t *c)
-{
-	time_t ends = (time_t)number_of(c, "expires");
-	char day[32] = "?";
-	struct tm tm;
-
-	if (localtime_r(&ends, &tm) != NULL)
-		strftime(day, sizeof(day), "%Y-%m-%d", &tm);
-	printf("certificate\t%s\t%s %s%s\n", text_of(c, "file"), ends <= clock_wall() ? "expired" : "until", day,
-	    json_is_true(json_object_get(c, "self_signed")) ? ", self-signed" : "");
-}
-
 /* Is the running site what the file says now? */
 static bool is_current(struct site *site, const char *digest)
 {
@@ -113,71 +105,154 @@ static bool is_current(struct site *site, const char *digest)
 	return strcmp(hex, digest) == 0;
 }
 
-static int show(struct cli *cli, struct buf *text)
+/* The running host: its roles.  Whether it serves what the site says is the drift of the part `daemon`. */
+static void host_rows(const struct site *site, json_t *top, const struct error *why, struct check_results *out)
 {
-	json_t *top = json_loadb(text->data != NULL ? text->data : "", text->len, JSON_REJECT_DUPLICATES, NULL);
-	bool ready, current, valid;
+	size_t i;
+	json_t *r;
 
-	if (top == NULL)
-		return cli_error("monitor sent a malformed reply");
-	ready = json_is_true(json_object_get(top, "ready"));
-	current = is_current(cli_site(cli), text_of(top, "digest"));
-	valid = number_of(json_object_get(top, "certificate"), "expires") > clock_wall();
-	json_object_set_new(top, "current", json_boolean(current));
+	if (top == NULL) {
+		check_results_add(out, CHECK_WRONG, "host", site->host.name, "", "%s", why->text);
+		return;
+	}
+	json_array_foreach(json_object_get(top, "roles"), i, r)
+	{
+		char subject[96];
+
+		snprintf(subject, sizeof(subject), "%s %lld", text_of(r, "role"), (long long)number_of(r, "instance"));
+		if (strcmp(text_of(r, "state"), "up") != 0)
+			check_results_add(
+			    out, CHECK_WRONG, "role", subject, "the log says why", "%s", text_of(r, "state"));
+	}
+	if (json_is_true(json_object_get(top, "ready")))
+		check_results_add(out, CHECK_OK, "host", site->host.name, "", "every role is up");
+}
+
+/* That of the file, and the one the host still serves when it is another. */
+static void certificate_rows(const struct site *site, const json_t *top, struct check_results *out)
+{
+	static const char remedy[] = "give a new one and: mailadm reload";
+	const json_t *served = json_object_get(top, "certificate");
+	struct certificate c;
+	struct error e = { "" };
+
+	if (certificate_load(site, &c, &e) == 0)
+		certificate_judge_dates(c.file, c.not_before, c.not_after, remedy, out);
+	if (served != NULL && (c.leaf == NULL || number_of(served, "expires") / 60 < c.not_after / 60 - 1))
+		certificate_judge_dates("served", 0, number_of(served, "expires"), "mailadm reload", out);
+	certificate_free(&c);
+}
+
+/* 0 all well, 1 something is wrong, 2 nothing is but not everything could be looked at. */
+static int verdict(const struct check_results *rows)
+{
+	int result = EXIT_YES;
+
+	for (size_t i = 0; i < rows->count; i++) {
+		if (rows->at[i].state == CHECK_WRONG || rows->at[i].state == CHECK_WARNING)
+			return EXIT_NO;
+		if (rows->at[i].state == CHECK_UNKNOWN)
+			result = EXIT_USAGE;
+	}
+	return result;
+}
+
+static json_t *rows_json(const struct check_results *rows)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < rows->count; i++) {
+		const struct check_result *r = &rows->at[i];
+
+		json_array_append_new(
+		    list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "check", r->check, "subject", r->subject, "state",
+			      check_state_name((int)r->state), "seen", r->seen, "remedy", r->remedy));
+	}
+	return list;
+}
+
+static void show(struct cli *cli, json_t *top, const struct check_results *rows)
+{
 	if (cli->json) {
-		cli_json_print(top);
-	} else {
+		json_t *all = top != NULL ? json_incref(top) : json_pack("{s:b}", "ready", 0);
+
+		json_object_set_new(all, "checks", rows_json(rows));
+		cli_json_print(all);
+		return;
+	}
+	if (top != NULL) {
 		print_roles(cli, json_object_get(top, "roles"));
 		print_listeners(cli, json_object_get(top, "listeners"));
-		print_certificate(json_object_get(top, "certificate"));
-		json_decref(top);
 	}
-	if (!ready)
-		cli_error("not every role is up; the log says why");
-	if (!current)
+	rows_print(cli, rows);
+}
+
+static int examine(struct cli *cli, bool alert)
+{
+	static const struct alert_kind kind = { "alerts", "mailadm status", false };
+	struct check_results rows = { 0 };
+	struct error e = { "" };
+	json_t *top = doctor_host_status(cli->site, &e);
+	int result;
+
+	if (top != NULL)
+		json_object_set_new(top, "current", json_boolean(is_current(cli->site, text_of(top, "digest"))));
+	host_rows(cli->site, top, &e, &rows);
+	certificate_rows(cli->site, top, &rows);
+	drift_check(cli->site, &rows);
+	result = verdict(&rows);
+	if (alert && alert_tell(cli, &kind, &rows) < 0)
+		result = EXIT_USAGE;
+	if (!alert)
+		show(cli, top, &rows);
+	if (!alert && top == NULL)
+		cli_error("%s", e.text);
+	else if (!alert && !json_is_true(json_object_get(top, "current")))
 		cli_error("the site has changed since the host read it; mailadm reload");
-	if (!valid)
-		cli_error("the certificate has expired; give a new one and: mailadm reload");
-	return ready && current && valid ? EXIT_YES : EXIT_NO;
+	json_decref(top);
+	check_results_free(&rows);
+	return result;
 }
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	struct buf text = BUF_INIT(CONTROL_TEXT_MAX);
-	struct error e = { "" };
-	int fd, r;
+	static const struct option options[] = { { "alert", no_argument, NULL, 'a' }, { 0 } };
+	bool alert = false;
+	int option;
 
 	if (cli_wants_help(cli, &cmd_status, argc, argv))
 		return EXIT_YES;
-	if (argc > 1)
-		return cli_usage(&cmd_status);
-	if (cli_site(cli) == NULL)
-		return EXIT_USAGE;
-	fd = cli_control(cli, &e);
-	if (fd < 0) {
-		cli_error("%s", e.text);
-		return EXIT_NO;
+	optind = 0;
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (option != 'a')
+			return cli_usage(&cmd_status);
+		alert = true;
 	}
-	r = control_ask(fd, CONTROL_STATUS, CONTROL_TIMEOUT_MS, &text, NULL, &e);
-	close(fd);
-	if (r == 0)
-		r = show(cli, &text);
-	else
-		r = cli_error("%s", r == 1 ? buf_str(&text) : e.text);
-	buf_free(&text);
-	return r;
+	if (optind < argc)
+		return cli_usage(&cmd_status);
+	return cli_site(cli) != NULL ? examine(cli, alert) : EXIT_USAGE;
 }
 
 const struct command cmd_status = {
 	.name = "status",
-	.synopsis = "",
-	.summary = "show what runs and whether it is as the site says",
-	.help =
-	    "One line a role (its processes, their sandbox in force, sessions), the listeners and the certificate.  "
-	    "Exit status 0 only\n"
-	    "when every role is up, the running host is what the site file says now, and the certificate is valid.\n"
-	    "\n"
-	    "Examples: mailadm status\n"
-	    "          mailadm status --json | jq '.roles[] | select(.state != \"up\")'\n",
+	.synopsis = "[--alert]",
+	.summary = "show what runs and whether all of the host is as the site says",
+	.help = "One line a role (its processes, their sandbox in force, sessions), the listeners, and a row for each "
+		"thing looked "
+		"at:\n"
+		"the host, the certificate, the drift of each part (keys, zones, daemon, firewall, timers) against the "
+		"site file, an "
+		"apply\n"
+		"that waits or was taken back, other programs' firewalls.  Exit status 0: all is well, 1: something is "
+		"not, 2: not\n"
+		"everything could be looked at.\n"
+		"\n"
+		"--alert   for cron: prints nothing, and tells admin.contact by mail and admin.command on its stdin "
+		"what is wrong: "
+		"once\n"
+		"          when it changes, once a day while it stays, once when all is well again (STATE/alerts)\n"
+		"\n"
+		"Examples: mailadm status\n"
+		"          mailadm status --json | jq '.checks[] | select(.state != \"ok\")'\n",
 	.run = run,
 };

@@ -1,6 +1,9 @@
 /*
  * The drop-in that `account` and `alias` own.  An edit is: lock, read, change, check the whole site with the change in
  * it, write a new file, rename.  The lock is on a file of its own, since the drop-in is replaced.
+ *
+ * A file that does not begin with our mark, or that holds what writing it again would lose (comments, includes), is not
+ * edited: the site may be kept in git, and what somebody wrote by hand there is his.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,9 +18,9 @@
 #include "site/address.h"
 
 #define NAME "90-mailadm.conf"
-#define HEAD                                                                                                           \
-	"# Written by mailadm account and mailadm alias, which replace this file: comments and layout do not stay.\n"  \
-	"# What you want to keep by hand belongs into the site file or another drop-in.\n\n"
+#define MARK                                                                                                           \
+	"# Written by mailadm account and mailadm alias, which replace this file: comments and layout do not stay.\n"
+#define HEAD MARK "# What you want to keep by hand belongs into the site file or another drop-in.\n\n"
 #define FILE_MAX (64u << 20)
 
 int cli_address(const char *argument, char *out, size_t size)
@@ -42,6 +45,96 @@ static int take_lock(struct dropin *d)
 	return d->lock < 0 ? -1 : 0;
 }
 
+/* The configuration as libconfig writes it. */
+static int config_text(const config_t *config, struct buf *out)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *memory = open_memstream(&text, &size);
+	if (!memory)
+		return -1;
+	config_write(config, memory);
+	int result = fclose(memory) == 0 ? buf_add(out, text, size) : -1;
+	free(text);
+	return result;
+}
+
+/* The next byte that is no blank, with ':' and '=' the same; 0 at the end.  Counts lines. */
+static char next_byte(struct view *v, unsigned *line)
+{
+	while (v->len > 0) {
+		char c = *v->ptr++;
+		v->len--;
+		if (c == '\n')
+			(*line)++;
+		else if (c != ' ' && c != '\t' && c != '\r')
+			return c == ':' ? '=' : c;
+	}
+	return 0;
+}
+
+/* The line of `there` from which on writing `ours` would lose something; 0: nothing but blanks would change. */
+static unsigned first_lost(struct view there, struct view ours)
+{
+	const char *end;
+	unsigned line = 1, ignored = 0;
+	for (const char *head = HEAD; *head && (end = strchr(head, '\n')); head = end + 1, line++) {
+		size_t n = (size_t)(end + 1 - head);
+		if (there.len < n || memcmp(there.ptr, head, n) != 0)
+			break;
+		there = (struct view){ there.ptr + n, there.len - n };
+	}
+	for (;;) {
+		char a = next_byte(&there, &line), b = next_byte(&ours, &ignored);
+		if (a != b)
+			return line;
+		if (a == 0)
+			return 0;
+	}
+}
+
+/* Is it ours, and nothing in it that we would lose?  Else which file, and what to do. */
+static int check_owner(const struct dropin *d, struct buf *text)
+{
+	struct buf ours = BUF_INIT(FILE_MAX);
+	const char *there = buf_str(text);
+	int result = 0;
+	if (strncmp(there, MARK, sizeof(MARK) - 1) != 0) {
+		cli_error(
+		    "%s:1: this file is not mailadm's own (its first line is not \"%.48s...\"), so it is not edited; "
+		    "give it another name in %s, and mailadm begins its own",
+		    d->path, MARK, d->dir);
+		result = -1;
+	} else if (config_text(&d->config, &ours) < 0) {
+		cli_error("%s is larger than %u bytes", d->path, FILE_MAX);
+		result = -1;
+	} else {
+		unsigned line = first_lost(buf_view(text), buf_view(&ours));
+		if (line) {
+			cli_error("%s:%u: edited by hand, and mailadm would lose that when it writes the file anew; "
+				  "move what is "
+				  "yours to another file in %s, or give this one another name and keep it as yours",
+			    d->path, line, d->dir);
+			result = -1;
+		}
+	}
+	buf_free(&ours);
+	return result;
+}
+
+bool dropin_owns(const char *site_path, const char *file)
+{
+	char *dir = site_drop_in_dir(site_path), *path = xasprintf("%s/" NAME, dir);
+	struct buf text = BUF_INIT(FILE_MAX);
+	struct error e;
+	bool owns = strcmp(path, file) == 0 && file_read(path, FILE_MAX, &text, &e) == 0 &&
+	            strncmp(buf_str(&text), MARK, sizeof(MARK) - 1) == 0;
+	buf_free(&text);
+	free(path);
+	free(dir);
+	return owns;
+}
+
 static int read_config(struct dropin *d)
 {
 	struct buf text = BUF_INIT(FILE_MAX);
@@ -58,6 +151,8 @@ static int read_config(struct dropin *d)
 		cli_error("%s:%d: %s; correct it by hand, or remove the file", d->path, config_error_line(&d->config),
 		    config_error_text(&d->config));
 		result = -1;
+	} else if (text.len > 0) {
+		result = check_owner(d, &text);
 	}
 	buf_free(&text);
 	return result;
@@ -92,15 +187,7 @@ void dropin_close(struct dropin *d)
 
 static int write_text(struct dropin *d, struct buf *out)
 {
-	char *text = NULL;
-	size_t size = 0;
-	FILE *memory = open_memstream(&text, &size);
-	if (!memory)
-		return -1;
-	config_write(&d->config, memory);
-	int result = fclose(memory) == 0 && buf_puts(out, HEAD) == 0 && buf_add(out, text, size) == 0 ? 0 : -1;
-	free(text);
-	return result;
+	return buf_puts(out, HEAD) == 0 ? config_text(&d->config, out) : -1;
 }
 
 int dropin_commit(struct cli *cli, struct dropin *d)

@@ -12,8 +12,10 @@ struct dropin {
 	config_t config;
 };
 
-/* Takes the lock and reads the file (a missing one is empty). -1 with a message printed; dropin_close then must not be
- * called. */
+/*
+ * Takes the lock and reads the file (a missing one is empty; one that is not ours, or was edited by hand so that
+ * something would be lost, is refused). -1 with a message printed; dropin_close then must not be called.
+ */
 int dropin_open(struct cli *, struct dropin *);
 /*
  * Checks the whole site with the drop-in as it is now, and only then replaces the file. -1 with the findings or the
@@ -21,6 +23,8 @@ int dropin_open(struct cli *, struct dropin *);
  */
 int dropin_commit(struct cli *, struct dropin *);
 void dropin_close(struct dropin *);
+/* Is this file of a site the drop-in, with our mark? */
+bool dropin_owns(const char *site_path, const char *file);
 
 /* The element of list `group` ("accounts") whose address this is, or NULL. *index may be NULL. */
 config_setting_t *dropin_find(struct dropin *, const char *group, const char *normalised, unsigned *index);

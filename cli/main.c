@@ -11,6 +11,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "apply/apply.h"
 #include "cli.h"
 #include "lib/text.h"
 
@@ -18,9 +19,14 @@ const struct command *const commands[] = {
 	&cmd_init,
 	&cmd_check,
 	&cmd_site,
+	&cmd_plan,
+	&cmd_apply,
+	&cmd_confirm,
+	&cmd_rollback,
 	&cmd_serve,
 	&cmd_reload,
 	&cmd_status,
+	&cmd_doctor,
 	&cmd_account,
 	&cmd_alias,
 	&cmd_client,
@@ -84,6 +90,8 @@ struct site *cli_site(struct cli *cli)
 		if (!f.at[i].warning)
 			fprintf(stderr, "%s\n", f.at[i].text);
 	findings_free(&f);
+	if (cli->site)
+		apply_settle_due(cli->site->state_dir); /* an apply that was left behind */
 	return cli->site;
 }
 

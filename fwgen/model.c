@@ -1,141 +1,188 @@
 /*
- * The rule model of a site's input filter: established first, default drop, ICMP as RFC 4890 wants, ssh from
- * admin_from, the daemon's own listeners, DNS when the host serves its zones itself, and the site's extra ports.
+ * A site's rule model: sets, then what comes in, passes through or goes out by the machine's role (model_input.c,
+ * model_gateway.c, model_output.c).  Here: the files that the site names, and the whole.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "fwgen/model.h"
+#include "lib/proc.h"
 
-/* RFC 4890 4.4: what must not be dropped. Neighbour discovery is link-local by its hop limit of 255, which the kernel
- * checks. */
-#define ICMPV4_TYPES "echo-request, destination-unreachable, time-exceeded, parameter-problem"
-#define ICMPV6_TYPES                                                                                                   \
-	"echo-request, echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem, "        \
-	"nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query, "           \
-	"mld-listener-report, mld2-listener-report"
+#define BLOCKLIST_MAX (64u << 20)
+#define INCLUDE_MAX (1u << 20)
 
-static struct fw_rule *add(struct fw_model *m, const char *comment, enum fw_verdict verdict)
+static struct fw_set *add_set(struct fw_model *m, const char *name, enum fw_type type, const char *why)
 {
-	m->input = xreallocarray(m->input, m->count + 1, sizeof(*m->input));
-	struct fw_rule *r = &m->input[m->count++];
-	memset(r, 0, sizeof(*r));
-	r->comment = comment;
-	r->verdict = verdict;
+	struct fw_set *set = fw_set_add(m, name, type, why);
+
+	set->interval = true;
+	return set;
+}
+
+static void add_bans(struct fw_model *m, const char *name, enum fw_type type)
+{
+	struct fw_set *set = fw_set_add(m, name, type, "sources of failed logins and abuse, firewall.ban");
+
+	set->timeouts = true;
+	set->size = FW_BANS_MAX;
+}
+
+static int add_blocklists(struct fw_model *m, const struct site *s, struct error *e)
+{
+	struct fw_ranges v4 = { .type = FW_TYPE_IPV4 }, v6 = { .type = FW_TYPE_IPV6 };
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < s->firewall.block_lists.count; i++) {
+		char *path = site_path(s, s->firewall.block_lists.at[i]);
+		struct buf text = BUF_INIT(BLOCKLIST_MAX);
+		struct error why;
+		unsigned line;
+
+		if (file_read(path, BLOCKLIST_MAX, &text, &why) == -1)
+			r = error_set(e, "firewall.block_lists: %s", why.text);
+		else if (fw_blocklist_parse(buf_view(&text), &v4, &v6, &line, &why) == -1)
+			r = error_set(e, "%s:%u: %s", path, line, why.text);
+		buf_free(&text);
+		free(path);
+	}
+	if (v4.count > 0)
+		add_set(m, FW_SET_BLOCKED4, FW_TYPE_IPV4, "firewall.block_lists")->elements = v4;
+	if (v6.count > 0)
+		add_set(m, FW_SET_BLOCKED6, FW_TYPE_IPV6, "firewall.block_lists")->elements = v6;
 	return r;
 }
 
-static void add_icmp(struct fw_model *m, enum fw_family family, const char *types)
+/* A line of an include is a rule of its own: nothing in it may end the chain and begin something else. */
+static int check_line(struct view line)
 {
-	struct fw_rule *r = add(m, family == FW_IPV4 ? "ICMP" : "ICMPv6, RFC 4890", FW_ACCEPT);
-	r->family = family;
-	r->icmp_types = types;
+	int depth = 0;
+	bool quoted = false;
+
+	for (size_t i = 0; i < line.len; i++) {
+		char c = line.ptr[i];
+
+		if (((unsigned char)c < ' ' && c != '\t') || c == 0x7f)
+			return -1;
+		if (c == '"')
+			quoted = !quoted;
+		else if (!quoted && (c == '{' || c == '}'))
+			depth += c == '{' ? 1 : -1;
+		else if (!quoted && (c == ';' || (c == '\\' && i + 1 == line.len)))
+			return -1;
+		if (depth < 0)
+			return -1;
+	}
+	return depth == 0 && !quoted ? 0 : -1;
 }
 
-static struct strings of_family(const struct strings *all, bool ipv6)
+static int add_include(struct fw_model *m, const char *path, struct view text, struct error *e)
 {
-	struct strings some = { xcalloc(all->count ? all->count : 1, sizeof(char *)), 0 };
-	for (size_t i = 0; i < all->count; i++)
-		if ((strchr(all->at[i], ':') != NULL) == ipv6)
-			some.at[some.count++] = xstrdup(all->at[i]);
-	return some;
-}
+	for (unsigned number = 1; text.len > 0; number++) {
+		const char *end = memchr(text.ptr, '\n', text.len);
+		struct view line = { text.ptr, end != NULL ? (size_t)(end - text.ptr) : text.len };
 
-/* One rule without sources, else one for each family that has some. */
-static void add_port(
-    struct fw_model *m, const char *comment, const char *protocol, uint16_t port, const struct strings *from)
-{
-	for (int v6 = 0; v6 < 2; v6++) {
-		struct strings some = of_family(from, v6);
-		if (some.count == 0 && (from->count > 0 || v6)) {
-			free(some.at);
-			continue;
+		text.ptr += line.len + (end != NULL);
+		text.len -= line.len + (end != NULL);
+		while (line.len > 0 && (*line.ptr == ' ' || *line.ptr == '\t')) {
+			line.ptr++;
+			line.len--;
 		}
-		struct fw_rule *r = add(m, comment, FW_ACCEPT);
-		r->family = from->count == 0 ? FW_ANY : v6 ? FW_IPV6 : FW_IPV4;
-		r->protocol = protocol;
-		r->ports[r->port_count++] = port;
-		r->from = some;
+		while (line.len > 0 && strchr(" \t\r", line.ptr[line.len - 1]) != NULL)
+			line.len--;
+		if (line.len == 0 || *line.ptr == '#')
+			continue;
+		if (check_line(line) == -1)
+			return error_set(
+			    e, "%s:%u: this is not one nft rule; write one rule a line, without ';'", path, number);
+		fw_rule_add(m, "custom", FW_CONTINUE, "firewall.include, %s:%u", path, number)->custom = view_dup(line);
+		m->includes = true;
 	}
+	return 0;
 }
 
-static bool is_ours(const struct site *s, const char *name)
+static int add_includes(struct fw_model *m, const struct site *s, struct error *e)
 {
-	for (size_t i = 0; i < s->domain_count; i++) {
-		size_t n = strlen(name), d = strlen(s->domains[i].name);
-		if (n > d && name[n - d - 1] == '.' && strcmp(name + n - d, s->domains[i].name) == 0)
-			return true;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < s->firewall.include.count; i++) {
+		char *path = site_path(s, s->firewall.include.at[i]);
+		struct buf text = BUF_INIT(INCLUDE_MAX);
+		struct error why;
+
+		if (file_read(path, INCLUDE_MAX, &text, &why) == -1)
+			r = error_set(e, "firewall.include: %s", why.text);
+		else
+			r = add_include(m, path, buf_view(&text), e);
+		buf_free(&text);
+		free(path);
 	}
-	return strcmp(name, s->host.name) == 0;
+	return r;
 }
 
-/*
- * Everyone asks this host for its zones unless the site names other hosts as name servers for all of them: then only
- * those do that may transfer.
- */
-static bool serves_dns(const struct site *s)
+/* Where the log is off, what was dropped is counted only. */
+static void drop_logs(struct fw_model *m)
 {
-	bool any = false, named = s->dns.nameservers.count == 0;
-	for (size_t i = 0; i < s->domain_count; i++)
-		any = any || s->domains[i].dns;
-	for (size_t i = 0; i < s->dns.nameservers.count; i++)
-		named = named || is_ours(s, s->dns.nameservers.at[i]);
-	return any && named;
-}
+	for (size_t i = 0; i < m->chain_count; i++) {
+		struct fw_chain *c = &m->chains[i];
 
-static void add_dns(struct fw_model *m, const struct site *s)
-{
-	static const struct strings anyone;
-	const struct strings *from = serves_dns(s) ? &anyone : &s->dns.transfer;
-	if (from != &anyone && from->count == 0)
-		return;
-	add_port(m, "the zones of this host", "udp", 53, from);
-	add_port(m, "the zones of this host", "tcp", 53, from);
-}
-
-/* Its answers come from another address than was asked, so that they belong to no connection. */
-static void add_dhcpv6(struct fw_model *m)
-{
-	char *link_local[] = { "fe80::/10" };
-	add_port(m, "answers to a DHCPv6 client", "udp", 546, &(struct strings){ link_local, 1 });
+		if (c->reason == NULL || c->count != 2)
+			continue;
+		c->rules[0] = c->rules[1];
+		c->count = 1;
+	}
 }
 
 struct fw_model *fw_model_of(const struct site *s, struct error *e)
 {
 	struct fw_model *m = xcalloc(1, sizeof(*m));
-	(void)e;
-	add(m, "what we answered or asked for", FW_ACCEPT)->ct_state = "established,related";
-	add(m, "no part of any connection", FW_DROP)->ct_state = "invalid";
-	add(m, "loopback", FW_ACCEPT)->loopback = true;
-	add_icmp(m, FW_IPV4, ICMPV4_TYPES);
-	add_icmp(m, FW_IPV6, ICMPV6_TYPES);
-	add_dhcpv6(m);
-	add_port(m, "ssh, firewall.admin_from", "tcp", s->firewall.ssh_port, &s->firewall.admin_from);
 
-	struct fw_rule *mail = add(m, "mail", FW_ACCEPT);
-	mail->protocol = "tcp";
-	for (int i = 0; i < SERVICE_COUNT; i++)
-		if (s->listen.on[i])
-			mail->ports[mail->port_count++] = site_port(s, (enum service)i);
-	if (mail->port_count == 0)
-		m->count--;
-	add_dns(m, s);
-	for (size_t i = 0; i < s->firewall.extra_count; i++) {
-		const struct site_port *p = &s->firewall.extra[i];
-		add_port(m, p->name, p->protocol, p->port, &p->from);
+	m->gateway = strcmp(s->role, "gateway") == 0;
+	if (m->gateway && (s->gateway.outside[0] == '\0' || s->gateway.inside[0] == '\0')) {
+		fw_model_free(m);
+		error_set(e,
+		    "%s: role is gateway, but gateway.outside or gateway.inside is not set; name both interfaces",
+		    s->path);
+		return NULL;
 	}
+	if (m->gateway)
+		fw_model_behind(m, s);
+	add_bans(m, FW_SET_BANS4, FW_TYPE_IPV4);
+	add_bans(m, FW_SET_BANS6, FW_TYPE_IPV6);
+	if (add_blocklists(m, s, e) == -1 || add_includes(m, s, e) == -1) {
+		fw_model_free(m);
+		return NULL;
+	}
+	fw_model_input(m, s);
+	if (m->gateway)
+		fw_model_gateway(m, s);
+	else
+		fw_model_output(m, s);
+	if (!s->firewall.log)
+		drop_logs(m);
 	return m;
+}
+
+static void free_rule(struct fw_rule *r)
+{
+	for (size_t i = 0; i < r->term_count; i++)
+		fw_ranges_free(&r->terms[i].values);
+	free(r->custom);
 }
 
 void fw_model_free(struct fw_model *m)
 {
 	if (m == NULL)
 		return;
-	for (size_t i = 0; i < m->count; i++) {
-		for (size_t j = 0; j < m->input[i].from.count; j++)
-			free(m->input[i].from.at[j]);
-		free(m->input[i].from.at);
+	for (size_t i = 0; i < m->set_count; i++)
+		fw_ranges_free(&m->sets[i].elements);
+	for (size_t i = 0; i < m->chain_count; i++) {
+		for (size_t j = 0; j < m->chains[i].count; j++)
+			free_rule(&m->chains[i].rules[j]);
+		free(m->chains[i].rules);
 	}
-	free(m->input);
+	fw_ranges_free(&m->behind4);
+	fw_ranges_free(&m->behind6);
+	free(m->sets);
+	free(m->chains);
 	free(m);
 }

@@ -6,10 +6,13 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "sandbox_impl.h"
@@ -25,6 +28,25 @@ int __lsan_is_turned_off(void)
 	return entered;
 }
 #endif
+
+/* What is kept of the capabilities, once the ids are others: one, in force; none can be had back by exec. */
+static int keep_net_admin(struct error *e)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
+	const uint32_t wanted = CAP_TO_MASK(CAP_NET_ADMIN);
+
+	if (syscall(SYS_capget, &header, caps) == -1)
+		return error_errno(e, "capget");
+	for (size_t i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+		uint32_t kept = i == CAP_TO_INDEX(CAP_NET_ADMIN) ? caps[i].permitted & wanted : 0;
+
+		caps[i] = (struct __user_cap_data_struct){ .effective = kept, .permitted = kept };
+	}
+	if (syscall(SYS_capset, &header, caps) == -1)
+		return error_errno(e, "capset");
+	return prctl(PR_SET_KEEPCAPS, 0) == -1 ? error_errno(e, "prctl") : 0;
+}
 
 static int change_ids(uid_t uid, gid_t gid, size_t ngroups, const gid_t *groups, struct error *e)
 {
@@ -62,7 +84,11 @@ static int drop_ids(const struct sandbox *s, struct error *e)
 		extra = gr->gr_gid;
 	}
 	prctl(PR_GET_PDEATHSIG, &death);
+	if ((s->may & SANDBOX_NET_ADMIN) && prctl(PR_SET_KEEPCAPS, 1) == -1)
+		return error_errno(e, "prctl");
 	if (change_ids(uid, gid, s->group != NULL, &extra, e) == -1)
+		return -1;
+	if ((s->may & SANDBOX_NET_ADMIN) && keep_net_admin(e) == -1)
 		return -1;
 	/* A change of ids clears it (prctl(2)). */
 	if (death != 0 && (prctl(PR_SET_PDEATHSIG, death) == -1 || getppid() != parent))
@@ -89,10 +115,11 @@ int sandbox_enter(const struct sandbox *s, struct error *e)
 		return -1;
 	if (abi > 0 && abi < 4 && (s->may & SANDBOX_CONNECT_INET))
 		log_info("sandbox: Landlock ABI %d has no port rules; the firewall holds them", abi);
+	const char *who = ids != 1 ? "" : s->may & SANDBOX_NET_ADMIN ? "uid cap-net-admin " : "uid ";
 	if (abi > 0)
-		snprintf(in_force, sizeof(in_force), "%slandlock-%d seccomp", ids == 1 ? "uid " : "", abi);
+		snprintf(in_force, sizeof(in_force), "%slandlock-%d seccomp", who, abi);
 	else
-		snprintf(in_force, sizeof(in_force), "%sseccomp", ids == 1 ? "uid " : "");
+		snprintf(in_force, sizeof(in_force), "%sseccomp", who);
 	entered = true;
 	return seccomp_enforce(s->may, e);
 }

@@ -18,6 +18,7 @@ enum sandbox_may {                     /* beyond: use descriptors it has, memory
 	SANDBOX_THREADS = 1 << 4,      /* clone for threads */
 	SANDBOX_MEMFD = 1 << 5,        /* memfd_create and sealing */
 	SANDBOX_SOCKETPAIR = 1 << 6,   /* socketpair(AF_UNIX) */
+	SANDBOX_NET_ADMIN = 1 << 7,    /* keeps CAP_NET_ADMIN, if it has it, and no other: for netlink sockets it has */
 };
 
 struct sandbox {

@@ -55,9 +55,15 @@ static int take_text(struct imsg *m, struct buf *text, struct error *e)
 
 int control_ask(int fd, enum control_type type, int timeout_ms, struct buf *text, int *channel, struct error *e)
 {
+	return control_ask_with(fd, type, -1, timeout_ms, text, channel, e);
+}
+
+int control_ask_with(
+    int fd, enum control_type type, int passfd, int timeout_ms, struct buf *text, int *channel, struct error *e)
+{
 	struct buf storage = BUF_INIT(IMSG_MAX + 64);
 	struct imsg m = { .fd = -1 };
-	int r = imsg_send(fd, type, 1, VIEW_NONE, -1) < 0 ? -1 : imsg_recv(fd, timeout_ms, &m, &storage);
+	int r = imsg_send(fd, type, 1, VIEW_NONE, passfd) < 0 ? -1 : imsg_recv(fd, timeout_ms, &m, &storage);
 
 	if (r != 1) {
 		r = r < 0 ? error_errno(e, "monitor does not answer")

@@ -15,11 +15,14 @@ enum control_type {
 	CONTROL_RELOAD,     /* -> TEXT: findings that are warnings, or FAILED: the errors; the old site stays then */
 	CONTROL_REOPEN,     /* opens the log file anew -> TEXT */
 	CONTROL_STORE,      /* -> CHANNEL: a channel to store for store_admin_* */
+	CONTROL_GUARD,      /* -> CHANNEL: a channel to guard, see guard/proto.h */
+	CONTROL_SITE,       /* -> TEXT: the flattened site that runs */
+	CONTROL_RELOAD_SITE, /* with a sealed memfd, a flattened site to serve from now on: as RELOAD */
 	CONTROL_TEXT = 64,
 	CONTROL_FAILED, /* with a text */
 	CONTROL_CHANNEL,
 };
-#define CONTROL_TEXT_MAX (4u * 1024 * 1024)
+#define CONTROL_TEXT_MAX (64u * 1024 * 1024) /* a flattened site */
 #define CONTROL_RELOAD_TIMEOUT_MS 60000
 #define CONTROL_TIMEOUT_MS 10000
 
@@ -28,6 +31,9 @@ int control_connect(const struct site *, struct error *);
 /* Sends one request and waits: 0 with the text (or *channel), 1 for FAILED with its text, -1 when the talk itself
  * failed. channel may be NULL. */
 int control_ask(int fd, enum control_type, int timeout_ms, struct buf *text, int *channel, struct error *);
+/* The same with a descriptor, which stays the caller's. */
+int control_ask_with(
+    int fd, enum control_type, int passfd, int timeout_ms, struct buf *text, int *channel, struct error *);
 /* Monitor's side: a reply with a text. */
 int control_reply(struct chan *, enum control_type, uint32_t id, struct view text);
 

@@ -29,6 +29,7 @@ enum role_id {
 	ROLE_RESOLVER,
 	ROLE_KEYS,
 	ROLE_SEND,
+	ROLE_GUARD, /* bans */
 	ROLE_COUNT
 };
 #define ROLE_INSTANCES_MAX 16
@@ -44,6 +45,7 @@ enum role_fd {               /* descriptors that monitor opens for a role before
 	ROLE_FD_DKIM_KEYS,   /* keys: sealed memfd {blob domain, blob selector, blob PEM}*; sent anew on reload */
 	ROLE_FD_TLS,         /* login, smtp: sealed memfd {blob certificate PEM, blob key PEM}; sent anew on reload */
 	ROLE_FD_STORE_DIR,   /* store, imap: STATE/store, O_PATH-free directory descriptor */
+	ROLE_FD_BANS_DIR,    /* guard: STATE/bans, likewise */
 	ROLE_FD_COUNT
 };
 
@@ -79,8 +81,8 @@ struct role {
 	/* ctx->site, ctx->fds or ctx->ticket_key changed; sessions keep what they had referenced. */
 	void (*reload)(struct role_ctx *);
 	/*
-	 * A channel (first or again); the callee owns fd.  Store also gets ROLE_MONITOR here: each is one command
-	 * line's administration channel (store_admin_*), many may live at once.
+	 * A channel (first or again); the callee owns fd.  Store and guard also get ROLE_MONITOR here: each is one
+	 * command line's administration channel (store_admin_*, guard/proto.h), many may live at once.
 	 */
 	void (*peer)(struct role_ctx *, enum role_id, unsigned instance, int fd);
 	/* During setup, and when a reload opens one: the callee owns fd. */
@@ -102,7 +104,7 @@ struct role {
 };
 
 extern const struct role role_auth, role_hash, role_store, role_login, role_imap, role_smtp, role_resolver, role_keys,
-    role_send;
+    role_send, role_guard;
 const struct role *role_by_id(enum role_id); /* NULL for monitor */
 const char *role_name(enum role_id);
 /* The peer matrix: who may talk to whom.  Symmetric; ARCHITECTURE.md prints it from here. */

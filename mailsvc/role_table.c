@@ -28,10 +28,11 @@ static const struct role_policy policies[ROLE_COUNT] = {
 	[ROLE_RESOLVER] = { .start_s = 30 },
 	[ROLE_KEYS] = { .fds = FD(DKIM_KEYS), .start_s = 30 },
 	[ROLE_SEND] = { .fds = FD(SECRETS), .start_s = 30, .front = true },
+	[ROLE_GUARD] = { .fds = FD(BANS_DIR), .start_s = 30 },
 };
 
 static const char *const names[ROLE_COUNT] = { "monitor", "auth", "hash", "store", "login", "imap", "smtp", "resolver",
-	"keys", "send" };
+	"keys", "send", "guard" };
 
 /* One half of the matrix, who serves whom; role_may_talk mirrors it. */
 static const unsigned talks[ROLE_COUNT] = {
@@ -40,6 +41,7 @@ static const unsigned talks[ROLE_COUNT] = {
 	[ROLE_STORE] = 1u << ROLE_IMAP | 1u << ROLE_SMTP | 1u << ROLE_SEND,
 	[ROLE_RESOLVER] = 1u << ROLE_SEND,
 	[ROLE_KEYS] = 1u << ROLE_SMTP | 1u << ROLE_SEND,
+	[ROLE_GUARD] = 1u << ROLE_AUTH | 1u << ROLE_LOGIN | 1u << ROLE_SMTP,
 };
 
 const struct role_policy *role_policy(enum role_id id)
@@ -69,7 +71,7 @@ bool role_may_kill(enum role_id by, enum role_id peer)
 const struct role *role_by_id(enum role_id id)
 {
 	static const struct role *const roles[ROLE_COUNT] = { NULL, &role_auth, &role_hash, &role_store, &role_login,
-		&role_imap, &role_smtp, &role_resolver, &role_keys, &role_send };
+		&role_imap, &role_smtp, &role_resolver, &role_keys, &role_send, &role_guard };
 
 	return (unsigned)id < ROLE_COUNT ? roles[id] : NULL;
 }

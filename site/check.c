@@ -237,18 +237,24 @@ static void check_members(const struct site *site, struct findings *f)
 	}
 }
 
-static void check_mailless(const struct site *site, const struct site_domain *d, struct findings *f)
+static bool mailless(const struct site *site, const char *address)
+{
+	const struct site_domain *d = site_find_domain(site, domain_of(address));
+	return d && !d->mail;
+}
+
+static void check_mailless(const struct site *site, struct findings *f)
 {
 	for (size_t i = 0; i < site->account_count; i++)
-		if (site->accounts[i].address && strcmp(domain_of(site->accounts[i].address), d->name) == 0)
+		if (site->accounts[i].address && mailless(site, site->accounts[i].address))
 			findings_add(f, false, &site->accounts[i].origin,
-			    "account %s is in a domain with mail = false; remove it, or mail = false", site->accounts[i].address);
+			    "account %s is in a domain with mail = false; remove it, or mail = false",
+			    site->accounts[i].address);
 	for (size_t i = 0; i < site->alias_count; i++)
-		if (site->aliases[i].address && strcmp(domain_of(site->aliases[i].address), d->name) == 0)
+		if (site->aliases[i].address && mailless(site, site->aliases[i].address))
 			findings_add(f, false, &site->aliases[i].origin,
-			    "%s is in a domain with mail = false; remove it, or mail = false", site->aliases[i].address);
-	if (d->catch_all)
-		findings_add(f, false, &d->origin, "%s has a catch-all and mail = false; remove one of them", d->name);
+			    "%s is in a domain with mail = false; remove it, or mail = false",
+			    site->aliases[i].address);
 }
 
 static void check_domains(const struct site *site, struct findings *f)
@@ -256,8 +262,9 @@ static void check_domains(const struct site *site, struct findings *f)
 	for (size_t i = 0; i < site->domain_count; i++) {
 		const struct site_domain *d = &site->domains[i];
 		struct hop hop;
-		if (d->name && !d->mail)
-			check_mailless(site, d, f);
+		if (d->name && d->catch_all && !d->mail)
+			findings_add(
+			    f, false, &d->origin, "%s has a catch-all and mail = false; remove one of them", d->name);
 		if (!d->name || !d->catch_all)
 			continue;
 		route_hop(site, d->catch_all, &hop);
@@ -276,10 +283,12 @@ static void check_admin(const struct site *site, struct findings *f)
 		return; /* the first account, which is checked as such */
 	route_hop(site, site->admin.contact, &hop);
 	if (hop.implied)
-		findings_add(f, false, &at, "admin.contact is %s, which leads to admin.contact itself; name an account", site->admin.contact);
+		findings_add(f, false, &at, "admin.contact is %s, which leads to admin.contact itself; name an account",
+		    site->admin.contact);
 	else if (hop.kind == HOP_UNKNOWN || hop.caught)
 		findings_add(f, false, &at,
-		    "admin.contact is %s, who is nobody here; name an account, an alias or an address elsewhere", site->admin.contact);
+		    "admin.contact is %s, who is nobody here; name an account, an alias or an address elsewhere",
+		    site->admin.contact);
 }
 
 void check_routes(const struct site *site, struct findings *f)
@@ -288,6 +297,7 @@ void check_routes(const struct site *site, struct findings *f)
 	check_accounts(site, f);
 	check_aliases(site, f);
 	check_members(site, f);
+	check_mailless(site, f);
 	check_domains(site, f);
 	check_admin(site, f);
 }

@@ -1,17 +1,22 @@
 /*
- * Cross-checks that read files: the certificate against its key and the host's name, the DKIM public keys beside the
- * site; and the advice that comes last. A file that is not here is a warning: `mailadm check` also runs on a git
- * checkout, where keys are not.
+ * Cross-checks that ask this machine: the certificate against its key and the host's name, the DKIM public keys beside
+ * the site, what the firewall reads, secrets, users; and the advice that comes last. What is not here is a warning:
+ * `mailadm check` also runs on a git checkout, where keys are not.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "check.h"
+#include "lib/text.h"
+#include "secrets.h"
 
 static FILE *open_file(
     const struct site *site, const char *name, const struct site_origin *at, const char *what, struct findings *f)
@@ -77,7 +82,7 @@ static void check_dkim(const struct site *site, struct findings *f)
 {
 	for (size_t i = 0; i < site->domain_count; i++) {
 		const struct site_domain *d = &site->domains[i];
-		if (!d->name || !d->dkim_selector)
+		if (!d->name || !d->dkim_selector || !d->mail)
 			continue;
 		char *path = xasprintf("%s/dkim/%s.%s.pub", site->dir, d->name, d->dkim_selector);
 		if (access(path, F_OK) < 0)
@@ -88,9 +93,106 @@ static void check_dkim(const struct site *site, struct findings *f)
 	}
 }
 
+static void check_readable(
+    const struct site *site, const struct strings *names, const char *row, const char *user, struct findings *f)
+{
+	struct site_origin at = check_origin(site, row);
+	for (size_t i = 0; i < names->count; i++) {
+		char *path = site_path(site, names->at[i]);
+		struct stat st;
+		int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold the check up */
+		if (fd < 0)
+			findings_add(
+			    f, true, &at, "%s: %s cannot be read: %s; %s needs it", row, path, strerror(errno), user);
+		else if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode))
+			findings_add(f, false, &at, "%s: %s is no file; name a file", row, path);
+		if (fd >= 0)
+			close(fd);
+		free(path);
+	}
+}
+
+static void check_users(const struct site *site, struct findings *f)
+{
+	for (size_t i = 0; i < site->firewall.out_count; i++) {
+		const struct site_egress *w = &site->firewall.out[i];
+		if (w->name && w->user[0] && !getpwnam(w->user))
+			findings_add(f, true, &w->origin,
+			    "way out %s is for the user %s, who is not on this machine; correct the name, or make the "
+			    "user",
+			    w->name, w->user);
+	}
+	for (size_t i = 0; i < site->firewall.test_count; i++) {
+		const struct site_fwtest *t = &site->firewall.tests[i];
+		if (t->user[0] && !getpwnam(t->user))
+			findings_add(f, true, &t->origin,
+			    "a firewall test sends as %s, who is not on this machine; correct the name, or make the "
+			    "user",
+			    t->user);
+	}
+}
+
+/* A TSIG secret is base64 of at least 128 bits (RFC 8945 4.3: as long as the hash is better). */
+static const char *wrong_tsig(const char *secret)
+{
+	static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	size_t n = strspn(secret, base64), end = strspn(secret + n, "=");
+	if (!secret[0])
+		return "is missing";
+	if (secret[n + end] || end > 2 || (n + end) % 4)
+		return "is no base64";
+	return n < 22 ? "is too short" : NULL;
+}
+
+static void check_secrets(const struct site *site, struct findings *f)
+{
+	struct site_origin key = check_origin(site, "dns.tsig_key"), user = check_origin(site, "relay.user");
+	struct secrets secrets = { 0 };
+	struct error e;
+	if ((!site->dns.tsig_key[0] && !site->relay.user[0]) || access(site->state_dir, F_OK) < 0)
+		return; /* or this is not the host */
+	char *path = site_state(site, "secrets");
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	bool hidden = fd < 0 && errno == EACCES; /* from who checks, not from who serves */
+	if (fd >= 0 && secrets_load(fd, &secrets, &e) < 0) {
+		findings_add(f, true, key.line ? &key : &user, "%s/%s; correct it", site->state_dir, e.text);
+		hidden = true;
+	}
+	const char *wrong = wrong_tsig(secrets.dns_tsig_secret ? secrets.dns_tsig_secret : "");
+	if (site->dns.tsig_key[0] && wrong && !hidden)
+		findings_add(f, true, &key,
+		    "the secret of dns.tsig_key %s; write dns.tsig_secret = \"...\" into %s, with what openssl rand "
+		    "-base64 32 prints",
+		    wrong, path);
+	if (site->relay.user[0] && !hidden && !(secrets.relay_password && secrets.relay_password[0]))
+		findings_add(f, true, &user,
+		    "the password of relay.user is missing; write relay.password = \"...\" into %s", path);
+	secrets_free(&secrets);
+	if (fd >= 0)
+		close(fd);
+	free(path);
+}
+
+static void check_command(const struct site *site, struct findings *f)
+{
+	struct site_origin at = check_origin(site, "admin.command");
+	const char *command = site->admin.command;
+	if (command[0] != '/')
+		return;
+	char *path = view_dup((struct view){ command, strcspn(command, " ;&|<>'\"$`\\()*?") });
+	if (access(path, X_OK) < 0)
+		findings_add(
+		    f, true, &at, "admin.command: %s cannot be run: %s; correct the path", path, strerror(errno));
+	free(path);
+}
+
 void check_files(const struct site *site, struct findings *f)
 {
 	check_tls(site, f);
+	check_readable(site, &site->firewall.include, "firewall.include", "mailadm fw", f);
+	check_readable(site, &site->firewall.block_lists, "firewall.block_lists", "mailadm fw", f);
+	check_users(site, f);
+	check_command(site, f);
 }
 
 void check_advice(const struct site *site, bool files, struct findings *f)
@@ -99,9 +201,9 @@ void check_advice(const struct site *site, bool files, struct findings *f)
 	if (!site->firewall.admin_from.count && !site->port_offset)
 		findings_add(f, true, &at,
 		    "firewall.admin_from is empty, so that ssh is open to everyone; name where you administer from");
-	at = check_origin(site, "dns.nameservers");
-	if (site->dns.nameservers.count == 1)
-		findings_add(f, true, &at, "dns.nameservers names one server; most registries want two: add another");
-	if (files)
-		check_dkim(site, f);
+	check_dns_advice(site, f);
+	if (!files)
+		return;
+	check_secrets(site, f);
+	check_dkim(site, f);
 }

@@ -5,20 +5,8 @@
 #include <sys/un.h>
 
 #include "check.h"
+#include "prefix.h"
 #include "schema.h"
-
-/* Loopback, private, link-local or unique-local. */
-static bool is_private(const char *text)
-{
-	unsigned char b[16];
-	if (inet_pton(AF_INET, text, b) == 1)
-		return b[0] == 10 || b[0] == 127 || (b[0] == 172 && (b[1] & 0xf0) == 16) ||
-		       (b[0] == 192 && b[1] == 168) || (b[0] == 169 && b[1] == 254) ||
-		       (b[0] == 100 && (b[1] & 0xc0) == 64);
-	if (inet_pton(AF_INET6, text, b) == 1)
-		return (b[0] & 0xfe) == 0xfc || (b[0] == 0xfe && (b[1] & 0xc0) == 0x80) || strcmp(text, "::1") == 0;
-	return false;
-}
 
 /* Unspecified, multicast or broadcast: no host's own. */
 static bool is_unusable(const char *text)
@@ -43,7 +31,7 @@ static void check_address(const struct site *site, const char *path, const char 
 static void check_public(const struct site *site, const char *path, const char *address, struct findings *f)
 {
 	struct site_origin at = check_origin(site, path);
-	if (!site->listen.loopback && !site->port_offset && address[0] && is_private(address))
+	if (!site->listen.loopback && !site->port_offset && address[0] && prefix_private(address))
 		findings_add(f, true, &at, "%s is a private address that other hosts cannot reach; add host.public_%s",
 		    address, strrchr(path, '.') + 1);
 }
@@ -71,8 +59,8 @@ static void check_addresses(const struct site *site, struct findings *f)
 	check_public(site, "host.ipv4", site->host.public_ipv4, f);
 	check_public(site, "host.ipv6", site->host.public_ipv6, f);
 	at = check_origin(site, "listen.insecure_loopback");
-	bool outside = (site->host.public_ipv4[0] && !is_private(site->host.public_ipv4)) ||
-	               (site->host.public_ipv6[0] && !is_private(site->host.public_ipv6));
+	bool outside = (site->host.public_ipv4[0] && !prefix_private(site->host.public_ipv4)) ||
+	               (site->host.public_ipv6[0] && !prefix_private(site->host.public_ipv6));
 	if (site->listen.insecure_loopback && outside)
 		findings_add(f, true, &at,
 		    "listen.insecure_loopback on a host with a public address lets every local program send passwords "
@@ -152,7 +140,7 @@ static char *clean_path(const char *path)
 	return clean;
 }
 
-static bool inside(const char *path, const char *dir)
+bool check_inside(const char *path, const char *dir)
 {
 	char *a = clean_path(path), *b = clean_path(dir);
 	size_t n = strlen(b);
@@ -174,7 +162,7 @@ static char *local_repository(const struct site *site, const char *repository)
 static void check_backup(const struct site *site, const struct site_backup *b, struct findings *f)
 {
 	char *repository = local_repository(site, b->repository);
-	if (repository && inside(repository, site->state_dir))
+	if (repository && check_inside(repository, site->state_dir))
 		findings_add(f, false, &b->origin,
 		    "backup %s would write into what it backs up (%s); put its repository outside state_dir", b->name,
 		    site->state_dir);
@@ -259,16 +247,6 @@ static void check_limits(const struct site *site, struct findings *f)
 		findings_add(f, false, &at, "tls.key without tls.certificate; add the certificate's file");
 }
 
-static void check_nameservers(const struct site *site, struct findings *f)
-{
-	struct site_origin at = check_origin(site, "dns.nameservers");
-	for (size_t i = 0; i < site->dns.nameservers.count; i++)
-		for (size_t j = 0; j < i; j++)
-			if (strcmp(site->dns.nameservers.at[i], site->dns.nameservers.at[j]) == 0)
-				findings_add(f, false, &at, "dns.nameservers names %s twice; remove one",
-				    site->dns.nameservers.at[i]);
-}
-
 void check_machine(const struct site *site, struct findings *f)
 {
 	check_addresses(site, f);
@@ -278,5 +256,4 @@ void check_machine(const struct site *site, struct findings *f)
 	check_backups(site, f);
 	check_relay(site, f);
 	check_limits(site, f);
-	check_nameservers(site, f);
 }

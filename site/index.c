@@ -121,6 +121,18 @@ const struct site_domain *site_find_domain(const struct site *site, const char *
 	return slot->kind == KIND_DOMAIN ? &site->domains[slot->at] : NULL;
 }
 
+const struct site_domain *site_zone_of(const struct site *site, const char *name)
+{
+	while (name) {
+		const struct site_domain *d = site_find_domain(site, name);
+		if (d)
+			return d;
+		const char *dot = strchr(name, '.');
+		name = dot ? dot + 1 : NULL;
+	}
+	return NULL;
+}
+
 bool site_is_local_domain(const struct site *site, const char *normalised)
 {
 	return site_find_domain(site, normalised) || (site->host.name && strcmp(site->host.name, normalised) == 0);

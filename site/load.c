@@ -155,7 +155,7 @@ static void load_setting(
 		load_groups(l, setting, row);
 	else if (r->type == TYPE_GROUP || r->type == TYPE_GROUPS)
 		findings_add(l->findings, false, origin, "%s must be a %s; write it like %s = %s;", r->path,
-		    schema_type_name(r->type), schema_name(row), schema_type_example(r->type));
+		    schema_type_name(r->type), schema_name(row), schema_example(r));
 	else if (r->type == TYPE_SECRET)
 		findings_add(l->findings, false, origin, "%s must not stand in the site; %s", r->path, r->doc);
 	else if (l->drop_in && base == (void *)l->site)
@@ -416,6 +416,9 @@ static struct site *finish(struct loader *l, size_t first, bool readable, bool f
 		index_build(site, l->findings);
 		check_routes(site, l->findings);
 		check_machine(site, l->findings);
+		check_firewall(site, l->findings);
+		check_gateway(site, l->findings);
+		check_dns(site, l->findings);
 		if (files)
 			check_files(site, l->findings);
 	}

@@ -37,6 +37,8 @@ void route_free(struct route *);
 bool site_is_local_domain(const struct site *, const char *normalised_domain); /* host.name included */
 const struct site_account *site_find_account(const struct site *, const char *normalised);
 const struct site_domain *site_find_domain(const struct site *, const char *normalised);
+/* The domain that name is, or the nearest one that it is below; NULL: it is in none of ours. */
+const struct site_domain *site_zone_of(const struct site *, const char *name);
 /* May account send as this address?  Its own (with plus-tags), and aliases that lead to it alone. */
 bool site_may_send_as(const struct site *, const struct site_account *, struct view address);
 

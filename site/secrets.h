@@ -1,7 +1,7 @@
 /*
- * STATE/secrets: what mailadm says to others (a smarthost's password, a TSIG key), and therefore cannot be a hash.  Lines `key =
- * "value"`, # begins a comment line.  The file must be 0600; monitor checks that and hands the descriptor to the one
- * role that uses it.
+ * STATE/secrets: what mailadm says to others (a smarthost's password, a TSIG key), and therefore cannot be a hash.
+ * Lines `key = "value"`, # begins a comment line.  The file must be 0600; monitor checks that and hands the descriptor
+ * to the one role that uses it.
  */
 #ifndef SITE_SECRETS_H
 #define SITE_SECRETS_H

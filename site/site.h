@@ -102,8 +102,8 @@ struct site_egress { /* firewall.out */
 };
 
 struct site_fwtest { /* firewall.tests */
-	char *from;      /* "" : the host itself sends */
-	char *to;        /* "" : the host */
+	char *from;  /* "" : the host itself sends */
+	char *to;    /* "" : the host */
 	uint16_t to_port;
 	char *protocol; /* tcp, udp */
 	char *user;     /* "" : root; only when the host sends */
@@ -123,11 +123,11 @@ struct site {
 		char *public_ipv4, *public_ipv6; /* what the world sees (NAT); default the same */
 	} host;
 	struct {
-		char *contact; /* an address: postmaster@ and abuse@ of every domain, and who is told when something fails;
-		                  default: the first account */
+		char *contact; /* an address: postmaster@ and abuse@ of every domain, and who is told when something
+		                  fails; default: the first account */
 		char *command; /* told too, by stdin, through sh -c; "" none */
 	} admin;
-	char *role; /* host (default), gateway */
+	char *role;      /* host (default), gateway */
 	char *state_dir; /* absolute after load; default /var/lib/mailadm */
 	char *run_dir;   /* sockets; default /run/mailadm for the default state_dir, else STATE/run */
 	int port_offset;
@@ -183,24 +183,25 @@ struct site {
 		uint16_t ssh_port;         /* 22 */
 		struct site_port *extra;
 		size_t extra_count;
-		char *family;               /* both (default), ipv4, ipv6 */
-		int connections;            /* at once from one source to the mail services, 100 */
-		int smtp_rate, login_rate;  /* new connections a minute and source, 120 and 60 */
-		int syn_rate;               /* TCP connection attempts a second and source, 50 */
-		bool bogons, log;           /* true */
-		bool egress;                /* only what is needed goes out; default false: only port 25 is held */
-		struct site_egress *out;    /* besides, with egress */
+		char *family;              /* both (default), ipv4, ipv6 */
+		int connections;           /* at once from one source to the mail services, 100 */
+		int smtp_rate, login_rate; /* new connections a minute and source, 120 and 60 */
+		int syn_rate;              /* TCP connection attempts a second and source, 50 */
+		bool bogons, log;          /* true */
+		bool egress;               /* only what is needed goes out; default false: only port 25 is held */
+		struct site_egress *out;   /* besides, with egress */
 		size_t out_count;
-		struct strings include;     /* files with nft rules for the input chain */
-		struct strings never_ban;   /* prefixes, besides admin_from */
-		bool ban;                   /* true */
-		int ban_after;              /* offences in ten minutes, 10 */
-		uint64_t ban_time, ban_max; /* seconds: the first (10m), the longest (7d); four times as long each time */
+		struct strings include;   /* files with nft rules for the input chain */
+		struct strings never_ban; /* prefixes, besides admin_from */
+		bool ban;                 /* true */
+		int ban_after;            /* offences in ten minutes, 10 */
+		uint64_t ban_time,
+		    ban_max; /* seconds: the first (10m), the longest (7d); four times as long each time */
 		struct strings block_lists; /* files */
 		struct site_fwtest *tests;
 		size_t test_count;
 	} firewall;
-	struct { /* the machine in front; outside "" when there is none */
+	struct {                        /* the machine in front; outside "" when there is none */
 		char *outside, *inside; /* interfaces */
 		struct strings network; /* prefixes behind it */
 		bool masquerade, hairpin;

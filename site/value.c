@@ -393,6 +393,14 @@ const char *check_host(const char *s)
 	return "is no host name; write it like \"mail.example.org\"";
 }
 
+const char *check_ip(const char *s)
+{
+	unsigned char bytes[16];
+	return inet_pton(AF_INET, s, bytes) == 1 || inet_pton(AF_INET6, s, bytes) == 1
+	           ? NULL
+	           : "is no IP address; write it like \"198.51.100.7\"";
+}
+
 const char *check_label(const char *s)
 {
 	size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-");

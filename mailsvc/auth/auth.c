@@ -125,6 +125,7 @@ static int init(struct role_ctx *ctx, struct error *e)
 	auth->cache = table_new(CACHE_MAX);
 	auth->queue = hashqueue_new();
 	auth->tickets = tickets_new();
+	auth->guard = guard_client_new(ctx->base);
 	TAILQ_INIT(&auth->jobs);
 	digest_of(auth->key, "", NULL, 0); /* OpenSSL fetches its HMAC now, not behind the sandbox */
 	load_credentials(auth);
@@ -138,6 +139,10 @@ static void peer(struct role_ctx *ctx, enum role_id id, unsigned instance, int f
 	struct worker *w = &auth->workers[instance];
 	struct asking_peer *p = &auth->peers[id][instance];
 
+	if (id == ROLE_GUARD) {
+		guard_client_attach(auth->guard, fd);
+		return;
+	}
 	if (id == ROLE_HASH) {
 		w->auth = auth;
 		if (w->rpc == NULL) {

@@ -65,9 +65,29 @@ static void answer_later(struct check *c, enum auth_status status)
 		on_delay(-1, 0, c);
 }
 
+static struct guard_source guard_source(const struct source *s)
+{
+	unsigned char bytes[16] = { 0 };
+	struct guard_source who;
+
+	memcpy(bytes, s->key + 1, s->length - 1);
+	guard_source_make(s->loopback ? 0 : s->key[0], bytes, &who);
+	return who;
+}
+
+/* When it was stopped nobody looked whether the password is right: a user whom strangers keep out has but one. */
+static void tell_offence(const struct check *c)
+{
+	struct guard_source who = guard_source(&c->source);
+
+	if (who.family != 0 && throttle_offends(c->auth->throttle, &c->source, &c->wrong, now_s()))
+		guard_offence_of(c->auth->guard, OFFENCE_LOGIN, &who);
+}
+
 static void deny(struct check *c)
 {
 	throttle_failed(c->auth->throttle, &c->source, c->account, &c->wrong, now_s());
+	tell_offence(c);
 	log_login(c, "denied");
 	answer_later(c, AUTH_DENIED);
 }
@@ -98,6 +118,8 @@ static void admit(struct check *c)
 		return;
 	}
 	throttle_succeeded(c->auth->throttle, &c->source, c->account, now_s());
+	struct guard_source who = guard_source(&c->source);
+	guard_login(c->auth->guard, &who);
 	c->auth->logins++;
 	log_login(c, "ok");
 	auth_send(c->auth, &c->asker, a);
@@ -273,17 +295,18 @@ void check_begin(struct auth *auth, const struct asker *asker, enum protocol pro
 		unavailable(c);
 		return;
 	}
-	if (allowed == THROTTLE_STOP) {
-		log_login(c, "throttled");
-		answer_later(c, AUTH_THROTTLED);
-		return;
-	}
 	hash = choose_hash(auth, c->account, &real);
 	parts[0] = view_of(c->account);
 	parts[1] = password;
 	parts[2] = view_of(hash);
-	right = digest_of(auth->key, "right", parts, 3);
 	c->wrong = digest_of(auth->key, "wrong", parts, 3);
+	if (allowed == THROTTLE_STOP) {
+		tell_offence(c);
+		log_login(c, "throttled");
+		answer_later(c, AUTH_THROTTLED);
+		return;
+	}
+	right = digest_of(auth->key, "right", parts, 3);
 	if (real && table_get(auth->cache, &right, now_s()) != NULL)
 		admit(c);
 	else if (throttle_was_wrong(auth->throttle, &c->wrong, now_s()))

@@ -7,6 +7,7 @@
 #include "mailsvc/auth/table.h"
 #include "mailsvc/auth/throttle.h"
 #include "mailsvc/auth/ticket.h"
+#include "mailsvc/guard/client.h"
 #include "mailsvc/role.h"
 
 #define CACHE_MAX 10000
@@ -72,6 +73,7 @@ struct auth {
 	struct table *cache;
 	struct hashqueue *queue;
 	struct tickets *tickets;
+	struct guard_client *guard;
 	TAILQ_HEAD(, job) jobs; /* queued or being hashed */
 	size_t check_count;
 	struct worker workers[ROLE_INSTANCES_MAX];

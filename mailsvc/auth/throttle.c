@@ -1,4 +1,4 @@
-/* throttle.h: five bounded tables of digests. */
+/* throttle.h: six bounded tables of digests. */
 #include "mailsvc/auth/throttle.h"
 
 #include <stdlib.h>
@@ -12,6 +12,7 @@ struct throttle {
 	struct table *sources, *accounts, *pairs; /* count: failures in the window that ends at expires */
 	struct table *known;                      /* pairs that logged in */
 	struct table *wrong;                      /* passwords that were wrong */
+	struct table *offences;                   /* passwords that a source tried in vain */
 };
 
 struct throttle *throttle_new(const uint8_t key[DIGEST_LEN])
@@ -24,6 +25,7 @@ struct throttle *throttle_new(const uint8_t key[DIGEST_LEN])
 	t->pairs = table_new(COUNTS_MAX);
 	t->known = table_new(KNOWN_MAX);
 	t->wrong = table_new(COUNTS_MAX);
+	t->offences = table_new(COUNTS_MAX);
 	return t;
 }
 
@@ -36,6 +38,7 @@ void throttle_free(struct throttle *t)
 	table_free(t->pairs);
 	table_free(t->known);
 	table_free(t->wrong);
+	table_free(t->offences);
 	free(t);
 }
 
@@ -91,6 +94,17 @@ void throttle_failed(
 	count(t->sources, &n.source, now);
 	count(t->accounts, &n.account, now);
 	count(t->pairs, &n.pair, now);
+}
+
+bool throttle_offends(struct throttle *t, const struct source *source, const struct digest *wrong, int64_t now)
+{
+	struct view parts[2] = { { (const char *)source->key, source->length },
+		{ (const char *)wrong->bytes, DIGEST_LEN } };
+	struct digest offence = digest_of(t->key, "offence", parts, 2);
+	bool again = table_get(t->offences, &offence, now) != NULL;
+
+	table_put(t->offences, &offence, now, now)->expires = now + THROTTLE_WINDOW;
+	return !again;
 }
 
 void throttle_succeeded(struct throttle *t, const struct source *source, const char *account, int64_t now)

@@ -27,6 +27,11 @@ enum throttle_answer throttle_ask(
 void throttle_failed(
     struct throttle *, const struct source *, const char *account, const struct digest *wrong, int64_t now);
 void throttle_succeeded(struct throttle *, const struct source *, const char *account, int64_t now);
+/*
+ * A try that did not succeed, wrong or stopped: is it an offence of this source?  The same password again, as a phone
+ * repeats it, is none; another source that tries the same one offends all the same.
+ */
+bool throttle_offends(struct throttle *, const struct source *, const struct digest *wrong, int64_t now);
 /* Was this very password wrong within the last window?  Then it need not be hashed again. */
 bool throttle_was_wrong(struct throttle *, const struct digest *wrong, int64_t now);
 

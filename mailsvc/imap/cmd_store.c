@@ -93,7 +93,7 @@ static void on_stored(struct imap_session *s, struct slices *x)
 		return;
 	}
 	if (a->silent) {
-		imap_note_silent(s, x->modseq, x->source, x->source_count);
+		imap_note_silent(s, x->modseqs, x->modseq_count);
 		imap_finish(s, "OK STORE completed.");
 		return;
 	}

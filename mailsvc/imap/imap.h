@@ -53,11 +53,12 @@ struct imap_mailbox {
 	unsigned keyword_count;       /* slots to look at */
 	/* A change that its command has reported itself, or keeps silent: the next synchronisation skips it. */
 	struct {
-		uint64_t modseq;
-		struct uid_range *at;
+		uint64_t modseq;      /* of the last step */
+		struct uid_range *at; /* reported as they then were */
 		size_t count;
-		bool reported; /* as it is now; else silent: see watch_silence in mailbox.c */
-		bool innocent, masked;
+		uint64_t *steps; /* silent: the modseq of each step, rising */
+		size_t step_count;
+		bool innocent, masked; /* see watch_silence in mailbox.c */
 		uint64_t seen;
 	} own;
 	/* A comparison of the map with the rows has come to uid; modseq of its first snapshot, 0: none is under way. */
@@ -167,11 +168,12 @@ bool imap_resolve_set(const struct imap_session *, struct imap_parser *, const s
 bool imap_parse_uids(
     const struct imap_session *, struct imap_parser *, bool uid, struct uid_range **out, size_t *count);
 /*
- * The command has reported this change itself, as the messages now are; or the client wants no report of it, and gets
- * one only where it could hide somebody else's change.  Copies the ranges; replaces an earlier note.
+ * The command has reported this change itself, as the messages now are (modseq: of its last step); or the client wants
+ * no report of it (steps: the modseq of each, rising), and gets one only where it could hide somebody else's change.
+ * Copies what it is given; replaces an earlier note.
  */
 void imap_note_own(struct imap_session *, uint64_t modseq, const struct uid_range *, size_t count);
-void imap_note_silent(struct imap_session *, uint64_t modseq, const struct uid_range *, size_t count);
+void imap_note_silent(struct imap_session *, const uint64_t *steps, size_t count);
 bool imap_is_recent(const struct imap_session *, uint32_t uid);
 
 /* Commands in files of their own -------------------------------------------------------------------------- */

@@ -40,6 +40,7 @@ void imap_deselect(struct imap_session *s)
 	for (unsigned i = 0; i < KEYWORDS_MAX; i++)
 		free(m->keywords[i]);
 	free(m->own.at);
+	free(m->own.steps);
 	free(m);
 }
 
@@ -209,9 +210,19 @@ struct sync {
 	size_t flags_count, flags_cap;
 };
 
+static int by_modseq(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* The log has one entry a message, the newest: a record of ours may have been overtaken, or overtake others'. */
 static bool is_own(const struct imap_mailbox *m, uint64_t modseq, uint32_t uid)
 {
-	/* store makes large changes in steps: the last one's modseq is noted */
+	if (m->own.step_count > 0)
+		return bsearch(&modseq, m->own.steps, m->own.step_count, sizeof(*m->own.steps), by_modseq) != NULL;
+	/* What others changed between the steps was reported with them. */
 	return modseq <= m->own.modseq && uid_ranges_have(m->own.at, m->own.count, uid);
 }
 
@@ -222,7 +233,7 @@ static bool is_own(const struct imap_mailbox *m, uint64_t modseq, uint32_t uid)
  */
 static void watch_silence(struct imap_mailbox *m, uint64_t modseq, uint32_t uid, enum change_kind kind)
 {
-	if (m->own.count == 0 || m->own.reported || modseq > m->own.modseq)
+	if (m->own.step_count == 0 || modseq > m->own.modseq)
 		return;
 	if (modseq != m->own.seen) {
 		if (!m->own.innocent || modseq != m->own.seen + 1)
@@ -269,7 +280,7 @@ static bool collect(void *arg, uint64_t modseq, uint32_t uid, enum change_kind k
 	}
 	if (modseq <= m->modseq)
 		return true; /* an older entry, met on the way to the expunges */
-	if (uidmap_seq(&m->map, uid) == 0 || ((m->own.reported || !m->own.masked) && is_own(m, modseq, uid)))
+	if (uidmap_seq(&m->map, uid) == 0 || (!m->own.masked && is_own(m, modseq, uid)))
 		return true; /* new ones are told of at the end */
 	if (y->flags_count == y->flags_cap) {
 		y->flags_cap = y->flags_cap * 2 + 16;
@@ -388,21 +399,11 @@ static void report_new(struct sync *y)
 		store_claim_recent(imap_store(s), m->id, ignore_result, NULL);
 }
 
-static void note(struct imap_mailbox *m, uint64_t modseq, const struct uid_range *ranges, size_t count, bool reported)
+static void note_nothing(struct imap_mailbox *m)
 {
 	free(m->own.at);
-	m->own.at = NULL;
-	m->own.modseq = modseq;
-	m->own.seen = m->modseq;
-	m->own.count = count;
-	m->own.reported = reported;
-	m->own.masked = false;
-	m->own.innocent = true;
-	if (count > 0) {
-		m->own.at = xreallocarray(NULL, count, sizeof(*ranges));
-		memcpy(m->own.at, ranges, count * sizeof(*ranges));
-		qsort(m->own.at, count, sizeof(*ranges), by_uid);
-	}
+	free(m->own.steps);
+	memset(&m->own, 0, sizeof(m->own));
 }
 
 /* A slice of the log after from. */
@@ -452,20 +453,41 @@ int imap_sync(struct imap_session *s, bool expunge)
 	free(y.gone);
 	free(y.flags);
 	if (more == 0)
-		note(m, 0, NULL, 0, true);
+		note_nothing(m);
 	return more;
 }
 
 void imap_note_own(struct imap_session *s, uint64_t modseq, const struct uid_range *ranges, size_t count)
 {
-	if (s->mailbox != NULL)
-		note(s->mailbox, modseq, ranges, count, true);
+	struct imap_mailbox *m = s->mailbox;
+
+	if (m == NULL)
+		return;
+	note_nothing(m);
+	if (count == 0)
+		return;
+	m->own.modseq = modseq;
+	m->own.count = count;
+	m->own.at = xreallocarray(NULL, count, sizeof(*ranges));
+	memcpy(m->own.at, ranges, count * sizeof(*ranges));
+	qsort(m->own.at, count, sizeof(*ranges), by_uid);
 }
 
-void imap_note_silent(struct imap_session *s, uint64_t modseq, const struct uid_range *ranges, size_t count)
+void imap_note_silent(struct imap_session *s, const uint64_t *steps, size_t count)
 {
-	if (s->mailbox != NULL)
-		note(s->mailbox, modseq, ranges, count, false);
+	struct imap_mailbox *m = s->mailbox;
+
+	if (m == NULL)
+		return;
+	note_nothing(m);
+	if (count == 0)
+		return;
+	m->own.modseq = steps[count - 1];
+	m->own.seen = m->modseq;
+	m->own.innocent = true;
+	m->own.step_count = count;
+	m->own.steps = xreallocarray(NULL, count, sizeof(*steps));
+	memcpy(m->own.steps, steps, count * sizeof(*steps));
 }
 
 /* Message sets ------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ static void slices_free(void *state)
 	free(x->ranges);
 	free(x->source);
 	free(x->destination);
+	free(x->modseqs);
 	free(x->arg);
 	free(x);
 }
@@ -22,6 +23,15 @@ static void append(struct uid_range **to, size_t *have, const struct uid_range *
 	*to = xreallocarray(*to, *have + count, sizeof(**to));
 	memcpy(*to + *have, more, count * sizeof(*more));
 	*have += count;
+}
+
+static void append_modseqs(struct slices *x, const struct store_result *result)
+{
+	if (result->modseq_count == 0)
+		return;
+	x->modseqs = xreallocarray(x->modseqs, x->modseq_count + result->modseq_count, sizeof(*x->modseqs));
+	memcpy(x->modseqs + x->modseq_count, result->modseqs, result->modseq_count * sizeof(*x->modseqs));
+	x->modseq_count += result->modseq_count;
 }
 
 static void on_reply(void *arg, const struct store_result *result);
@@ -47,6 +57,7 @@ static void on_reply(void *arg, const struct store_result *result)
 		x->modseq = result->modseq;
 		append(&x->source, &x->source_count, result->source, result->source_count);
 		append(&x->destination, &x->destination_count, result->destination, result->destination_count);
+		append_modseqs(x, result);
 		if (x->next < x->count) {
 			send_next(x);
 			return;

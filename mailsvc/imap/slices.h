@@ -25,6 +25,8 @@ struct slices {
 	uint64_t modseq;
 	struct uid_range *source, *destination; /* gathered */
 	size_t source_count, destination_count;
+	uint64_t *modseqs; /* gathered: of every step of a change of flags */
+	size_t modseq_count;
 };
 
 /*

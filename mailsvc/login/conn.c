@@ -177,6 +177,8 @@ static void on_answer(void *arg, const struct auth_answer *answer)
 static void act(struct login_conn *lc, enum preauth_action action)
 {
 	if (action == PREAUTH_CLOSE) {
+		if (lc->pre.cut)
+			guard_offence(lc->login->guard, OFFENCE_ERRORS, &lc->peer.sa);
 		login_end(lc, "closed");
 	} else if (action == PREAUTH_STARTTLS) {
 		lc->state = LOGIN_HANDSHAKE;

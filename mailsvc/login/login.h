@@ -7,6 +7,7 @@
 #include "handoff.h"
 #include "lib/conn.h"
 #include "limits.h"
+#include "mailsvc/guard/client.h"
 #include "mailsvc/role.h"
 #include "preauth.h"
 
@@ -25,6 +26,7 @@ struct login {
 	struct role_ctx *ctx;
 	SSL_CTX *tls;
 	struct auth_client *auth;
+	struct guard_client *guard;
 	struct chan *imap[ROLE_INSTANCES_MAX];
 	struct address_counts *counts;
 	struct login_listener *listeners;

@@ -113,6 +113,7 @@ int preauth_plain(struct preauth *p, struct view base64)
 
 static enum preauth_action too_many_errors(struct preauth *p)
 {
+	p->cut = true;
 	if (p->protocol == PROTOCOL_IMAP)
 		buf_puts(&p->out, "* BYE Too many errors.\r\n");
 	else

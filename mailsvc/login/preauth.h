@@ -22,6 +22,7 @@ struct preauth {
 	bool insecure;    /* a login without TLS is allowed here */
 	bool sasl;        /* the next line is a SASL response */
 	bool user_given;  /* POP3: secret holds the user */
+	bool cut;         /* it is closed for its errors */
 	uint8_t failures; /* wrong passwords */
 	uint16_t errors, errors_max;
 	uint16_t user_len; /* in secret; the rest is the password */

@@ -27,6 +27,7 @@ static struct login *state(struct role_ctx *ctx)
 	l->ctx = ctx;
 	l->last = &l->first;
 	l->auth = auth_client_new(ctx->base);
+	l->guard = guard_client_new(ctx->base);
 	l->counts = address_counts_new();
 	ctx->state = l;
 	return l;
@@ -152,6 +153,8 @@ static void role_peer(struct role_ctx *ctx, enum role_id peer, unsigned instance
 
 	if (peer == ROLE_AUTH) {
 		auth_client_attach(l->auth, fd);
+	} else if (peer == ROLE_GUARD) {
+		guard_client_attach(l->guard, fd);
 	} else if (peer == ROLE_IMAP && instance < ROLE_INSTANCES_MAX) {
 		chan_free(l->imap[instance]);
 		l->imap[instance] = chan_new(ctx->base, fd, &imap_ops, l);

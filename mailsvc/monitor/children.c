@@ -101,6 +101,7 @@ void children_reap(struct monitor *m)
 		c->pid = 0;
 		child_down(c);
 	}
+	alert_reap(m);
 }
 
 static unsigned instances_of(enum role_id id)

@@ -5,6 +5,7 @@
 #include "mailsvc/control.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,20 +21,22 @@ static void client_free(struct client *client)
 	free(client);
 }
 
-/* A pair of which store gets one end as an administrator's channel. */
-static void give_store(struct client *client, uint32_t id)
+/* A pair of which the role gets one end as an administrator's channel. */
+static void give_channel(struct client *client, uint32_t id, enum role_id role)
 {
-	struct child *store = child_find(client->monitor, ROLE_STORE, 0);
+	struct child *child = child_find(client->monitor, role, 0);
+	char text[64];
 	struct buf out = BUF_INIT(IMSG_MAX);
 	int fds[2];
 
-	if (store == NULL || store->state != CHILD_UP || imsg_pair(fds) < 0) {
-		control_reply(client->chan, CONTROL_FAILED, id, view_of("store is not up; see mailadm status"));
+	if (child == NULL || child->state != CHILD_UP || imsg_pair(fds) < 0) {
+		snprintf(text, sizeof(text), "%s is not up; see mailadm status", role_name(role));
+		control_reply(client->chan, CONTROL_FAILED, id, view_of(text));
 		return;
 	}
 	buf_put_u32(&out, ROLE_MONITOR);
 	buf_put_u32(&out, 0);
-	child_tell(store, ROLE_MSG_PEER, 0, buf_view(&out), fds[0]);
+	child_tell(child, ROLE_MSG_PEER, 0, buf_view(&out), fds[0]);
 	chan_send(client->chan, CONTROL_CHANNEL, id, VIEW_NONE, fds[1]);
 	buf_free(&out);
 }
@@ -49,11 +52,27 @@ static void wait_for(struct client *client, uint32_t id, enum client_wants wants
 		status_begin(client->monitor);
 }
 
+/* A site to serve, whatever the file says: the next reload loads it (a second one meanwhile replaces it). */
+static void take_site(struct client *client, struct imsg *m)
+{
+	struct buf *given = &client->monitor->given;
+	struct view v;
+
+	if (memfd_map_sealed(m->fd, ROLE_SITE_MAX, &v) < 0 || v.len == 0) {
+		client_free(client);
+		return;
+	}
+	buf_reset(given);
+	buf_addv(given, v);
+	munmap((void *)(uintptr_t)v.ptr, v.len);
+	wait_for(client, m->id, CLIENT_RELOAD);
+}
+
 static void on_message(struct chan *chan, struct imsg *m, void *arg)
 {
 	struct client *client = arg;
 
-	if (m->data.len != 0 || m->fd >= 0 || client->wants != CLIENT_IDLE) {
+	if (m->data.len != 0 || (m->fd >= 0) != (m->type == CONTROL_RELOAD_SITE) || client->wants != CLIENT_IDLE) {
 		client_free(client);
 		return;
 	}
@@ -69,7 +88,16 @@ static void on_message(struct chan *chan, struct imsg *m, void *arg)
 		control_reply(chan, CONTROL_TEXT, m->id, VIEW_NONE);
 		break;
 	case CONTROL_STORE:
-		give_store(client, m->id);
+		give_channel(client, m->id, ROLE_STORE);
+		break;
+	case CONTROL_GUARD:
+		give_channel(client, m->id, ROLE_GUARD);
+		break;
+	case CONTROL_SITE:
+		control_reply(chan, CONTROL_TEXT, m->id, buf_view(&client->monitor->flat));
+		break;
+	case CONTROL_RELOAD_SITE:
+		take_site(client, m);
 		break;
 	default:
 		client_free(client);

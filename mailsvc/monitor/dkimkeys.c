@@ -16,14 +16,45 @@
 #define DKIM_BITS 2048
 #define DKIM_FILE_MAX (64u * 1024)
 
+char *dkim_public_file(const struct site *site, const char *domain, const char *selector)
+{
+	return xasprintf("%s/dkim/%s.%s.pub", site->dir, domain, selector);
+}
+
+char *dkim_private_file(const struct site *site, const char *domain, const char *selector)
+{
+	return xasprintf("%s/keys/%s.%s.key", site->state_dir, domain, selector);
+}
+
+/* The selector that signs; when STATE/keys/active cannot be read (which whoever signs says), the site's. */
+static char *active_selector(const struct site *site, const struct site_domain *d)
+{
+	struct dkim_active active;
+	struct error e;
+	const struct dkim_selectors *now = NULL;
+	char *selector;
+
+	if (dkim_active_load(site, &active, &e) == 0)
+		now = dkim_active_find(&active, d);
+	selector = xstrdup(now != NULL ? now->active : d->dkim_selector);
+	dkim_active_free(&active);
+	return selector;
+}
+
 char *dkim_public_path(const struct site *site, const struct site_domain *d)
 {
-	return xasprintf("%s/dkim/%s.%s.pub", site->dir, d->name, d->dkim_selector);
+	char *selector = active_selector(site, d), *path = dkim_public_file(site, d->name, selector);
+
+	free(selector);
+	return path;
 }
 
 char *dkim_private_path(const struct site *site, const struct site_domain *d)
 {
-	return xasprintf("%s/keys/%s.%s.key", site->state_dir, d->name, d->dkim_selector);
+	char *selector = active_selector(site, d), *path = dkim_private_file(site, d->name, selector);
+
+	free(selector);
+	return path;
 }
 
 static struct view bio_view(BIO *bio)
@@ -77,81 +108,133 @@ static EVP_PKEY *make_private(const struct site *site, const char *path, struct 
 	return key;
 }
 
-/* Writes the public half unless it is there already; a folder that cannot be written is said, not fatal. */
-static void ensure_public(const struct site *site, const struct site_domain *d, EVP_PKEY *key)
+/* Writes the public half unless it is there already. */
+static int ensure_public(
+    const struct site *site, const char *domain, const char *selector, EVP_PKEY *key, struct error *e)
 {
-	char *path = dkim_public_path(site, d), *dir = xasprintf("%s/dkim", site->dir);
+	char *path = dkim_public_file(site, domain, selector), *dir = xasprintf("%s/dkim", site->dir);
 	struct buf now = BUF_INIT(DKIM_FILE_MAX);
 	BIO *bio = BIO_new(BIO_s_mem());
-	struct error e;
+	struct error none;
+	int r = 0;
 
-	if (bio != NULL && PEM_write_bio_PUBKEY(bio, key) == 1) {
+	if (bio == NULL || PEM_write_bio_PUBKEY(bio, key) != 1) {
+		r = error_set(e, "%s: OpenSSL cannot write the public key", path);
+	} else {
 		struct view want = bio_view(bio);
-		bool same = access(path, F_OK) == 0 && file_read(path, DKIM_FILE_MAX, &now, &e) == 0 &&
+		bool same = access(path, F_OK) == 0 && file_read(path, DKIM_FILE_MAX, &now, &none) == 0 &&
 		            now.len == want.len && memcmp(now.data, want.ptr, want.len) == 0;
 
-		if (!same && (file_mkdirs(dir, 0755, &e) < 0 || file_write_atomic(path, want, 0644, &e) < 0))
-			log_warnx(
-			    "event=dkim domain=%s reason=\"the public key was not written: %s\"", d->name, e.text);
+		if (!same && (file_mkdirs(dir, 0755, e) < 0 || file_write_atomic(path, want, 0644, e) < 0))
+			r = -1;
 	}
 	BIO_free(bio);
 	buf_free(&now);
 	free(dir);
 	free(path);
+	return r;
 }
 
-static int ensure_domain(const struct site *site, const struct site_domain *d, bool dry, struct error *e)
+/* 1: made, 0: it was there; public_error is why the public half could not be written, "" when it was. */
+static int ensure_key(
+    const struct site *site, const char *domain, const char *selector, struct error *public_error, struct error *e)
 {
-	char *path = dkim_private_path(site, d);
+	char *path = dkim_private_file(site, domain, selector);
 	bool missing = access(path, F_OK) < 0;
-	EVP_PKEY *key = NULL;
-	int r = missing ? 1 : 0;
+	EVP_PKEY *key = missing ? make_private(site, path, e) : read_private(path, e);
+	int r = key == NULL ? -1 : missing ? 1 : 0;
 
-	if (!dry) {
-		key = missing ? make_private(site, path, e) : read_private(path, e);
-		if (key != NULL)
-			ensure_public(site, d, key);
-		else
-			r = -1;
-	}
+	public_error->text[0] = '\0';
+	if (key != NULL)
+		ensure_public(site, domain, selector, key, public_error);
 	EVP_PKEY_free(key);
 	free(path);
 	return r;
 }
 
+int dkim_key_ensure(const struct site *site, const char *domain, const char *selector, struct error *e)
+{
+	struct error public_error;
+
+	if (ensure_key(site, domain, selector, &public_error, e) < 0)
+		return -1;
+	return public_error.text[0] != '\0' ? error_set(e, "%s", public_error.text) : 0;
+}
+
+/* A site folder that cannot be written is said, not fatal: the host signs all the same. */
+static int ensure_active(const struct site *site, const char *domain, const char *selector, bool dry, struct error *e)
+{
+	struct error public_error;
+	int r;
+
+	if (dry) {
+		char *path = dkim_private_file(site, domain, selector);
+
+		r = access(path, F_OK) < 0;
+		free(path);
+		return r;
+	}
+	r = ensure_key(site, domain, selector, &public_error, e);
+	if (r >= 0 && public_error.text[0] != '\0')
+		log_warnx(
+		    "event=dkim domain=%s reason=\"the public key was not written: %s\"", domain, public_error.text);
+	return r;
+}
+
 int dkim_keys_ensure(const struct site *site, bool dry, struct error *e)
 {
+	struct dkim_active active;
 	int made = 0;
 
-	for (size_t i = 0; i < site->domain_count; i++) {
-		int r = ensure_domain(site, &site->domains[i], dry, e);
+	if (dkim_active_load(site, &active, e) < 0)
+		return -1;
+	for (size_t i = 0; i < site->domain_count && made >= 0; i++) {
+		const struct site_domain *d = &site->domains[i];
+		const struct dkim_selectors *now = dkim_active_find(&active, d);
 
-		if (r < 0)
-			return -1;
-		made += r;
+		if (!d->mail) /* nobody signs for it */
+			continue;
+		int r = ensure_active(site, d->name, now != NULL ? now->active : d->dkim_selector, dry, e);
+
+		made = r < 0 ? -1 : made + r;
 	}
+	dkim_active_free(&active);
 	return made;
+}
+
+static int pack_key(const struct site *site, const char *domain, const char *selector, struct buf *out, struct error *e)
+{
+	char *path = dkim_private_file(site, domain, selector);
+	struct buf pem = BUF_INIT(DKIM_FILE_MAX);
+	int r = access(path, F_OK) < 0 ? 1 : file_read(path, DKIM_FILE_MAX, &pem, e);
+
+	if (r == 0) {
+		buf_put_str(out, domain);
+		buf_put_str(out, selector);
+		buf_put_blob(out, buf_view(&pem));
+	}
+	if (pem.data != NULL)
+		explicit_bzero(pem.data, pem.cap);
+	buf_free(&pem);
+	free(path);
+	return r < 0 ? -1 : 0;
 }
 
 int dkim_keys_pack(const struct site *site, struct buf *out, struct error *e)
 {
-	for (size_t i = 0; i < site->domain_count; i++) {
-		const struct site_domain *d = &site->domains[i];
-		char *path = dkim_private_path(site, d);
-		struct buf pem = BUF_INIT(DKIM_FILE_MAX);
-		int r = access(path, F_OK) < 0 ? 1 : file_read(path, DKIM_FILE_MAX, &pem, e);
+	struct dkim_active active;
+	int r = dkim_active_load(site, &active, e);
 
-		if (r == 0) {
-			buf_put_str(out, d->name);
-			buf_put_str(out, d->dkim_selector);
-			buf_put_blob(out, buf_view(&pem));
-		}
-		if (pem.data != NULL)
-			explicit_bzero(pem.data, pem.cap);
-		buf_free(&pem);
-		free(path);
-		if (r < 0)
-			return -1;
+	for (size_t i = 0; i < site->domain_count && r == 0; i++) {
+		const struct site_domain *d = &site->domains[i];
+		const struct dkim_selectors *now = dkim_active_find(&active, d);
+
+		r = pack_key(site, d->name, now != NULL ? now->active : d->dkim_selector, out, e);
+		if (r == 0 && now != NULL && now->other[0] != '\0')
+			r = pack_key(site, d->name, now->other, out, e);
 	}
-	return out->full ? error_set(e, "there are too many DKIM keys") : 0;
+	dkim_active_free(&active);
+	if (r == 0 && out->full)
+		r = error_set(e, "there are too many DKIM keys");
+	return r;
 }

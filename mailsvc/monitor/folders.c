@@ -16,6 +16,7 @@
 #include "mailsvc/monitor/internal.h"
 
 #define STORE_USER "mailadm-store"
+#define GUARD_USER "mailadm-guard"
 
 static int make(const char *path, mode_t mode, const char *user, struct error *e)
 {
@@ -40,7 +41,8 @@ int folders_make(const struct site *site, struct error *e)
 		const char *name;
 		mode_t mode;
 		const char *user;
-	} below[] = { { "store", 0750, STORE_USER }, { "tls", 0700, NULL }, { "keys", 0700, NULL } };
+	} below[] = { { "store", 0750, STORE_USER }, { "tls", 0700, NULL }, { "keys", 0700, NULL },
+		{ "bans", 0700, GUARD_USER } };
 	char *path = site_state(site, "credentials");
 	int r = 0, fd;
 

@@ -147,6 +147,8 @@ int handout_fd(const struct site *site, const struct handout *h, enum role_fd wh
 		return open_state(site, "secrets", 0);
 	case ROLE_FD_STORE_DIR:
 		return open_state(site, "store", O_DIRECTORY);
+	case ROLE_FD_BANS_DIR:
+		return open_state(site, "bans", O_DIRECTORY);
 	case ROLE_FD_DKIM_KEYS:
 		return memfd_sealed("dkim", buf_view(&h->dkim));
 	case ROLE_FD_TLS:

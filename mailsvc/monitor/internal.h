@@ -87,11 +87,22 @@ struct client {
 };
 TAILQ_HEAD(clients, client);
 
+/* What failed and who was told when (alerts.c). */
 struct alert {
 	char key[ROLE_ALERT_KEY_MAX];
-	uint64_t mailed; /* clock_mono_ms */
+	uint64_t mailed, commanded; /* clock_mono_ms; 0: not yet */
 };
 #define ALERT_KEYS_MAX 64
+#define ALERT_COMMANDS_MAX 16 /* texts that wait for admin.command: one runs at a time */
+
+struct alerts {
+	struct alert at[ALERT_KEYS_MAX];
+	size_t count;
+	pid_t command; /* 0: none runs */
+	struct event *limit;
+	char *waiting[ALERT_COMMANDS_MAX];
+	size_t waiting_count;
+};
 
 struct monitor {
 	struct event_base *base;
@@ -99,6 +110,9 @@ struct monitor {
 	struct site *site;
 	char digest[65];        /* SHA-256 of the flattened site, hex: what `mailadm status` compares */
 	struct buf flat;        /* the flattened site */
+	struct buf view; /* the same with the active DKIM selectors: what roles get */
+	struct buf given;       /* a site by control socket, which the next reload takes */
+	bool held;              /* the last load was not of the site file: see serving.c */
 	struct handout handout; /* tls, dkim */
 	unsigned char ticket_keys[ROLE_COUNT]
 				 [ROLE_TICKET_KEY_LEN]; /* one a role: login and smtp do not trust each other */
@@ -119,9 +133,14 @@ struct monitor {
 	bool reload_again;  /* asked for meanwhile */
 	struct buf reload_text;
 	uint32_t status_id; /* in progress, or 0 */
-	struct alert alerts[ALERT_KEYS_MAX];
-	size_t alert_count;
+	struct alerts alerts;
 };
+
+/*
+ * The site that counts now (serving.c): one given by control socket, else the one that STATE/apply/serving holds back (at
+ * a start that text, at a reload the one that runs; m->held then, and text says why), else the site file's.
+ */
+struct site *serving_load(struct monitor *, struct findings *, struct buf *text);
 
 void children_init(struct monitor *); /* fills the table; starts nothing */
 void children_start(struct monitor *);
@@ -162,7 +181,9 @@ int control_open(struct monitor *, struct error *);
 void control_answer(struct monitor *, enum client_wants, uint32_t waiting, bool failed, struct view text);
 int logfile_open(struct monitor *, struct error *);
 void logfile_reopen(struct monitor *); /* and hands it to all */
-void alert_receive(struct child *, const char *key, const char *text);
+void alert_receive(struct child *, const char *key, const char *text); /* mail, and admin.command; each key hourly */
+void alert_reap(struct monitor *);                                     /* the command may have ended */
+void alert_stop(struct monitor *);
 void notify_systemd(const char *state);
 
 #endif

@@ -4,10 +4,7 @@
  */
 #include <string.h>
 
-#include "lib/clock.h"
 #include "mailsvc/monitor/internal.h"
-
-#define ALERT_INTERVAL_MS (3600u * 1000)
 
 /* One line of printable text, so that it can go to a log, a mail and a terminal. */
 static bool printable(const char *s)
@@ -106,43 +103,4 @@ int child_message(struct child *c, struct imsg *m)
 	default:
 		return -1;
 	}
-}
-
-/* The place for key: its own, a free one, or the oldest if that may speak again; NULL: not now. */
-static struct alert *alert_slot(struct monitor *m, const char *key, uint64_t now)
-{
-	struct alert *oldest = NULL;
-
-	for (size_t i = 0; i < m->alert_count; i++) {
-		struct alert *a = &m->alerts[i];
-
-		if (strcmp(a->key, key) == 0)
-			return now - a->mailed >= ALERT_INTERVAL_MS ? a : NULL;
-		if (oldest == NULL || a->mailed < oldest->mailed)
-			oldest = a;
-	}
-	if (m->alert_count < ALERT_KEYS_MAX)
-		return &m->alerts[m->alert_count++];
-	return now - oldest->mailed >= ALERT_INTERVAL_MS ? oldest : NULL;
-}
-
-void alert_receive(struct child *c, const char *key, const char *text)
-{
-	struct monitor *m = c->monitor;
-	struct child *smtp = child_find(m, ROLE_SMTP, 0);
-	struct buf out = BUF_INIT(IMSG_MAX);
-	struct alert *slot;
-
-	if (smtp == NULL || smtp->state != CHILD_UP)
-		return; /* the role logged it, and its next alert of this key comes through */
-	slot = alert_slot(m, key, clock_mono_ms());
-	if (slot == NULL)
-		return;
-	view_copy(view_of(key), slot->key, sizeof(slot->key));
-	slot->mailed = clock_mono_ms();
-	log_warnx("event=alert role=%s key=\"%s\" mailed=yes", role_name(c->role), key);
-	buf_put_str(&out, key);
-	buf_put_str(&out, text);
-	child_tell(smtp, ROLE_MSG_ALERT_MAIL, 0, buf_view(&out), -1);
-	buf_free(&out);
 }

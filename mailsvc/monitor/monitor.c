@@ -58,7 +58,7 @@ static int load_rest(struct site *site, struct handout *handout, struct error *e
 struct site *monitor_load(struct monitor *m, struct handout *handout, struct buf *text)
 {
 	struct findings findings = { 0 };
-	struct site *site = site_load(m->path, &findings);
+	struct site *site = serving_load(m, &findings, text);
 	struct error e;
 
 	for (size_t i = 0; i < findings.count; i++)
@@ -74,6 +74,18 @@ struct site *monitor_load(struct monitor *m, struct handout *handout, struct buf
 	return site;
 }
 
+/* What roles get: they sign with the selectors that a rollover made active. flat and digest stay the file's. */
+static void make_view(struct monitor *m, struct site *site)
+{
+	struct error e;
+
+	if (dkim_active_adopt(site, &e) < 0) /* dkim_keys_pack has read the same file a moment ago */
+		log_warnx("event=dkim reason=\"%s\"", e.text);
+	buf_reset(&m->view);
+	if (site_flatten(site, &m->view) < 0 || m->view.full)
+		fatalx("event=site reason=\"it is too large\"");
+}
+
 void monitor_adopt_site(struct monitor *m, struct site *site)
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];
@@ -87,6 +99,7 @@ void monitor_adopt_site(struct monitor *m, struct site *site)
 		fatalx("event=site reason=\"it is too large\"");
 	if (EVP_Digest(m->flat.data, m->flat.len, digest, &len, EVP_sha256(), NULL) != 1)
 		fatalx("event=site reason=\"no SHA-256\"");
+	make_view(m, site);
 	for (unsigned i = 0; i < len; i++)
 		snprintf(m->digest + 2 * i, 3, "%02x", digest[i]);
 }
@@ -285,7 +298,8 @@ int monitor_main(const char *site_path)
 	m->path = realpath(site_path, NULL);
 	if (m->path == NULL)
 		m->path = site_path;
-	m->flat = BUF_INIT(FLAT_MAX);
+	m->flat = m->view = BUF_INIT(FLAT_MAX);
+	m->given = BUF_INIT(FLAT_MAX);
 	m->reload_text = BUF_INIT(TEXT_MAX);
 	m->original_stderr = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 	m->started = clock_mono_ms();
@@ -304,6 +318,7 @@ int monitor_main(const char *site_path)
 	}
 	children_start(m);
 	event_base_dispatch(m->base);
+	alert_stop(m);
 	unlink_socket(m->site, "submit.sock");
 	unlink_socket(m->site, "control.sock");
 	log_info("event=stopped");

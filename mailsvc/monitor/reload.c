@@ -17,8 +17,8 @@ static void finish(struct monitor *m, bool failed)
 	m->reload_id = 0;
 	m->reload_again = false;
 	event_del(m->reload_timer);
-	log_info("event=reload result=%s", failed ? "refused" : "ok");
-	control_answer(m, CLIENT_RELOAD, id, failed, buf_view(&m->reload_text));
+	log_info("event=reload result=%s", failed ? "refused" : m->held ? "held" : "ok");
+	control_answer(m, CLIENT_RELOAD, id, failed || m->held, buf_view(&m->reload_text));
 	if (again)
 		reload_begin(m);
 }

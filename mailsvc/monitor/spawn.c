@@ -51,7 +51,7 @@ static void send_instance(struct child *c)
 static void send_site(struct child *c)
 {
 	struct buf out = BUF_INIT(IMSG_MAX);
-	int fd = memfd_sealed("site", buf_view(&c->monitor->flat));
+	int fd = memfd_sealed("site", buf_view(&c->monitor->view));
 
 	if (fd < 0)
 		fatal("event=site reason=\"memfd\"");
@@ -65,7 +65,8 @@ static void send_fds(struct child *c, bool reload)
 	for (int which = 0; which < ROLE_FD_COUNT; which++) {
 		int fd;
 
-		if (!(role_policy(c->role)->fds >> which & 1) || (reload && which == ROLE_FD_STORE_DIR))
+		if (!(role_policy(c->role)->fds >> which & 1) ||
+		    (reload && (which == ROLE_FD_STORE_DIR || which == ROLE_FD_BANS_DIR)))
 			continue;
 		fd = handout_fd(c->monitor->site, &c->monitor->handout, (enum role_fd)which);
 		if (fd >= 0)

@@ -264,6 +264,8 @@ static enum smtp_step run_rcpt(struct smtp_session *s, struct view args)
 		why = &too_many;
 	if (why == NULL && smtp_full_must_wait(s, &route))
 		why = &alone;
+	if (why == &no_relay)
+		smtp_offence(s, OFFENCE_RELAY);
 	if (why != NULL) {
 		step = smtp_refuse(s, why, args);
 	} else {

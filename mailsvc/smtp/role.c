@@ -56,6 +56,7 @@ static int smtp_init(struct role_ctx *ctx, struct error *e)
 	server->auth = auth_client_new(ctx->base);
 	server->store = store_client_new(ctx->base);
 	server->keys = keys_client_new(ctx->base);
+	server->guard = guard_client_new(ctx->base);
 	server->own_uid = getuid();
 	tzset();
 	mime_charsets_preload(); /* converters are modules, which the sandbox will not let in later */
@@ -87,6 +88,9 @@ static void smtp_peer(struct role_ctx *ctx, enum role_id id, unsigned instance, 
 		return;
 	case ROLE_KEYS:
 		keys_client_attach(server->keys, fd);
+		return;
+	case ROLE_GUARD:
+		guard_client_attach(server->guard, fd);
 		return;
 	default:
 		close(fd);

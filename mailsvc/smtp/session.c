@@ -109,6 +109,12 @@ enum smtp_step smtp_reply(struct smtp_session *s, int code, const char *enhanced
 	return SMTP_NEXT;
 }
 
+void smtp_offence(const struct smtp_session *s, enum offence what)
+{
+	if (s->account == NULL && !s->local && !s->loopback)
+		guard_offence(s->server->guard, what, &s->peer.sa);
+}
+
 enum smtp_step smtp_refuse(struct smtp_session *s, const struct smtp_refusal *why, struct view about)
 {
 	struct buf line = BUF_INIT(2048);
@@ -137,6 +143,7 @@ enum smtp_step smtp_refuse(struct smtp_session *s, const struct smtp_refusal *wh
 		return SMTP_CLOSE;
 	/* Whoever logged in may mistype addresses; a stranger who guesses them may not go on for long. */
 	if (why->code >= 500 && ++s->errors > (unsigned)s->site->limits.errors && !(s->account != NULL || s->local)) {
+		smtp_offence(s, OFFENCE_ERRORS);
 		smtp_reply(s, 421, "4.7.0", "%s Too many errors, closing", s->site->host.name);
 		return SMTP_CLOSE;
 	}
@@ -191,9 +198,11 @@ static enum smtp_step read_command(struct smtp_session *s)
 		return SMTP_MORE;
 	case LINE_TOO_LONG: /* where the next command would begin cannot be said: end here */
 		smtp_refuse(s, &line_too_long, VIEW_NONE);
+		smtp_offence(s, OFFENCE_ERRORS);
 		return SMTP_CLOSE;
 	case LINE_BAD:
 		smtp_refuse(s, &line_bad, VIEW_NONE);
+		smtp_offence(s, OFFENCE_ERRORS);
 		return SMTP_CLOSE;
 	case LINE_OK:
 		break;
@@ -425,6 +434,7 @@ void smtp_session_new(
 	smtp_enter(s, SMTP_CONNECT);
 	if (waiting > 0) {
 		smtp_refuse(s, &early, VIEW_NONE);
+		smtp_offence(s, OFFENCE_EARLY);
 		session_free(s, true, "early-talker");
 	} else if (!tls) {
 		greet(s);

@@ -14,6 +14,7 @@
 
 #include "lib/conn.h"
 #include "mailsvc/auth/client.h"
+#include "mailsvc/guard/client.h"
 #include "mailsvc/keys/client.h"
 #include "mailsvc/role.h"
 #include "mailsvc/smtp/command.h"
@@ -139,6 +140,7 @@ struct smtp_server {
 	struct auth_client *auth;
 	struct store_client *store;
 	struct keys_client *keys;
+	struct guard_client *guard;
 	struct smtp_listener listeners[SMTP_LISTENERS_MAX];
 	size_t listener_count;
 	TAILQ_HEAD(, smtp_session) sessions;
@@ -173,6 +175,8 @@ void smtp_session_drain(struct smtp_session *, bool hard);   /* an idle one is t
 /* Writes "code enhanced text"; enhanced may be NULL. Always SMTP_NEXT. */
 enum smtp_step smtp_reply(struct smtp_session *, int code, const char *enhanced, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* What guard bans for; nothing when it is this machine, or who logged in. */
+void smtp_offence(const struct smtp_session *, enum offence);
 /* Replies, logs with what it was about, and counts it as an error when permanent: SMTP_CLOSE once there were too many.
  */
 enum smtp_step smtp_refuse(struct smtp_session *, const struct smtp_refusal *, struct view about);

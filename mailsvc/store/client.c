@@ -171,6 +171,18 @@ static struct uid_range *ranges_array(struct view packed, size_t *count)
 	return r;
 }
 
+static uint64_t *modseqs_array(struct view packed, size_t *count)
+{
+	struct cursor c = cursor_of(packed.ptr, packed.len);
+	uint64_t *at;
+
+	*count = packed.len / 8;
+	at = xreallocarray(NULL, *count + 1, sizeof(*at));
+	for (size_t i = 0; i < *count; i++)
+		at[i] = cursor_u64(&c);
+	return at;
+}
+
 static void on_reply(void *arg, enum rpc_status status, struct imsg *m)
 {
 	struct pending *p = arg;
@@ -178,6 +190,7 @@ static void on_reply(void *arg, enum rpc_status status, struct imsg *m)
 	struct proto_reply in;
 	struct view payload, mapped = VIEW_NONE;
 	struct uid_range *source = NULL, *destination = NULL;
+	uint64_t *modseqs = NULL;
 
 	TAILQ_REMOVE(&p->client->pending, p, link);
 	if (status == RPC_OK && m->type == STORE_REPLY && proto_unwrap(m, 128u << 20, &payload, &mapped) == 0 &&
@@ -189,8 +202,10 @@ static void on_reply(void *arg, enum rpc_status status, struct imsg *m)
 		result.uid_validity = in.uid_validity;
 		result.modseq = in.modseq;
 		result.queue_id = in.queue_id;
+		modseqs = modseqs_array(in.modseqs, &result.modseq_count);
 		result.source = source;
 		result.destination = destination;
+		result.modseqs = modseqs;
 	}
 	if (mapped.ptr)
 		munmap((void *)(uintptr_t)mapped.ptr, mapped.len);
@@ -198,6 +213,7 @@ static void on_reply(void *arg, enum rpc_status status, struct imsg *m)
 		p->fn(p->arg, &result);
 	free(source);
 	free(destination);
+	free(modseqs);
 	free(p);
 }
 

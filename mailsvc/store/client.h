@@ -49,6 +49,9 @@ struct store_result {
 	/* append: uid_count 1. copy, move: source and destination uids pairwise in order. expunge: source. flags: changed. */
 	const struct uid_range *source, *destination;
 	size_t source_count, destination_count;
+	/* flags: a long change is made in several steps, between which others change: the modseq of each, rising */
+	const uint64_t *modseqs;
+	size_t modseq_count;
 	uint64_t queue_id;	/* first queue entry made, for "queued as" */
 };
 typedef void (*store_fn)(void *arg, const struct store_result *);

@@ -223,6 +223,7 @@ void request_free(struct request *r)
 	engine_accounts_free(&r->accounts);
 	buf_free(&r->source);
 	buf_free(&r->destination);
+	buf_free(&r->modseqs);
 	free(r);
 }
 
@@ -512,7 +513,7 @@ enum run engine_run(struct engine *e, struct request *r)
 	}
 	e->now = clock_wall();
 	if (!r->source.max) {
-		r->source.max = r->destination.max = 64u << 20;
+		r->source.max = r->destination.max = r->modseqs.max = 64u << 20;
 	}
 	before = e->record_count;
 	run = dispatch(e, r);
@@ -523,6 +524,7 @@ enum run engine_run(struct engine *e, struct request *r)
 		e->sync_needed = true;
 	r->reply.source = buf_view(&r->source);
 	r->reply.destination = buf_view(&r->destination);
+	r->reply.modseqs = buf_view(&r->modseqs);
 	return run;
 }
 

@@ -68,6 +68,7 @@ struct request {
 	uint64_t resume; /* of a request that runs in slices */
 	struct proto_reply reply;
 	struct buf source, destination; /* ranges */
+	struct buf modseqs;             /* u64 of each slice's record */
 };
 void request_free(struct request *);
 

@@ -359,6 +359,7 @@ void proto_reply_put(struct buf *b, const struct proto_reply *r)
 	buf_put_u64(b, r->queue_id);
 	buf_put_blob(b, r->source);
 	buf_put_blob(b, r->destination);
+	buf_put_blob(b, r->modseqs);
 }
 
 int proto_reply_get(struct proto_reply *r, struct view payload)
@@ -373,7 +374,11 @@ int proto_reply_get(struct proto_reply *r, struct view payload)
 	r->queue_id = cursor_u64(&c);
 	r->source = cursor_blob(&c, payload.len);
 	r->destination = cursor_blob(&c, payload.len);
-	return cursor_done(&c) && status <= STORE_IO && ranges_ok(r->source) && ranges_ok(r->destination) ? 0 : -1;
+	r->modseqs = cursor_blob(&c, payload.len);
+	return cursor_done(&c) && status <= STORE_IO && ranges_ok(r->source) && ranges_ok(r->destination) &&
+	               r->modseqs.len % 8 == 0
+	           ? 0
+	           : -1;
 }
 
 void proto_item_put(struct buf *b, const struct proto_item *i)

@@ -92,6 +92,7 @@ struct proto_reply {
 	uint32_t mailbox, uid_validity;
 	uint64_t modseq, queue_id;
 	struct view source, destination;
+	struct view modseqs; /* packed u64s, of a change of flags */
 };
 void proto_reply_put(struct buf *, const struct proto_reply *);
 int proto_reply_get(struct proto_reply *, struct view payload);

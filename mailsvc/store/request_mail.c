@@ -306,8 +306,10 @@ enum run run_flags(struct engine *e, struct request *req)
 	rows_end(&rows);
 	r.modseq = m.modseq + 1;
 	r.ranges = buf_view(&ranges);
-	if (n)
+	if (n) {
 		engine_put(e, &r, VIEW_NONE);
+		buf_put_u64(&req->modseqs, r.modseq);
+	}
 	req->reply.mailbox = p->mailbox;
 	req->reply.uid_validity = m.uid_validity;
 	req->reply.modseq = n ? r.modseq : m.modseq > req->reply.modseq ? m.modseq : req->reply.modseq;

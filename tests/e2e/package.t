@@ -17,6 +17,8 @@ os.chmod(WORK, 0o755)
 FILES = ("usr/sbin/mailadm usr/sbin/mailsvc usr/sbin/sendmail usr/lib/sendmail usr/bin/mailq usr/bin/newaliases "
          "usr/share/man/man8/mailadm.8.gz usr/share/man/man8/mailsvc.8.gz usr/share/man/man5/mailadm-site.5.gz "
          "lib/systemd/system/mailadm.service lib/systemd/system/mailadm-backup@.service lib/systemd/system/mailadm-backup@.timer "
+         "lib/systemd/system/mailadm-firewall.service lib/systemd/system/mailadm-status.timer "
+         "lib/systemd/system/mailadm-rollover.timer lib/systemd/system/mailadm-doctor.timer usr/share/mailadm/load-firewall "
          "usr/share/mailadm/cron/mailadm usr/share/mailadm/certbot/mailadm-deploy usr/share/mailadm/create-users "
          "usr/share/mailadm/examples/small.conf usr/share/doc/mailadm/LICENSE").split()
 

@@ -2,6 +2,7 @@
 """The sandbox of each role, proved from inside the running process: tests/tools/syscall_in makes the very
 system call that a taken-over role would try.
 And what imap reads while nobody is logged in: strace sees every byte."""
+import json
 import os
 import shutil
 import subprocess
@@ -17,8 +18,10 @@ if shutil.which("strace") is None or os.uname().machine != "x86_64":
 
 # Of the system call table (x86-64), open(2), socket(2).
 OPENAT, SOCKET, CLOSE, AT_FDCWD = 257, 41, 3, -100
+CAP_NET_ADMIN = 1 << 12
 REFUSED = ("trapped", "-13", "-1")  # SIGSYS, EACCES, EPERM
 AF_UNIX, AF_INET, SOCK_STREAM = 1, 2, 1
+AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER = 16, 3, 12
 ALICE = "alice@example.org"
 
 
@@ -49,6 +52,10 @@ def status_of(pid):
         return dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
 
 
+def sandbox_of(host, role):
+    return [r["sandbox"] for r in json.loads(host.cli("status", "--json", check=False).stdout)["roles"] if r["role"] == role][0]
+
+
 def open_paths(pid):
     out = []
     for fd in os.listdir(f"/proc/{pid}/fd"):
@@ -60,11 +67,14 @@ def open_paths(pid):
 
 
 def rights(host):
-    roles = ("auth", "hash", "store", "login", "imap", "smtp", "resolver", "keys", "send")
+    roles = ("auth", "hash", "store", "login", "imap", "smtp", "resolver", "keys", "send", "guard")
     for role in roles:
         pid = pid_of(host, role)
         s = status_of(pid)
-        is_((s["Seccomp"], s["NoNewPrivs"], int(s["CapEff"], 16)), ("2", "1", 0), f"{role} has a seccomp filter, no new rights, no capability")
+        may = CAP_NET_ADMIN if role == "guard" and "cap-net-admin" in sandbox_of(host, role) else 0
+        is_((s["Seccomp"], s["NoNewPrivs"]), ("2", "1"), f"{role} has a seccomp filter and no new rights")
+        is_([int(s[set], 16) for set in ("CapEff", "CapPrm", "CapInh", "CapAmb")], [may, may, 0, 0],
+            f"{role} has " + ("CAP_NET_ADMIN alone" if may else "no capability"))
         ok(s["Uid"].split()[0] != "0" and len(set(s["Uid"].split())) == 1, f"{role} runs as its own user ({s['Uid'].split()[0]})")
     uids = {role: status_of(pid_of(host, role))["Uid"].split()[0] for role in roles if role != "hash"}
     is_(len(set(uids.values())), len(uids), "no two roles share a user")
@@ -76,18 +86,19 @@ def refusals(host):
     def cannot_open(roles, what, path, flags=0):
         for role in roles:
             refused(host, role, what, OPENAT, AT_FDCWD, "=" + path, flags, 0o600)
-    cannot_open(("smtp", "login", "imap", "send", "keys", "resolver", "hash", "store"), "open the credentials", state + "/credentials")
-    outside = ("smtp", "login", "send", "keys", "resolver", "auth", "hash")
+    cannot_open(("smtp", "login", "imap", "send", "keys", "resolver", "hash", "store", "guard"), "open the credentials", state + "/credentials")
+    outside = ("smtp", "login", "send", "keys", "resolver", "auth", "hash", "guard")
     cannot_open(outside, "open the store's index", state + "/store/index/data.mdb")
     cannot_open(outside, "open the store's log", state + "/store/log/0000000001.log")
-    cannot_open(("smtp", "login", "imap", "send", "resolver", "store", "auth"), "open a DKIM key", state + "/keys/example.org.mail.key")
-    cannot_open(("imap", "smtp", "login", "send", "keys", "auth", "resolver", "store"), "create a file elsewhere", "/tmp/mailadm-escape",
+    cannot_open(("smtp", "login", "imap", "send", "resolver", "store", "auth", "guard"), "open a DKIM key", state + "/keys/example.org.mail.key")
+    cannot_open(("imap", "smtp", "login", "send", "keys", "auth", "resolver", "store", "guard"), "create a file elsewhere", "/tmp/mailadm-escape",
                 os.O_CREAT | os.O_WRONLY)
     cannot_open(("imap",), "write the store", state + "/store/index/data.mdb", os.O_RDWR)
-    for role in ("store", "imap", "keys", "auth", "hash", "smtp", "login"):
+    for role in ("store", "imap", "keys", "auth", "hash", "smtp", "login", "guard"):
         refused(host, role, "make a socket (IPv4)", SOCKET, AF_INET, SOCK_STREAM, 0)
-    for role in ("store", "imap", "keys", "auth", "hash", "smtp", "send", "resolver"):
+    for role in ("store", "imap", "keys", "auth", "hash", "smtp", "send", "resolver", "guard"):
         refused(host, role, "make a socket (unix)", SOCKET, AF_UNIX, SOCK_STREAM, 0)
+    refused(host, "guard", "make another netlink socket", SOCKET, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER)
     for role in ("smtp", "imap", "login"):
         paths = open_paths(pid_of(host, role))
         bad = [p for p in paths if "credentials" in p or "/keys/" in p or (role != "imap" and "/store" in p)]

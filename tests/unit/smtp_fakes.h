@@ -221,7 +221,7 @@ static const char site_text[] =
     "aliases = ( { address = \"out@example.org\"; to = ( \"x@remote.example\" ); },\n"
     "  { address = \"sales@caught.example\"; to = ( \"alice@example.org\" ); },\n"
     "  { address = \"both@example.org\"; to = ( \"alice@example.org\", \"bob@example.org\" ); } );\n"
-    "admin = \"alice@example.org\";\n"
+    "admin = { contact = \"alice@example.org\"; };\n"
     "limits = { message_size = \"64k\"; recipients = 3; errors = 5; };\n"
     "listen = { insecure_loopback = true; };\n";
 

@@ -143,9 +143,51 @@ static void test_dkim(void **state)
 	free(public);
 }
 
+/* A rollover made another selector active: keys has both keys, roles and paths the new selector, the site's file
+ * neither. */
+static void test_active(void **state)
+{
+	struct site_domain *d = &site->domains[0];
+	struct buf packed = BUF_INIT(1 << 20);
+	struct error e = { "" };
+	struct cursor c;
+	char *path;
+
+	(void)state;
+	assert_int_equal(dkim_key_ensure(site, d->name, "mail", &e), 0);
+	assert_int_equal(dkim_key_ensure(site, d->name, "mail-2", &e), 0);
+	path = dkim_public_file(site, d->name, "mail-2");
+	assert_int_equal(mode_of(path), 0644);
+	free(path);
+	assert_int_equal(dkim_active_set(site, d, "mail-2", "mail", &e), 0);
+	path = site_state(site, "keys/active");
+	assert_int_equal(mode_of(path), 0600);
+	assert_int_equal(dkim_keys_pack(site, &packed, &e), 0);
+	c = cursor_of(packed.data, packed.len);
+	for (int i = 0; i < 2; i++) {
+		assert_true(view_eq(cursor_blob(&c, 255), "example.org"));
+		assert_true(view_eq(cursor_blob(&c, 255), i == 0 ? "mail-2" : "mail"));
+		cursor_blob(&c, 65536);
+	}
+	assert_true(view_eq(cursor_blob(&c, 255), "example.net"));
+	buf_free(&packed);
+	char *private = dkim_private_path(site, d);
+	assert_non_null(strstr(private, "/example.org.mail-2.key"));
+	free(private);
+	assert_int_equal(dkim_active_adopt(site, &e), 1);
+	assert_string_equal(d->dkim_selector, "mail-2");
+	assert_int_equal(file_write_atomic(path, view_of("example.org mail ../x -\n"), 0600, &e), 0);
+	packed = BUF_INIT(1 << 20);
+	assert_int_equal(dkim_keys_pack(site, &packed, &e), -1);
+	assert_non_null(strstr(e.text, "keys/active:1:"));
+	buf_free(&packed);
+	free(path);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_selfsigned), cmocka_unit_test(test_dkim) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_selfsigned), cmocka_unit_test(test_dkim),
+		cmocka_unit_test(test_active) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -12,7 +12,8 @@
 #include "mailsvc/role_proto.h"
 
 static const char *const pairs[] = { "auth hash", "auth login", "auth imap", "auth smtp", "login imap", "store imap",
-	"store smtp", "store send", "resolver send", "keys smtp", "keys send" };
+	"store smtp", "store send", "resolver send", "keys smtp", "keys send", "guard auth", "guard login",
+	"guard smtp" };
 
 static bool expected(enum role_id a, enum role_id b)
 {
@@ -54,6 +55,7 @@ static void test_kill(void **state)
 		[ROLE_IMAP] = 1u << ROLE_LOGIN,
 		[ROLE_RESOLVER] = 1u << ROLE_SEND,
 		[ROLE_KEYS] = 1u << ROLE_SMTP | 1u << ROLE_SEND,
+		[ROLE_GUARD] = 1u << ROLE_AUTH | 1u << ROLE_LOGIN | 1u << ROLE_SMTP,
 	};
 
 	(void)state;
@@ -73,6 +75,7 @@ static void test_given(void **state)
 		[ROLE_FD_DKIM_KEYS] = 1u << ROLE_KEYS,
 		[ROLE_FD_TLS] = 1u << ROLE_LOGIN | 1u << ROLE_SMTP,
 		[ROLE_FD_STORE_DIR] = 1u << ROLE_STORE | 1u << ROLE_IMAP,
+		[ROLE_FD_BANS_DIR] = 1u << ROLE_GUARD,
 	};
 
 	(void)state;

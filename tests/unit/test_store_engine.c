@@ -132,6 +132,7 @@ static void test_flags_and_keywords(void **state)
 	assert_int_equal(ranges_count(r->reply.source), 1);
 	assert_int_equal(ranges_at(r->reply.source, 0).first, 2);
 	assert_int_equal(ranges_at(r->reply.source, 0).last, 4);
+	assert_int_equal(r->reply.modseqs.len, 8); /* one step */
 	request_free(r);
 	m = mailbox_row_of(&e, box);
 	assert_int_equal(m.unseen, 2);
@@ -147,6 +148,7 @@ static void test_flags_and_keywords(void **state)
 			.keyword_count = 1,
 			.ranges = range_text(range, 2, 4) });
 	assert_int_equal(ranges_count(r->reply.source), 0);
+	assert_int_equal(r->reply.modseqs.len, 0);
 	assert_int_equal(r->reply.modseq, m.modseq);
 	request_free(r);
 	assert_int_equal(mailbox_row_of(&e, box).modseq, m.modseq);

@@ -134,6 +134,23 @@ static void test_same_password(void **state)
 	throttle_free(t);
 }
 
+/* What guard is told: one password counts once a source, as long as it is tried. */
+static void test_offends(void **state)
+{
+	struct throttle *t = throttle_new(key);
+	struct source phone = from("198.51.100.7"), other = from("198.51.100.8");
+	struct digest old = wrong(4712), another = wrong(4713);
+
+	(void)state;
+	for (int64_t now = 100; now < 100 + 50 * 300; now += 300)
+		assert_int_equal(throttle_offends(t, &phone, &old, now), now == 100);
+	assert_true(throttle_offends(t, &phone, &another, 15000));
+	assert_true(throttle_offends(t, &other, &old, 15000));
+	assert_true(throttle_offends(t, &phone, &old, 15000 + THROTTLE_WINDOW));
+	assert_false(throttle_was_wrong(t, &another, 15000)); /* it may be right: nobody looked */
+	throttle_free(t);
+}
+
 static void test_known(void **state)
 {
 	struct throttle *t = throttle_new(key);
@@ -260,7 +277,7 @@ static void test_sources(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_account), cmocka_unit_test(test_source),
-		cmocka_unit_test(test_loopback), cmocka_unit_test(test_same_password), cmocka_unit_test(test_known),
+		cmocka_unit_test(test_loopback), cmocka_unit_test(test_same_password), cmocka_unit_test(test_offends), cmocka_unit_test(test_known),
 		cmocka_unit_test(test_table_is_bounded), cmocka_unit_test(test_queue), cmocka_unit_test(test_ticket),
 		cmocka_unit_test(test_sources) };
 

@@ -1,0 +1,180 @@
+/*
+ * What named-checkzone does not find, or not across zones: MX, NS and SRV targets that are a CNAME or have no address
+ * in our zones, names with two SPF records, more than one record set that named takes, TTLs that differ in a set (RFC
+ * 2181 5.2), and DMARC reports that another domain has to allow (RFC 7489 7.1).
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "dnsgen/content.h"
+#include "dnsgen/record.h"
+#include "site/route.h"
+
+#define SET_MAX 100 /* named's max-records-per-type */
+
+struct check {
+	const struct site *site;
+	const struct zones *zones;
+	const struct zone *zone;
+	struct findings *f;
+	struct site_origin at;
+};
+
+static const struct zone *zone_by_name(const struct zones *zones, const ldns_rdf *name)
+{
+	const struct zone *best = NULL;
+	for (size_t i = 0; i < zones->count; i++)
+		if (name_under(name, zones->at[i].origin) &&
+		    (best == NULL || ldns_rdf_size(zones->at[i].origin) > ldns_rdf_size(best->origin)))
+			best = &zones->at[i];
+	return best;
+}
+
+static bool has(const struct zone *z, const ldns_rdf *name, ldns_rr_type type)
+{
+	size_t first, count = zone_find(z, name, &first);
+	for (size_t i = 0; i < count; i++)
+		if (ldns_rr_get_type(ldns_rr_list_rr(z->records, first + i)) == type)
+			return true;
+	return false;
+}
+
+/* A wildcard or a delegation above it may answer: then it is not ours to judge. */
+static bool answered_above(const struct zone *z, const ldns_rdf *name)
+{
+	ldns_rdf *at = ldns_rdf_clone(name);
+	bool found = false;
+	while (!found && at && ldns_rdf_size(at) > ldns_rdf_size(z->origin)) {
+		ldns_rdf *up = ldns_dname_left_chop(at), *star = up ? ldns_dname_new_frm_str("*") : NULL;
+		found = has(z, at, LDNS_RR_TYPE_NS);
+		if (star && ldns_dname_cat(star, up) == LDNS_STATUS_OK)
+			found = found || has(z, star, LDNS_RR_TYPE_A) || has(z, star, LDNS_RR_TYPE_AAAA);
+		ldns_rdf_deep_free(star);
+		ldns_rdf_deep_free(at);
+		at = up;
+	}
+	ldns_rdf_deep_free(at);
+	return found;
+}
+
+static void check_target(struct check *c, const ldns_rr *rr, const ldns_rdf *target)
+{
+	const struct zone *z = ldns_rdf_size(target) > 1 ? zone_by_name(c->zones, target) : NULL;
+	if (z == NULL || has(z, target, LDNS_RR_TYPE_A) || has(z, target, LDNS_RR_TYPE_AAAA))
+		return;
+	bool alias = has(z, target, LDNS_RR_TYPE_CNAME);
+	if (!alias && answered_above(z, target))
+		return;
+	char *name = ldns_rdf2str(target), *type = ldns_rr_type2str(ldns_rr_get_type(rr));
+	if (alias)
+		findings_add(c->f, false, &c->at,
+		    "zone %s: the target %s of an %s record is a CNAME (RFC 2181 10.3); name where it leads",
+		    c->zone->name, name, type);
+	else
+		findings_add(c->f, false, &c->at,
+		    "zone %s: the target %s of an %s record has no address in zone %s; add one to its records",
+		    c->zone->name, name, type, z->name);
+	free(name);
+	free(type);
+}
+
+static bool is_spf(const ldns_rr *rr)
+{
+	const ldns_rdf *t = ldns_rr_get_type(rr) == LDNS_RR_TYPE_TXT ? ldns_rr_rdf(rr, 0) : NULL;
+	return t && ldns_rdf_size(t) > 6 && strncasecmp((const char *)ldns_rdf_data(t) + 1, "v=spf1", 6) == 0;
+}
+
+/* RFC 7208 4.6.4: terms that need a look-up; what an include needs in turn is not known here. */
+static unsigned spf_lookups(const ldns_rr *rr)
+{
+	static const char *const terms[] = { "a", "mx", "ptr", "exists", "include", "redirect" };
+	struct buf text = BUF_INIT(65536);
+	unsigned count = 0;
+	for (size_t i = 0; i < ldns_rr_rd_count(rr); i++)
+		buf_add(&text, ldns_rdf_data(ldns_rr_rdf(rr, i)) + 1, ldns_rdf_size(ldns_rr_rdf(rr, i)) - 1);
+	char *copy = xstrdup(buf_str(&text)), *rest = copy, *word;
+	while ((word = strsep(&rest, " ")) != NULL) {
+		word += strspn(word, "+-~?");
+		size_t len = strcspn(word, ":/=");
+		for (size_t t = 0; t < sizeof(terms) / sizeof(terms[0]); t++)
+			count += strlen(terms[t]) == len && strncasecmp(word, terms[t], len) == 0;
+	}
+	free(copy);
+	buf_free(&text);
+	return count;
+}
+
+static void check_sets(struct check *c)
+{
+	size_t same = 0, spf = 0;
+	for (size_t i = 0; i < ldns_rr_list_rr_count(c->zone->records); i++) {
+		const ldns_rr *rr = ldns_rr_list_rr(c->zone->records, i),
+			      *last = i ? ldns_rr_list_rr(c->zone->records, i - 1) : NULL;
+		bool together = last && ldns_rr_get_type(rr) == ldns_rr_get_type(last) &&
+		                name_equal(ldns_rr_owner(rr), ldns_rr_owner(last));
+		const char *what = NULL;
+		char *owner;
+		same = together ? same + 1 : 1;
+		spf = (together ? spf : 0) + is_spf(rr);
+		bool warning = false;
+		if (same == SET_MAX + 1)
+			what = "has more than 100 records of one type, which named refuses; split them";
+		else if (is_spf(rr) && spf == 2)
+			what = "has two SPF records, which is an error to receivers (RFC 7208 4.5); remove one";
+		else if (is_spf(rr) && spf_lookups(rr) > 10)
+			what = "has an SPF record with more than 10 look-ups, which receivers refuse (RFC 7208 4.6.4); "
+			       "shorten it";
+		else if ((warning = together && ldns_rr_ttl(rr) != ldns_rr_ttl(last)))
+			what = "has records of one type with different TTLs (RFC 2181 5.2); give them one";
+		if (what == NULL)
+			continue;
+		owner = ldns_rdf2str(ldns_rr_owner(rr));
+		findings_add(c->f, warning, &c->at, "zone %s: %s %s", c->zone->name, owner, what);
+		free(owner);
+	}
+}
+
+static void check_zone(struct check *c)
+{
+	for (size_t i = 0; i < ldns_rr_list_rr_count(c->zone->records); i++) {
+		const ldns_rr *rr = ldns_rr_list_rr(c->zone->records, i);
+		ldns_rr_type type = ldns_rr_get_type(rr);
+		if (type == LDNS_RR_TYPE_NS && name_equal(ldns_rr_owner(rr), c->zone->origin))
+			check_target(c, rr, ldns_rr_rdf(rr, 0));
+		else if (type == LDNS_RR_TYPE_MX)
+			check_target(c, rr, ldns_rr_rdf(rr, 1));
+		else if (type == LDNS_RR_TYPE_SRV)
+			check_target(c, rr, ldns_rr_rdf(rr, 3));
+	}
+	check_sets(c);
+}
+
+static void check_reports(const struct site *s, struct findings *f)
+{
+	for (size_t i = 0; i < s->domain_count; i++) {
+		const struct site_domain *d = &s->domains[i];
+		const char *to = reports_domain(d);
+		if (to[0] && !domain_of(s, to, NULL) && !name_in(to, d->name) && !name_in(d->name, to))
+			findings_add(f, true, &d->origin,
+			    "%s: reports go to %s, which has to allow it (RFC 7489 7.1); enter in its zone: "
+			    "%s._report._dmarc.%s. TXT \"v=DMARC1\"",
+			    d->name, d->reports, d->name, to);
+	}
+}
+
+int zones_validate(const struct site *s, const struct zones *zones, const struct zones *elsewhere, struct findings *f)
+{
+	const struct zones *lists[] = { zones, elsewhere };
+	size_t errors = f->errors;
+	for (int l = 0; l < 2; l++) {
+		for (size_t i = 0; lists[l] && i < lists[l]->count; i++) {
+			const struct site_domain *d = site_find_domain(s, lists[l]->at[i].name);
+			struct check c = { s, zones, &lists[l]->at[i], f,
+				d ? d->origin : (struct site_origin){ s->path, 0 } };
+			check_zone(&c);
+		}
+	}
+	check_reports(s, f);
+	return f->errors == errors ? 0 : -1;
+}

@@ -1,0 +1,143 @@
+/* What waits and what was kept: the queue of the running host, and the age of each backup's last snapshot. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "backup/backup.h"
+#include "doctor/doctor.h"
+#include "lib/clock.h"
+#include "mailsvc/control.h"
+#include "mailsvc/store/client.h"
+
+#define JSON_MAX (64u << 20)
+#define QUEUE_MANY 1000
+#define QUEUE_OLD_S (6 * 3600)
+#define HOUR 3600
+
+/* The queue as store tells it, or NULL. */
+static json_t *queue_of(const struct site *site, struct error *e)
+{
+	struct buf text = BUF_INIT(JSON_MAX);
+	int control = control_connect(site, e), store = -1;
+	json_t *list = NULL;
+	if (control < 0)
+		return NULL;
+	int r = control_ask(control, CONTROL_STORE, CONTROL_TIMEOUT_MS, &text, &store, e);
+	if (r == 1)
+		error_set(e, "%s", buf_str(&text));
+	buf_reset(&text);
+	if (r == 0 && store_admin_queue_list(store, &text, e) == 0 &&
+	    !(list = json_loadb(text.data ? text.data : "", text.len, 0, NULL)))
+		error_set(e, "store sent a malformed answer");
+	if (store != -1)
+		close(store);
+	close(control);
+	buf_free(&text);
+	return list;
+}
+
+void doctor_queue(const struct doctor *d, struct check_results *out)
+{
+	struct error e = { "" };
+	json_t *list = queue_of(d->site, &e), *entry;
+	int64_t oldest = clock_wall(), now = oldest;
+	const char *id = "";
+	char age[32];
+	size_t i;
+	if (!list) {
+		check_results_add(out, CHECK_UNKNOWN, "queue", "", "start the host", "%s", e.text);
+		return;
+	}
+	json_array_foreach(list, i, entry)
+	{
+		int64_t created = json_integer_value(json_object_get(entry, "created"));
+		const char *name = json_string_value(json_object_get(entry, "id"));
+		if (created >= oldest || !name)
+			continue;
+		oldest = created;
+		id = name;
+	}
+	size_t count = json_array_size(list);
+	doctor_age(now - oldest, age);
+	if (now - oldest > QUEUE_OLD_S)
+		check_results_add(out, CHECK_WARNING, "queue", id,
+		    "mailadm queue list says what the other side answers; when all of it waits, see the row smtp_out",
+		    "%zu messages wait, the oldest for %s", count, age);
+	else if (count > QUEUE_MANY)
+		check_results_add(out, CHECK_WARNING, "queue", "", "see with mailadm queue list who sends so much",
+		    "%zu messages wait", count);
+	else
+		check_results_add(out, CHECK_OK, "queue", "", "", "%zu messages wait", count);
+	json_decref(list);
+}
+
+/* RFC 3339 as restic writes it -> seconds; 0: none. */
+static int64_t time_of(const char *text)
+{
+	struct tm tm = { 0 };
+	const char *end = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
+	int hours, minutes;
+	if (!end)
+		return 0;
+	int64_t when = timegm(&tm);
+	end += end[0] == '.' ? 1 + strspn(end + 1, "0123456789") : 0;
+	if (sscanf(end, "%3d:%2d", &hours, &minutes) == 2)
+		when -= hours * HOUR + (end[0] == '-' ? -minutes : minutes) * 60;
+	return when;
+}
+
+/* How old the last snapshot may be by its schedule: OnCalendar lines that name a weekday or a month come less often. */
+static int64_t patience(const struct site_backup *b)
+{
+	const char *s = b->schedule;
+	if (strcmp(s, "monthly") == 0 || strstr(s, "-01 ") != NULL)
+		return 33 * 24 * HOUR;
+	if (strcmp(s, "weekly") == 0 || (s[0] >= 'A' && s[0] <= 'Z' && !strpbrk(s, ".,")))
+		return 8 * 24 * HOUR;
+	return 36 * HOUR;
+}
+
+static void check_backup(const struct site *site, const struct site_backup *b, struct check_results *out)
+{
+	struct buf text = BUF_INIT(JSON_MAX);
+	struct error e = { "" };
+	int64_t newest = 0;
+	json_t *list = NULL, *snapshot;
+	size_t i;
+	char age[32];
+	char *remedy = xasprintf(
+	    "mailadm backup run %s, and see why its timer does not (systemctl status mailadm-backup@%s.timer)", b->name,
+	    b->name);
+	if (backup_list(site, b, &text, &e) == 0 && !(list = json_loadb(text.data ? text.data : "", text.len, 0, NULL)))
+		error_set(&e, "restic gave no JSON");
+	json_array_foreach(list, i, snapshot)
+	{
+		int64_t when = time_of(json_string_value(json_object_get(snapshot, "time")));
+		newest = when > newest ? when : newest;
+	}
+	doctor_age(clock_wall() - newest, age);
+	if (!list)
+		check_results_add(
+		    out, CHECK_WRONG, "backup", b->name, remedy, "its snapshots cannot be listed: %s", e.text);
+	else if (newest == 0)
+		check_results_add(out, CHECK_WRONG, "backup", b->name, remedy, "it has no snapshot");
+	else if (clock_wall() - newest > patience(b))
+		check_results_add(out, CHECK_WRONG, "backup", b->name, remedy, "the last snapshot is %s old", age);
+	else
+		check_results_add(out, CHECK_OK, "backup", b->name, "", "the last snapshot is %s old", age);
+	json_decref(list);
+	buf_free(&text);
+	free(remedy);
+}
+
+void doctor_backup(const struct doctor *d, struct check_results *out)
+{
+	for (size_t i = 0; i < d->site->backup_count; i++)
+		check_backup(d->site, &d->site->backups[i], out);
+	if (d->site->backup_count == 0)
+		check_results_add(out, CHECK_WARNING, "backup", "",
+		    "add: backup = ( { name = \"nightly\"; repository = \"/srv/backup\"; } );",
+		    "the site names no backup");
+}

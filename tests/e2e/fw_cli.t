@@ -1,0 +1,264 @@
+#!/usr/bin/env python3
+"""mailadm fw: render, load, diff, status and test, their exit codes and JSON; other programs' tables, which are recognised and stay as
+they are.  Everything in network namespaces of this test."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(__file__))
+import foreign  # noqa: E402
+from host import MAILADM, diag, done, is_, like, ok, skip_all  # noqa: E402
+from netns import Net  # noqa: E402
+
+if os.geteuid() != 0:
+    skip_all("network namespaces with addresses of their own need root")
+for tool in ("ip", "nft"):
+    if shutil.which(tool) is None:
+        skip_all(tool + " is missing")
+
+WORK = tempfile.mkdtemp(prefix="mailadm-fwcli-")
+SITE = """host = { name = "mail.example.org"; ipv4 = "192.0.2.10"; ipv6 = "2001:db8::10"; };
+domains = ( { name = "example.org"; } );
+accounts = ( { address = "alice@example.org"; } );
+state_dir = "state";
+"""
+FIREWALL = 'firewall = { admin_from = ( "198.51.100.0/28", "2001:db8:a::/48" ); %s };\n'
+
+
+def write(name, text):
+    path = os.path.join(WORK, name)
+    with open(path, "w") as f:
+        f.write(text)
+    return path
+
+
+def site(name, firewall="", more=""):
+    return write(name + ".conf", SITE + FIREWALL % firewall + more)
+
+
+def fw(net, conf, *args):
+    return net.run("host", MAILADM, "-c", conf, "fw", *args, check=False)
+
+
+def exits(r, want, name):
+    if not is_(r.returncode, want, name):
+        diag(r.stdout[-2000:] + r.stderr[-2000:])
+
+
+def ruleset(net, *what):
+    """As nft lists it, counters left out."""
+    return net.run("host", "nft", "-s", "list", *(what or ("ruleset",))).stdout
+
+
+def renders(net, conf):
+    r = fw(net, conf, "render")
+    exits(r, 0, "render")
+    like(r.stdout, "table inet mailadm", "render prints nft text")
+    got = json.loads(fw(net, conf, "render", "--json").stdout)
+    is_((got["table"], got["role"], got["text"] == r.stdout), ("mailadm", "host", True), "with --json the same text")
+    ok(isinstance(got["model"], dict) and got["model"], "and the model beside it")
+    exits(fw(net, conf, "render", "--role", "router"), 2, "a role that is not there is an error of usage")
+    r = fw(net, conf, "render", "--role", "gateway")
+    exits(r, 2, "and gateway where the site has none")
+    like(r.stderr, "gateway.outside", "says what to set")
+    both = site("both", more='gateway = { outside = "wan0"; inside = "lan0"; network = ( "192.0.2.0/24", "2001:db8::/64" ); };\n')
+    r = fw(net, both, "render", "--role=gateway")
+    exits(r, 0, "with a gateway its rules are rendered")
+    like(r.stdout, "wan0", "by its interfaces")
+    exits(fw(net, conf, "nonsense"), 2, "no such subcommand")
+    exits(fw(net, conf, "diff", "more"), 2, "diff takes no words")
+    exits(fw(net, "/nowhere/site.conf", "diff"), 2, "no site")
+
+
+def loads(net, conf):
+    r = fw(net, conf, "status")
+    exits(r, 1, "status says no where nothing is loaded")
+    like(r.stderr, "mailadm fw load", "and what to do")
+    r = fw(net, conf, "diff")
+    exits(r, 1, "diff too")
+    ok(r.stdout and all(line[:2] == "+ " for line in r.stdout.splitlines()), "all of it is in the site alone")
+    exits(fw(net, conf, "load"), 0, "load")
+    first = ruleset(net)
+    like(first, "table inet mailadm", "the table is there")
+    exits(fw(net, conf, "diff"), 0, "diff says yes")
+    is_(fw(net, conf, "diff").stdout, "", "and nothing")
+    is_(json.loads(fw(net, conf, "diff", "--json").stdout), {"same": True, "diff": []}, "in JSON too")
+    exits(fw(net, conf, "load"), 0, "load again")
+    is_(ruleset(net), first, "changes nothing")
+    net.nft("host", fw(net, conf, "render").stdout)
+    exits(fw(net, conf, "diff"), 0, "what nft loads of the rendered text is the same")
+    r = fw(net, conf, "status")
+    exits(r, 0, "status says yes")
+    like(r.stdout, "loaded, as the site says", "in words")
+    got = json.loads(fw(net, conf, "status", "--json").stdout)
+    is_((got["loaded"], got["drift"], got["bans"], got["others"]), (True, [], 0, []), "and in JSON")
+    ok(got["counters"] and all(set(c) == {"name", "packets", "bytes"} for c in got["counters"]), "with counters by name")
+
+
+def differs(net, conf):
+    net.nft("host", "add rule inet mailadm input tcp dport 8080 accept comment \"by hand\"")
+    r = fw(net, conf, "diff")
+    exits(r, 1, "a rule added by hand is a difference")
+    ok(any(line.startswith("- ") and "8080" in line for line in r.stdout.splitlines()), "that the kernel has and the site has not")
+    is_([line for line in r.stdout.splitlines() if line.startswith("+ ")], [], "and nothing else is missing")
+    got = json.loads(fw(net, conf, "diff", "--json").stdout)
+    is_((got["same"], got["diff"]), (False, r.stdout.splitlines()), "JSON has the same lines")
+    r = fw(net, conf, "status")
+    exits(r, 1, "status says no")
+    like(r.stdout, "8080", "and shows it")
+    net.nft("host", "add element inet mailadm bans4 { 203.0.113.66 timeout 1h }")
+    is_(json.loads(fw(net, conf, "status", "--json").stdout)["bans"], 1, "status counts bans")
+    exits(fw(net, conf, "load"), 0, "load repairs it")
+    exits(fw(net, conf, "diff"), 0, "and a ban is no difference")
+    like(ruleset(net, "set", "inet", "mailadm", "bans4"), "203.0.113.66", "and the ban stays")
+    other = site("other", 'extra = ( { name = "web"; port = 443; } );')
+    r = fw(net, other, "diff")
+    exits(r, 1, "another site is a difference")
+    ok(any(line.startswith("+ ") and "443" in line for line in r.stdout.splitlines()), "which is shown from the site's side")
+    net.run("host", "nft", "delete", "table", "inet", "mailadm")
+
+
+def others(net, conf):
+    for name, text, want in foreign.ALL:
+        net.nft("host", text)
+        before = ruleset(net)
+        r = fw(net, conf, "load")
+        exits(r, 0, "load beside %s" % name)
+        is_([n for n, c in want if c and "warning: %s: " % n not in r.stderr], [], "%s: load warns of what conflicts" % name)
+        r = fw(net, conf, "status", "--json")
+        got = json.loads(r.stdout)["others"]
+        is_([(o["name"], o["conflicts"]) for o in got], want, "%s: recognised" % name)
+        ok(all(len(o["text"]) > 20 for o in got), "%s: said what it means" % name)
+        exits(r, 0, "%s: no drift" % name)
+        after = ruleset(net)
+        is_(after[:len(before)] == before, True, "%s: untouched" % name)
+        net.run("host", "nft", "flush", "ruleset")
+    for _, text, _ in foreign.ALL[:4]:
+        net.nft("host", text)
+    before = ruleset(net)
+    exits(fw(net, conf, "load"), 0, "load beside four of them")
+    r = fw(net, conf, "status")
+    ok(all(n in r.stdout for n in ("conflict\tufw:", "conflict\tfirewalld:", "conflict\tfail2ban:", "docker:")), "all are named")
+    is_(ruleset(net)[:len(before)], before, "and stay")
+    net.run("host", "nft", "flush", "ruleset")
+
+
+def old_iptables(net, conf):
+    if shutil.which("iptables-legacy") is None or net.run("host", "iptables-legacy", "-S", check=False).returncode != 0:
+        diag("iptables-legacy is not here: not tried")
+        return
+    exits(fw(net, conf, "load"), 0, "load")
+    is_(json.loads(fw(net, conf, "status", "--json").stdout)["others"], [], "empty tables of the old iptables are nobody's")
+    net.run("host", "iptables-legacy", "-A", "INPUT", "-p", "tcp", "--dport", "111", "-j", "DROP")
+    got = json.loads(fw(net, conf, "status", "--json").stdout)["others"]
+    is_([(o["name"], o["conflicts"]) for o in got], [("iptables-legacy", True)], "a rule of the old iptables is seen")
+    net.run("host", "iptables-legacy", "-F")
+    net.run("host", "iptables-legacy", "-P", "INPUT", "DROP")
+    got = json.loads(fw(net, conf, "status", "--json").stdout)["others"]
+    is_([(o["name"], o["conflicts"]) for o in got], [("iptables-legacy", True)], "and a policy")
+    net.run("host", "nft", "flush", "ruleset")
+
+
+TESTS = """tests = (
+  { from = "203.0.113.7"; to_port = 25; expect = "accept"; },
+  { from = "203.0.113.7"; to_port = 5432; expect = "drop"; },
+  { from = "203.0.113.7"; to_port = 22; expect = "drop"; },
+  { from = "198.51.100.7"; to_port = 22; expect = "accept"; },
+  { from = "2001:db8:a::7"; to_port = 22; expect = "accept"; },
+  { from = "2001:db8:b::7"; to_port = 22; expect = "drop"; },
+  { from = "2001:db8:b::7"; to_port = 993; expect = "accept"; },
+  { from = "203.0.113.7"; to_port = 53; protocol = "udp"; expect = "accept"; },
+  { from = "203.0.113.7"; to_port = 123; protocol = "udp"; expect = "drop"; },
+  { to = "203.0.113.25"; to_port = 25; expect = "drop"; },
+  { to = "203.0.113.25"; to_port = 25; user = "nobody"; expect = "drop"; },
+  { to = "203.0.113.25"; to_port = 25; user = "mailadm-send"; expect = "accept"; },
+  { to = "2001:db8:25::25"; to_port = 25; user = "mailadm-send"; expect = "accept"; },
+  { to = "203.0.113.53"; to_port = 53; protocol = "udp"; user = "nobody"; expect = "accept"; }
+);"""
+# What mailadm check cannot see, since it knows neither block lists nor users nor bogons nor nft.
+WRONG = """include = ( "custom.nft" ); block_lists = ( "drop.txt" ); tests = (
+  { from = "10.1.2.3"; to_port = 25; expect = "accept"; },
+  { from = "203.0.113.66"; to_port = 25; expect = "accept"; },
+  { to = "203.0.113.25"; to_port = 25; user = "nobody"; expect = "accept"; },
+  { from = "203.0.113.7"; to_port = 465; expect = "accept"; },
+  { from = "203.0.113.7"; to_port = 993; expect = "accept"; }
+);"""
+RULES = (("input", "bogons"), ("banned", "block_lists"), ("output", "port 25"))
+
+
+def policy(net):
+    conf = site("tests", TESTS)
+    r = fw(net, conf, "test")
+    exits(r, 0, "policy tests that hold")
+    is_([line.split("\t")[0] for line in r.stdout.splitlines()], ["pass"] * 14, "each passes")
+    got = json.loads(fw(net, conf, "test", "--json").stdout)
+    is_([t["sent"] for t in got], [True] * 14, "all by packets")
+    is_([t["note"] for t in got], [""] * 14, "and the model says the same of each")
+    write("custom.nft", "tcp dport 465 drop\n")
+    write("drop.txt", "203.0.113.64/28\n")
+    conf = site("wrong", WRONG)
+    r = fw(net, conf, "test")
+    exits(r, 1, "policy tests that do not hold")
+    like(r.stderr, "4 of 5 tests failed", "are counted")
+    got = json.loads(fw(net, conf, "test", "--json").stdout)
+    is_([(t["passed"], t["got"]) for t in got], [(False, "drop")] * 2 + [(False, "drop")] * 2 + [(True, "accept")], "are the right ones")
+    for i, (chain, rule) in enumerate(RULES):
+        if not is_((got[i]["chain"], rule in got[i]["rule"]), (chain, True), "and the rule that decided is named: " + rule):
+            diag(got[i])
+    like(got[3]["note"], "firewall.include", "or that it is a line of the site's own nft")
+    is_([t["line"] for t in got], [6, 7, 8, 9, 10], "with its line in the site")
+    many = "tests = ( " + ", ".join('{ from = "203.0.113.7"; to_port = %d; expect = "drop"; }' % (6000 + i) for i in range(50)) + " );"
+    conf = site("many", many)
+    start = time.monotonic()
+    r = fw(net, conf, "test")
+    took = time.monotonic() - start
+    exits(r, 0, "fifty tests of one source, all of them drops")
+    ok(took < 10, "take %.1f s" % took)
+    exits(fw(net, site("none"), "test"), 0, "no tests, nothing failed")
+    bad = site("bad", 'tests = ( { to = "203.0.113.1"; to_port = 25; user = "nobody-here"; expect = "drop"; } );')
+    r = fw(net, bad, "test")
+    ok(r.returncode in (1, 2) and "nobody-here" in r.stdout + r.stderr, "a user who is not there does not pass")
+    is_(ruleset(net), "", "and nothing was loaded here")
+
+
+def by_others(net):
+    """As a user without rights: packets in a user namespace, and everything that needs the kernel's rules refused."""
+    conf = site("user", TESTS)
+    public = tempfile.mkdtemp(prefix="mailadm-fwcli-public-")
+    os.chmod(public, 0o755)
+    for f in (MAILADM, conf):
+        shutil.copy(f, public)
+        os.chmod(os.path.join(public, os.path.basename(f)), 0o755)
+    def run(*args):
+        return subprocess.run(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", public + "/mailadm", "-c", public + "/user.conf",
+                               "fw", *args], capture_output=True, text=True, timeout=60)
+    if subprocess.run(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "unshare", "-Urn", "true"]).returncode != 0:
+        diag("no user namespaces for everybody here: not tried")
+    else:
+        r = run("test", "--json")
+        exits(r, 0, "policy tests as nobody")
+        is_([t["sent"] for t in json.loads(r.stdout or "[]")].count(True), 10, "by packets but for what other users send")
+    for command in ("load", "diff", "status"):
+        r = run(command)
+        exits(r, 2, command + " as nobody cannot")
+        ok(r.stderr.startswith("mailadm: "), "and says why: " + r.stderr.strip())
+    shutil.rmtree(public)
+
+
+try:
+    with Net("fwcli", "host") as net:
+        conf = site("site")
+        renders(net, conf)
+        loads(net, conf)
+        differs(net, conf)
+        others(net, conf)
+        old_iptables(net, conf)
+        policy(net)
+        by_others(net)
+finally:
+    shutil.rmtree(WORK, ignore_errors=True)
+done()
