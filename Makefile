@@ -18,7 +18,8 @@ BUILD_PACKAGES := build-essential pkg-config libevent-dev liblmdb-dev libunbound
 	libjansson-dev libcrypt-dev libnftnl-dev libmnl-dev
 RUN_PACKAGES   := restic nftables curl ca-certificates dns-root-data
 CHECK_PACKAGES := libcmocka-dev clang libclang-rt-14-dev clang-format mandoc perl python3 swaks msmtp mutt isync \
-	fetchmail bind9 bind9-utils bind9-dnsutils nftables iproute2 procps netcat-openbsd python3-dkim postfix openssl strace bsdutils libnet-ssleay-perl
+	fetchmail bind9 bind9-utils bind9-dnsutils nftables iproute2 procps netcat-openbsd python3-dkim postfix openssl strace bsdutils libnet-ssleay-perl \
+	openssh-server openssh-client iptables curl util-linux
 BENCH_PACKAGES := postfix dovecot-imapd dovecot-lmtpd
 export DEBIAN_FRONTEND := noninteractive
 

@@ -146,9 +146,11 @@ static bool has_schedule(const struct timer *t)
 
 int timers_systemd_set(const struct timers *has, const struct timers *wants, struct error *e)
 {
-	static const char *const reload[] = { "daemon-reload", NULL }, *const enable[] = { "enable", "--now", NULL },
-				 *const disable[] = { "disable", "--now", NULL },
-				 *const restart[] = { "restart", NULL };
+	/* Without waiting: the boot unit takes back before timers can start, which would wait for it. */
+	static const char *const reload[] = { "daemon-reload", NULL },
+				 *const enable[] = { "enable", "--now", "--no-block", NULL },
+				 *const disable[] = { "disable", "--now", "--no-block", NULL },
+				 *const restart[] = { "restart", "--no-block", NULL };
 	struct timers gone = { NULL, 0 };
 	int r = 0;
 

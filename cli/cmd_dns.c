@@ -46,18 +46,30 @@ static int print_text(struct zones *zones)
 	return EXIT_YES;
 }
 
-static int print_json(struct zones *zones)
+static void add_json(const struct zones *zones, bool elsewhere, json_t *all)
 {
-	json_t *all = json_array();
 	for (size_t i = 0; i < zones->count; i++) {
 		struct buf text = BUF_INIT(ZONE_TEXT_MAX);
 		if (zone_text(&zones->at[i], &text) == 0)
-			json_array_append_new(
-			    all, json_pack("{s:s, s:s}", "zone", zones->at[i].name, "text", buf_str(&text)));
+			json_array_append_new(all, json_pack("{s:s, s:s, s:b}", "zone", zones->at[i].name, "text",
+						       buf_str(&text), "elsewhere", elsewhere));
 		buf_free(&text);
 	}
+}
+
+static int print_json(struct cli *cli, const struct zones *zones)
+{
+	json_t *all = json_array();
+	struct zones elsewhere;
+	struct findings f = { 0 };
+	int result = dnsgen_elsewhere(cli->site, &elsewhere, &f);
+	add_json(zones, false, all);
+	add_json(&elsewhere, true, all);
 	cli_json_print(all);
-	return EXIT_YES;
+	print_findings(&f);
+	findings_free(&f);
+	zones_free(&elsewhere);
+	return result == 0 ? EXIT_YES : EXIT_NO;
 }
 
 /* A zone is written again only when it changed, and then with a higher serial. */
@@ -106,6 +118,27 @@ static int write_all(struct cli *cli, struct zones *zones, const char *dir, stru
 	free(path);
 	free(full);
 	buf_free(&conf);
+	return result;
+}
+
+/* What to enter elsewhere: DIR/DOMAIN.records. */
+static int write_elsewhere(struct cli *cli, const char *dir, struct error *e)
+{
+	struct zones zones;
+	struct findings f = { 0 };
+	int result = dnsgen_elsewhere(cli->site, &zones, &f);
+	if (result == -1)
+		error_set(e, "%s", f.count ? f.at[f.count - 1].text : "the records for elsewhere cannot be made");
+	for (size_t i = 0; result == 0 && i < zones.count; i++) {
+		struct buf text = BUF_INIT(ZONE_TEXT_MAX);
+		char *path = xasprintf("%s/%s.records", dir, zones.at[i].name);
+		result = zone_text(&zones.at[i], &text) == -1 ? error_set(e, "%s is too large", path)
+		                                              : file_write_atomic(path, buf_view(&text), 0644, e);
+		free(path);
+		buf_free(&text);
+	}
+	findings_free(&f);
+	zones_free(&zones);
 	return result;
 }
 
@@ -164,17 +197,33 @@ static int cmd_secondary(struct cli *cli)
 	return status;
 }
 
+struct changed {
+	int status;
+	json_t *rows; /* NULL: printed at once */
+};
+
 static void show_change(void *arg, const char *name, struct view diff)
 {
-	*(int *)arg = EXIT_NO;
-	printf("%s\n%.*s", name, (int)diff.len, diff.ptr);
+	struct changed *c = arg;
+	c->status = EXIT_NO;
+	if (c->rows)
+		json_array_append_new(
+		    c->rows, json_pack("{s:s, s:s%}", "name", name, "diff", diff.len ? diff.ptr : "", diff.len));
+	else
+		printf("%s\n%.*s", name, (int)diff.len, diff.ptr);
 }
 
 static int cmd_diff(struct cli *cli)
 {
 	struct error e = { "" };
-	int status = EXIT_YES;
-	return zones_compare(cli->site, show_change, &status, &e) == -1 ? cli_error("%s", e.text) : status;
+	struct changed c = { EXIT_YES, cli->json ? json_array() : NULL };
+	if (zones_compare(cli->site, show_change, &c, &e) == -1) {
+		json_decref(c.rows);
+		return cli_error("%s", e.text);
+	}
+	if (c.rows)
+		cli_json_print(c.rows);
+	return c.status;
 }
 
 static int cmd_push(struct cli *cli)
@@ -201,7 +250,16 @@ static int cmd_ds(struct cli *cli)
 	for (size_t i = 0; i < cli->site->domain_count; i++)
 		if (cli->site->domains[i].dns && dnssec_ds(cli->site, cli->site->domains[i].name, &out, &e) == -1)
 			status = (cli_error("%s", e.text), EXIT_NO);
-	fwrite(out.data, 1, out.len, stdout);
+	if (cli->json) {
+		json_t *rows = json_array();
+		char *rest = out.len ? (char *)(uintptr_t)buf_str(&out) : NULL, *line;
+		while ((line = strsep(&rest, "\n")) != NULL)
+			if (line[0])
+				json_array_append_new(rows, json_string(line));
+		cli_json_print(rows);
+	} else {
+		fwrite(out.data, 1, out.len, stdout);
+	}
 	buf_free(&out);
 	return status;
 }
@@ -214,10 +272,10 @@ static int cmd_render(struct cli *cli, const char *dir)
 	if (build(cli, &zones) == -1)
 		status = EXIT_NO;
 	else if (dir == NULL)
-		status = cli->json                        ? print_json(&zones)
+		status = cli->json                        ? print_json(cli, &zones)
 		         : print_text(&zones) == EXIT_YES ? print_elsewhere(cli)
 		                                          : EXIT_NO;
-	else if (write_all(cli, &zones, dir, &e) == -1)
+	else if (write_all(cli, &zones, dir, &e) == -1 || write_elsewhere(cli, dir, &e) == -1)
 		status = cli_error("%s", e.text);
 	else
 		status = cli->json ? print_written(&zones, dir) : EXIT_YES;
@@ -334,9 +392,9 @@ const struct command cmd_dns = {
 	.help = "render prints every zone; with --out it writes DIR/ZONE.zone and DIR/named.conf.mailadm, each only "
 		"when its content\n"
 		"changed, and then with a higher serial. --secondary prints what another name server includes. diff "
-	        "says what push\n"
+		"says what push\n"
 		"would change (exit 1), push writes the zones into dns.zone_dir and reloads named: all or nothing. ds "
-	        "prints what "
+		"prints what "
 		"the parent\n"
 		"needs when dns.sign is on. keygen makes the DKIM keys that are missing.\n\n"
 		"example:\n"

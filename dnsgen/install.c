@@ -94,10 +94,10 @@ static char *place(const char *dir, const struct file *f, const char *ending)
 }
 
 /*
- * What stands in the folder and is not ours stays there.  A zone or a fragment says so in its first line; a policy cannot
- * (RFC 8461), it is ours when a zone of that name was.
+ * What stands in the folder and is not ours stays there.  A zone or a fragment says so in its first line; a policy
+ * cannot (RFC 8461), it is ours when a zone of that name was.
  */
-static bool is_ours(const struct file *f, const struct serials *known)
+static bool is_ours(struct file *f, const struct serials *known)
 {
 	static const char mark[] = "ritten by mailadm", policies[] = "mta-sts/";
 	if (strncmp(f->name, policies, sizeof(policies) - 1) != 0)
@@ -119,12 +119,11 @@ void files_look(const char *dir, struct files *files, const struct serials *know
 		f->foreign = f->there && f->now.len > 0 && !is_ours(f, known);
 		if (f->remove)
 			f->there = f->there && !f->foreign && f->now.len > 0;
-		f->differs = f->remove ? f->there
-		             : !f->there
-		                 ? true
-		                 : f->zone ? !zone_text_same(buf_view(&f->want), buf_view(&f->now))
-		                           : f->want.len != f->now.len ||
-		                                 (f->want.len && memcmp(f->want.data, f->now.data, f->want.len) != 0);
+		f->differs = f->remove   ? f->there
+		             : !f->there ? true
+		             : f->zone   ? !zone_text_same(buf_view(&f->want), buf_view(&f->now))
+		                         : f->want.len != f->now.len ||
+		                             (f->want.len && memcmp(f->want.data, f->now.data, f->want.len) != 0);
 		free(path);
 	}
 }
@@ -135,8 +134,9 @@ static int refuse_foreign(const char *dir, const struct files *files, struct err
 	for (size_t i = 0; i < files->count; i++) {
 		const struct file *f = &files->at[i];
 		if (f->foreign && !f->remove && f->differs && strchr(f->name, '/') == NULL)
-			return error_set(e, "%s/%s was not written by mailadm; move it away, or give dns.zone_dir another folder",
-			    dir, f->name);
+			return error_set(e,
+			    "%s/%s was not written by mailadm; move it away, or give dns.zone_dir another folder", dir,
+			    f->name);
 	}
 	return 0;
 }
@@ -345,7 +345,8 @@ static enum told tell_each(const struct site *s, const struct files *files, bool
 }
 
 /* A fragment that is new cannot have been included: that is a warning, later it is an error. */
-static int tell_named(const struct site *s, const struct files *files, bool all, struct findings *warnings, struct error *e)
+static int tell_named(
+    const struct site *s, const struct files *files, bool all, struct findings *warnings, struct error *e)
 {
 	const struct site_origin whole = { s->path, 0 };
 	bool conf = all, first = false;
@@ -360,7 +361,8 @@ static int tell_named(const struct site *s, const struct files *files, bool all,
 		return error_set(e, "%s%s", why.text,
 		    told == REFUSED ? "" : "; does named.conf include " FRAGMENT " of dns.zone_dir?");
 	if (told != TOLD && warnings)
-		findings_add(warnings, true, &whole, "named does not %s: %s; %s include \"%s/" FRAGMENT "\"; in named.conf",
+		findings_add(warnings, true, &whole,
+		    "named does not %s: %s; %s include \"%s/" FRAGMENT "\"; in named.conf",
 		    told == NOT_RUNNING ? "run" : "know the zones yet", why.text,
 		    told == NOT_RUNNING ? "start it, with" : "write", s->dns.zone_dir);
 	return 0;
@@ -373,7 +375,7 @@ static int tell_named(const struct site *s, const struct files *files, bool all,
 static void put_back_renumbered(const char *dir, struct files *files, struct serials *serials, const char *state)
 {
 	struct buf text = BUF_INIT(ZONE_TEXT_MAX);
-	struct error e;
+	struct error e = { "rename failed" };
 	put_back(dir, files);
 	for (size_t i = 0; i < files->count; i++) {
 		struct file *f = &files->at[i];
@@ -385,8 +387,10 @@ static void put_back_renumbered(const char *dir, struct files *files, struct ser
 			zone_text_with_serial(buf_view(&f->now), next, &text);
 			zone_text_digest(buf_view(&f->now), digest);
 			serials_set(serials, f->zone, next, digest);
-			if (file_write_atomic(path, buf_view(&text), f->mode, &e) == -1)
+			char *new = place(dir, f, ".new");
+			if (file_write_atomic(new, buf_view(&text), f->mode, &e) == -1 || rename(new, path) == -1)
 				log_warnx("event=zone file=%s reason=\"%s\"", path, e.text);
+			free(new);
 		}
 		free(path);
 	}
@@ -412,6 +416,28 @@ static int make_folders(const struct site *s, struct error *e)
 	free(sts);
 	free(keys);
 	return result;
+}
+
+/* What a push that was killed left: hidden names, ".NAME.new", perhaps with file_write_atomic's ending. */
+static void sweep(const char *dir, const char *below)
+{
+	static const char *const marks[] = { ".zone.new", ".txt.new", ".mailadm.new" };
+	char *path = xasprintf("%s/%s", dir, below);
+	struct dirent **names = NULL;
+	int n = scandir(path, &names, NULL, NULL);
+	for (int i = 0; i < n; i++) {
+		bool ours = false;
+		for (size_t m = 0; m < sizeof(marks) / sizeof(marks[0]); m++)
+			ours = ours || strstr(names[i]->d_name, marks[m]) != NULL;
+		if (names[i]->d_name[0] == '.' && ours) {
+			char *left = xasprintf("%s/%s", path, names[i]->d_name);
+			unlink(left);
+			free(left);
+		}
+		free(names[i]);
+	}
+	free(names);
+	free(path);
 }
 
 /* The lock file holds a byte from the first rename until named was told, so that the next push knows of one that ended
@@ -493,6 +519,8 @@ int files_install(const struct site *s, struct files *files, bool check, struct 
 	if (result == 0)
 		result = (lock = take_lock(s, e)) == -1 ? -1 : serials_load(state, &serials, e);
 	if (result == 0) {
+		sweep(dir, "");
+		sweep(dir, "mta-sts/");
 		files_look(dir, files, &serials);
 		result = refuse_foreign(dir, files, e);
 	}

@@ -15,7 +15,7 @@ struct file {
 	char *zone; /* NULL: no zone */
 	struct buf want, now;
 	bool there, differs, placed, kept; /* kept: the old one stands at .NAME.old */
-	bool remove, foreign; /* foreign: what stands there was not written by mailadm */
+	bool remove, foreign;              /* foreign: what stands there was not written by mailadm */
 	mode_t mode;
 };
 struct files {

@@ -25,7 +25,7 @@ WORK = os.environ["MAILADM_TEST_INSIDE"]
 WANTS = "/etc/systemd/system/timers.target.wants"
 SYSTEMCTL = """#!/bin/sh
 # enable|disable --now UNIT..., restart UNIT..., is-active UNIT..., daemon-reload
-verb=$1; shift; [ "$1" != --now ] || shift
+verb=$1; shift; while case ${1-} in --*) true ;; *) false ;; esac; do shift; done
 mkdir -p %(wants)s %(work)s/active
 for unit; do
 	case $verb in
