@@ -121,6 +121,15 @@ static int write_all(struct cli *cli, struct zones *zones, const char *dir, stru
 	return result;
 }
 
+/* named refuses a fragment whose key-directory is missing. */
+static int make_keys(struct cli *cli, const char *dir, struct error *e)
+{
+	char *keys = xasprintf("%s/keys", dir);
+	int result = cli->site->dns.sign ? file_mkdirs(keys, 0750, e) : 0;
+	free(keys);
+	return result;
+}
+
 /* What to enter elsewhere: DIR/DOMAIN.records. */
 static int write_elsewhere(struct cli *cli, const char *dir, struct error *e)
 {
@@ -275,7 +284,8 @@ static int cmd_render(struct cli *cli, const char *dir)
 		status = cli->json                        ? print_json(cli, &zones)
 		         : print_text(&zones) == EXIT_YES ? print_elsewhere(cli)
 		                                          : EXIT_NO;
-	else if (write_all(cli, &zones, dir, &e) == -1 || write_elsewhere(cli, dir, &e) == -1)
+	else if (write_all(cli, &zones, dir, &e) == -1 || make_keys(cli, dir, &e) == -1 ||
+		 write_elsewhere(cli, dir, &e) == -1)
 		status = cli_error("%s", e.text);
 	else
 		status = cli->json ? print_written(&zones, dir) : EXIT_YES;
@@ -391,7 +401,8 @@ const struct command cmd_dns = {
 	.summary = "the zones of the site, for bind9",
 	.help = "render prints every zone; with --out it writes DIR/ZONE.zone and DIR/named.conf.mailadm, each only "
 		"when its content\n"
-		"changed, and then with a higher serial. --secondary prints what another name server includes. diff "
+		"changed, and then with a higher serial, and DIR/DOMAIN.records for domains kept elsewhere. "
+		"--secondary prints what another name server includes. diff "
 		"says what push\n"
 		"would change (exit 1), push writes the zones into dns.zone_dir and reloads named: all or nothing. ds "
 		"prints what "

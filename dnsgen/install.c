@@ -81,7 +81,7 @@ void files_add_stale(const char *dir, struct files *f)
 	qsort(known, count, sizeof(*known), by_name);
 	add_stale_in(dir, "", ".zone", f, known, count);
 	add_stale_in(dir, "mta-sts/", ".txt", f, known, count);
-	add_stale_in(dir, "", OPTIONS_FRAGMENT + strlen("named.conf"), f, known, count);
+	add_stale_in(dir, "", &OPTIONS_FRAGMENT[strlen("named.conf")], f, known, count);
 	free(known);
 }
 

@@ -11,6 +11,7 @@
 
 #define LABEL_MAX 63
 #define STRING_MAX 255
+#define DIGITS_MAX 10 /* ldns refuses a TTL of more than 20, were they all 0 */
 
 static bool plain_in_name(unsigned char c)
 {
@@ -74,7 +75,7 @@ static bool push_number(ldns_rr *rr, const char **line)
 {
 	struct view word;
 	uint64_t value;
-	return next_word(line, &word) && view_u64(word, UINT16_MAX, &value) == 0 &&
+	return next_word(line, &word) && word.len <= DIGITS_MAX && view_u64(word, UINT16_MAX, &value) == 0 &&
 	       push(rr, ldns_native2rdf_int16(LDNS_RDF_TYPE_INT16, (uint16_t)value));
 }
 
@@ -157,7 +158,7 @@ ldns_rr *record_parse(const char *line, uint32_t ttl, const ldns_rdf *origin)
 	if (*line == ' ' || *line == '\t' || !next_word(&line, &owner) || !next_word(&line, &word))
 		return NULL;
 	if (isdigit((unsigned char)word.ptr[0])) {
-		if (view_u64(word, INT32_MAX, &own_ttl) == -1 || !next_word(&line, &word))
+		if (word.len > DIGITS_MAX || view_u64(word, INT32_MAX, &own_ttl) == -1 || !next_word(&line, &word))
 			return NULL;
 		ttl = (uint32_t)own_ttl;
 	}

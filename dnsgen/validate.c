@@ -1,7 +1,8 @@
 /*
  * What named-checkzone does not find, or not across zones: MX, NS and SRV targets that are a CNAME or have no address
- * in our zones, names with two SPF records, more than one record set that named takes, TTLs that differ in a set (RFC
- * 2181 5.2), and DMARC reports that another domain has to allow (RFC 7489 7.1).
+ * in our zones, aliases that lead nowhere in them, names with two SPF records, more than one record set that named
+ * takes, TTLs that differ in a set (RFC 2181 5.2), are 0 or above a week, and DMARC reports that another domain has to
+ * allow (RFC 7489 7.1).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,23 +13,36 @@
 #include "site/route.h"
 
 #define SET_MAX 100 /* named's max-records-per-type */
+#define TTL_MAX 604800
 
 struct check {
 	const struct site *site;
-	const struct zones *zones;
+	const struct zone **zones; /* by origin */
+	size_t zone_count;
 	const struct zone *zone;
 	struct findings *f;
 	struct site_origin at;
 };
 
-static const struct zone *zone_by_name(const struct zones *zones, const ldns_rdf *name)
+static int by_origin(const void *a, const void *b)
 {
-	const struct zone *best = NULL;
-	for (size_t i = 0; i < zones->count; i++)
-		if (name_under(name, zones->at[i].origin) &&
-		    (best == NULL || ldns_rdf_size(zones->at[i].origin) > ldns_rdf_size(best->origin)))
-			best = &zones->at[i];
-	return best;
+	const struct zone *const *x = a, *const *y = b;
+	return ldns_dname_compare((*x)->origin, (*y)->origin);
+}
+
+/* The innermost zone that holds name. */
+static const struct zone *zone_by_name(const struct check *c, const ldns_rdf *name)
+{
+	unsigned char *data = ldns_rdf_data(name);
+	size_t size = ldns_rdf_size(name);
+	for (size_t at = 0; at < size; at += data[at] + 1u) {
+		ldns_rdf up = { ._size = size - at, ._type = LDNS_RDF_TYPE_DNAME, ._data = data + at };
+		const struct zone probe = { .origin = &up }, *key = &probe;
+		const struct zone **found = bsearch(&key, c->zones, c->zone_count, sizeof(*c->zones), by_origin);
+		if (found != NULL)
+			return *found;
+	}
+	return NULL;
 }
 
 static bool has(const struct zone *z, const ldns_rdf *name, ldns_rr_type type)
@@ -49,7 +63,8 @@ static bool answered_above(const struct zone *z, const ldns_rdf *name)
 		ldns_rdf *up = ldns_dname_left_chop(at), *star = up ? ldns_dname_new_frm_str("*") : NULL;
 		found = has(z, at, LDNS_RR_TYPE_NS);
 		if (star && ldns_dname_cat(star, up) == LDNS_STATUS_OK)
-			found = found || has(z, star, LDNS_RR_TYPE_A) || has(z, star, LDNS_RR_TYPE_AAAA);
+			found = found || has(z, star, LDNS_RR_TYPE_A) || has(z, star, LDNS_RR_TYPE_AAAA) ||
+			        has(z, star, LDNS_RR_TYPE_CNAME);
 		ldns_rdf_deep_free(star);
 		ldns_rdf_deep_free(at);
 		at = up;
@@ -60,7 +75,7 @@ static bool answered_above(const struct zone *z, const ldns_rdf *name)
 
 static void check_target(struct check *c, const ldns_rr *rr, const ldns_rdf *target)
 {
-	const struct zone *z = ldns_rdf_size(target) > 1 ? zone_by_name(c->zones, target) : NULL;
+	const struct zone *z = ldns_rdf_size(target) > 1 ? zone_by_name(c, target) : NULL;
 	if (z == NULL || has(z, target, LDNS_RR_TYPE_A) || has(z, target, LDNS_RR_TYPE_AAAA))
 		return;
 	bool alias = has(z, target, LDNS_RR_TYPE_CNAME);
@@ -77,6 +92,22 @@ static void check_target(struct check *c, const ldns_rr *rr, const ldns_rdf *tar
 		    c->zone->name, name, type, z->name);
 	free(name);
 	free(type);
+}
+
+/* An alias into our zones has to lead to a name that is there. */
+static void check_alias(struct check *c, const ldns_rr *rr)
+{
+	const ldns_rdf *target = ldns_rr_rdf(rr, 0);
+	const struct zone *z = ldns_rdf_size(target) > 1 ? zone_by_name(c, target) : NULL;
+	size_t first;
+	if (z == NULL || zone_find(z, target, &first) > 0 || answered_above(z, target))
+		return;
+	char *owner = ldns_rdf2str(ldns_rr_owner(rr)), *name = ldns_rdf2str(target);
+	findings_add(c->f, false, &c->at,
+	    "zone %s: the CNAME %s leads to %s, which is not in zone %s; add it to its records", c->zone->name, owner,
+	    name, z->name);
+	free(owner);
+	free(name);
 }
 
 static bool is_spf(const ldns_rr *rr)
@@ -127,6 +158,10 @@ static void check_sets(struct check *c)
 			       "shorten it";
 		else if ((warning = together && ldns_rr_ttl(rr) != ldns_rr_ttl(last)))
 			what = "has records of one type with different TTLs (RFC 2181 5.2); give them one";
+		else if ((warning = same == 1 && ldns_rr_ttl(rr) == 0))
+			what = "has a TTL of 0, so that nobody may keep the answer; give it at least 60";
+		else if ((warning = same == 1 && ldns_rr_ttl(rr) > TTL_MAX))
+			what = "has a TTL of more than a week, for which a mistake would last; shorten it";
 		if (what == NULL)
 			continue;
 		owner = ldns_rdf2str(ldns_rr_owner(rr));
@@ -140,6 +175,8 @@ static void check_zone(struct check *c)
 	for (size_t i = 0; i < ldns_rr_list_rr_count(c->zone->records); i++) {
 		const ldns_rr *rr = ldns_rr_list_rr(c->zone->records, i);
 		ldns_rr_type type = ldns_rr_get_type(rr);
+		if (type == LDNS_RR_TYPE_CNAME)
+			check_alias(c, rr);
 		if (type == LDNS_RR_TYPE_NS && name_equal(ldns_rr_owner(rr), c->zone->origin))
 			check_target(c, rr, ldns_rr_rdf(rr, 0));
 		else if (type == LDNS_RR_TYPE_MX)
@@ -166,15 +203,20 @@ static void check_reports(const struct site *s, struct findings *f)
 int zones_validate(const struct site *s, const struct zones *zones, const struct zones *elsewhere, struct findings *f)
 {
 	const struct zones *lists[] = { zones, elsewhere };
+	const struct zone **sorted = xcalloc(zones->count + 1, sizeof(*sorted));
 	size_t errors = f->errors;
+	for (size_t i = 0; i < zones->count; i++)
+		sorted[i] = &zones->at[i];
+	qsort(sorted, zones->count, sizeof(*sorted), by_origin);
 	for (int l = 0; l < 2; l++) {
 		for (size_t i = 0; lists[l] && i < lists[l]->count; i++) {
 			const struct site_domain *d = site_find_domain(s, lists[l]->at[i].name);
-			struct check c = { s, zones, &lists[l]->at[i], f,
+			struct check c = { s, sorted, zones->count, &lists[l]->at[i], f,
 				d ? d->origin : (struct site_origin){ s->path, 0 } };
 			check_zone(&c);
 		}
 	}
+	free(sorted);
 	check_reports(s, f);
 	return f->errors == errors ? 0 : -1;
 }

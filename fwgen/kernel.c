@@ -58,9 +58,13 @@ struct blocks {
 	size_t count;
 };
 
+/* Of two with one head the later in the listing comes later. */
 static int by_head(const void *a, const void *b)
 {
-	return strcmp(((const struct block *)a)->head, ((const struct block *)b)->head);
+	const struct block *one = a, *other = b;
+	int order = strcmp(one->head, other->head);
+
+	return order != 0 ? order : (one->text.ptr > other->text.ptr) - (one->text.ptr < other->text.ptr);
 }
 
 static void blocks_free(struct blocks *b)
@@ -71,28 +75,53 @@ static void blocks_free(struct blocks *b)
 	buf_free(&b->listing);
 }
 
-/* A block begins with one tab and what it is, and ends with a brace below that. */
+static void add_block(struct blocks *b, struct view head, struct view text)
+{
+	b->at = xreallocarray(b->at, b->count + 1, sizeof(*b->at));
+	b->at[b->count++] = (struct block){ view_dup(head), text };
+}
+
+/* Sorted; of those with one head the last stays: a set with its elements stands behind the same without. */
+static void sort(struct blocks *b)
+{
+	size_t n = 0;
+
+	if (b->count < 2)
+		return;
+	qsort(b->at, b->count, sizeof(*b->at), by_head);
+	for (size_t i = 1; i < b->count; i++) {
+		if (strcmp(b->at[i].head, b->at[n].head) != 0)
+			n++;
+		else
+			free(b->at[n].head);
+		b->at[n] = b->at[i];
+	}
+	b->count = n + 1;
+}
+
+/* A block begins with one tab and what it is, and ends with a brace below that; "flags dormant" is the table's own. */
 static void cut(struct blocks *b)
 {
 	const char *line = buf_str(&b->listing), *next;
 
 	for (; *line != '\0'; line = next) {
-		const char *brace = strchr(line, '{'), *end = strstr(line, "\n\t}\n");
+		const char *end_of_line = strchr(line, '\n'), *end;
+		size_t len = end_of_line != NULL ? (size_t)(end_of_line - line) : strlen(line);
 
-		next = strchr(line, '\n');
-		next = next != NULL ? next + 1 : line + strlen(line);
-		if (line[0] != '\t' || line[1] < 'a' || line[1] > 'z' || brace == NULL || end == NULL ||
-		    brace < line + 2)
+		next = line + len + (end_of_line != NULL);
+		if (len < 2 || line[0] != '\t' || line[1] < 'a' || line[1] > 'z')
 			continue;
-		b->at = xreallocarray(b->at, b->count + 1, sizeof(*b->at));
-		b->at[b->count++] = (struct block){ view_dup((struct view){ line + 1, (size_t)(brace - line) - 2 }),
-			{ next, (size_t)(end + 1 - next) } };
-		if (end + 1 < next) /* nothing in it */
-			b->at[b->count - 1].text.len = 0;
+		if (len < 4 || memcmp(line + len - 2, " {", 2) != 0) {
+			add_block(b, (struct view){ line + 1, len - 1 }, VIEW_NONE);
+			continue;
+		}
+		end = strstr(end_of_line != NULL ? end_of_line : line, "\n\t}\n");
+		if (end == NULL)
+			return;
+		add_block(b, (struct view){ line + 1, len - 3 },
+		    (struct view){ next, end + 1 > next ? (size_t)(end + 1 - next) : 0 });
 		next = end + 4;
 	}
-	if (b->count > 1)
-		qsort(b->at, b->count, sizeof(*b->at), by_head);
 }
 
 /*
@@ -118,8 +147,10 @@ static int list(const struct fw_model *m, bool scratch, struct blocks *b, struct
 	b->listing = BUF_INIT(TEXT_MAX);
 	if (r == 0)
 		r = nft(argv, buf_view(&text), &b->listing, e);
-	if (r == 0)
+	if (r == 0) {
 		cut(b);
+		sort(b);
+	}
 	buf_free(&command);
 	buf_free(&text);
 	return r;
@@ -127,18 +158,135 @@ static int list(const struct fw_model *m, bool scratch, struct blocks *b, struct
 
 /* ---- comparing */
 
-static struct view next_line(struct view *rest)
-{
-	const char *end = rest->len > 0 ? memchr(rest->ptr, '\n', rest->len) : NULL;
-	struct view line = { rest->ptr, end != NULL ? (size_t)(end - rest->ptr) : rest->len };
+#define SHOWN_MAX 100 /* lines of one block and side */
 
-	rest->ptr += line.len + (end != NULL);
-	rest->len -= line.len + (end != NULL);
-	while (line.len > 0 && line.ptr[0] == '\t') {
-		line.ptr++;
-		line.len--;
+/* What a block holds: its lines, and of elements each. */
+struct item {
+	struct view text;
+	size_t place;
+};
+struct items {
+	struct item *at;
+	size_t count, room;
+};
+
+static struct view trim(struct view v)
+{
+	while (v.len > 0 && (v.ptr[0] == '\t' || v.ptr[0] == ' ')) {
+		v.ptr++;
+		v.len--;
 	}
-	return line;
+	while (v.len > 0 && v.ptr[v.len - 1] == ' ')
+		v.len--;
+	return v;
+}
+
+/* What stands before end, which is left out too. */
+static struct view take(struct view *rest, char end)
+{
+	const char *at = rest->len > 0 ? memchr(rest->ptr, end, rest->len) : NULL;
+	struct view part = { rest->ptr, at != NULL ? (size_t)(at - rest->ptr) : rest->len };
+
+	rest->ptr += part.len + (at != NULL);
+	rest->len -= part.len + (at != NULL);
+	return trim(part);
+}
+
+static void add_item(struct items *list, struct view text)
+{
+	if (text.len == 0)
+		return;
+	if (list->count == list->room) {
+		list->room = list->room > 0 ? 2 * list->room : 64;
+		list->at = xreallocarray(list->at, list->room, sizeof(*list->at));
+	}
+	list->at[list->count] = (struct item){ text, list->count };
+	list->count++;
+}
+
+static void split(struct view text, struct items *list)
+{
+	static const char begin[] = "elements = { ";
+	bool elements = false;
+
+	while (text.len > 0) {
+		struct view line = take(&text, '\n');
+
+		if (line.len >= sizeof(begin) - 1 && memcmp(line.ptr, begin, sizeof(begin) - 1) == 0) {
+			elements = true;
+			line.ptr += sizeof(begin) - 1;
+			line.len -= sizeof(begin) - 1;
+		}
+		if (!elements) {
+			add_item(list, line);
+			continue;
+		}
+		if (line.len > 0 && line.ptr[line.len - 1] == '}') {
+			elements = false;
+			line.len--;
+		}
+		while (line.len > 0)
+			add_item(list, take(&line, ','));
+	}
+}
+
+static int text_order(struct view a, struct view b)
+{
+	int order = memcmp(a.ptr, b.ptr, a.len < b.len ? a.len : b.len);
+
+	return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static int by_text(const void *a, const void *b)
+{
+	const struct item *one = a, *other = b;
+	int order = text_order(one->text, other->text);
+
+	return order != 0 ? order : (one->place > other->place) - (one->place < other->place);
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct item *one = a, *other = b;
+
+	return (one->place > other->place) - (one->place < other->place);
+}
+
+/* Leaves in each list what it alone has, in its order there. */
+static void keep_own(struct items *a, struct items *b)
+{
+	size_t i = 0, k = 0, own_a = 0, own_b = 0;
+
+	if (a->count > 0)
+		qsort(a->at, a->count, sizeof(*a->at), by_text);
+	if (b->count > 0)
+		qsort(b->at, b->count, sizeof(*b->at), by_text);
+	while (i < a->count || k < b->count) {
+		int order = i == a->count   ? 1
+		            : k == b->count ? -1
+		                            : text_order(a->at[i].text, b->at[k].text);
+
+		if (order < 0)
+			a->at[own_a++] = a->at[i];
+		else if (order > 0)
+			b->at[own_b++] = b->at[k];
+		i += order <= 0;
+		k += order >= 0;
+	}
+	a->count = own_a;
+	b->count = own_b;
+	if (own_a > 0)
+		qsort(a->at, own_a, sizeof(*a->at), by_place);
+	if (own_b > 0)
+		qsort(b->at, own_b, sizeof(*b->at), by_place);
+}
+
+static void one_side(char sign, const char *head, const struct items *list, struct buf *diff)
+{
+	for (size_t i = 0; i < list->count && i < SHOWN_MAX; i++)
+		buf_printf(diff, "%c %s: %.*s\n", sign, head, (int)list->at[i].text.len, list->at[i].text.ptr);
+	if (list->count > SHOWN_MAX)
+		buf_printf(diff, "%c %s: %zu more\n", sign, head, list->count - SHOWN_MAX);
 }
 
 static bool same(struct view a, struct view b)
@@ -146,35 +294,26 @@ static bool same(struct view a, struct view b)
 	return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
-static bool has_line(struct view text, struct view line)
-{
-	while (text.len > 0) {
-		struct view l = next_line(&text);
-
-		if (same(l, line))
-			return true;
-	}
-	return false;
-}
-
-static void one_side(char sign, const char *head, struct view text, struct view other, struct buf *diff)
-{
-	while (text.len > 0) {
-		struct view line = next_line(&text);
-
-		if (line.len > 0 && !has_line(other, line))
-			buf_printf(diff, "%c %s: %.*s\n", sign, head, (int)line.len, line.ptr);
-	}
-}
-
 static void differ(const char *head, struct view has, struct view want, struct buf *diff)
 {
-	size_t before = diff->len;
+	struct items a = { .count = 0 }, b = { .count = 0 };
+	struct view first = VIEW_NONE, other = VIEW_NONE;
 
-	one_side('-', head, has, want, diff);
-	one_side('+', head, want, has, diff);
-	if (diff->len == before)
-		buf_printf(diff, "- %s: in another order\n", head);
+	split(has, &a);
+	split(want, &b);
+	for (size_t i = 0; i < a.count && i < b.count && first.len == 0; i++)
+		if (!same(a.at[i].text, b.at[i].text)) {
+			first = a.at[i].text;
+			other = b.at[i].text;
+		}
+	keep_own(&a, &b);
+	one_side('-', head, &a, diff);
+	one_side('+', head, &b, diff);
+	if (a.count + b.count == 0)
+		buf_printf(diff, "- %s, in another order: %.*s\n+ %s, in another order: %.*s\n", head, (int)first.len,
+		    first.ptr, head, (int)other.len, other.ptr);
+	free(a.at);
+	free(b.at);
 }
 
 static int compare(const struct blocks *has, const struct blocks *want, struct buf *diff)
@@ -185,6 +324,7 @@ static int compare(const struct blocks *has, const struct blocks *want, struct b
 	while (i < has->count || k < want->count) {
 		int order = i == has->count ? 1 : k == want->count ? -1 : strcmp(has->at[i].head, want->at[k].head);
 
+		order = (order > 0) - (order < 0);
 		if (order < 0)
 			buf_printf(diff, "- %s\n", has->at[i].head);
 		else if (order > 0)
@@ -218,55 +358,7 @@ int fw_kernel_compare(const struct fw_model *m, struct buf *diff, struct error *
 	return r;
 }
 
-/* ---- loading, and back */
-
-static bool in_model(const struct fw_model *m, const char *head)
-{
-	const char *name = strchr(head, ' ');
-
-	if (name == NULL)
-		return true;
-	name++;
-	if (strncmp(head, "set ", 4) == 0)
-		return fw_set_find(m, name) != NULL;
-	if (strncmp(head, "chain ", 6) == 0)
-		return fw_chain_known(m, name);
-	for (size_t i = 0; i < m->counter_count && strncmp(head, "counter ", 8) == 0; i++)
-		if (strcmp(m->counters[i], name) == 0)
-			return true;
-	return false;
-}
-
-/* What an older site left, which no rule names any more. */
-static int put_leftovers(const struct fw_model *m, struct buf *text, struct error *e)
-{
-	struct blocks has = { .count = 0 };
-	int r = fw_kernel_present(e);
-
-	if (r > 0)
-		r = list(m, false, &has, e);
-	for (size_t i = 0; r == 0 && i < has.count; i++)
-		if (!in_model(m, has.at[i].head)) {
-			const char *name = strchr(has.at[i].head, ' ') + 1;
-			buf_printf(text, "delete %.*s inet " FW_TABLE " %s\n", (int)(name - has.at[i].head) - 1,
-			    has.at[i].head, name);
-		}
-	blocks_free(&has);
-	return r;
-}
-
-int fw_kernel_load(const struct fw_model *m, struct error *e)
-{
-	char *argv[] = { "nft", "-f", "-", NULL };
-	struct buf text = BUF_INIT(TEXT_MAX);
-	int r = fw_model_text(m, &text) < 0 ? error_set(e, "the firewall is larger than %u bytes", TEXT_MAX)
-	                                    : put_leftovers(m, &text, e);
-
-	if (r == 0)
-		r = nft(argv, buf_view(&text), NULL, e);
-	buf_free(&text);
-	return r;
-}
+/* ---- the text of what is loaded, and back */
 
 int fw_kernel_save(struct buf *text, struct error *e)
 {

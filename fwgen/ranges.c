@@ -55,7 +55,7 @@ int fw_ranges_add_prefix(struct fw_ranges *r, const char *text)
 	memset(&range, 0, sizeof(range));
 	for (size_t i = 0; i < fw_type_width(r->type); i++) {
 		unsigned bits = p.length > 8 * i ? p.length - 8 * (unsigned)i : 0;
-		unsigned char mask = bits >= 8 ? 0xff : (unsigned char)(0xff00u >> bits);
+		unsigned char mask = (unsigned char)(bits >= 8 ? 0xffu : 0xff00u >> bits & 0xffu);
 		range.first[i] = p.bytes[i] & mask;
 		range.last[i] = (unsigned char)(p.bytes[i] | (0xff & ~mask));
 	}

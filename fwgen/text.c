@@ -11,7 +11,9 @@
 #include "fwgen/model.h"
 
 const char *const fw_all_chains[] = { "input", "forward", "output", "prerouting", "postrouting", "custom", "banned",
-	"mail", NULL };
+	"mail", "drop_invalid", "drop_family", "drop_spoofed", "drop_bad_flags", "drop_bogon", "drop_banned", "drop_blocked",
+	"drop_syn", "drop_full", "drop_connections", "drop_rate", "drop_input", "drop_forward", "drop_egress", "drop_port25",
+	NULL };
 
 static void put_values(const struct fw_ranges *r, struct buf *out)
 {

@@ -90,7 +90,7 @@ class Server:
             if self.process.poll() is not None:
                 diag(self.log())
                 raise RuntimeError("named ended")
-            return "running" in self.log()
+            return " running\n" in self.log()  # "running as" comes long before
         wait_until(running, "named at " + self.address)
         return self
 

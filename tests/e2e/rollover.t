@@ -121,6 +121,7 @@ def stages(r):
     world.servers["secondary"].stop()
     world.servers["secondary"].zones["example.org"] = 'type secondary; primaries { %s; }; file "example.org.zone"; masterfile-format text;' % PRIMARY
     world.servers["secondary"].start()
+    world.servers["secondary"].rndc("refresh", "example.org")  # it would ask by itself when SOA refresh is over
     wait_until(lambda: txt(SECONDARY, new + "._domainkey.example.org"), "the secondary to follow")
     row = r.rollover(START + 20)["example.org"]
     is_((row["stage"], row["result"]), ("visible", "waits"), "now every server has it")

@@ -231,7 +231,7 @@ def signed(dir):
     more = 'sign = true; tsig_key = "xfer"; secondaries = [ "%s" ];' % SECONDARY
     s = Site(dir, "signed", more=more, pushed=False)
     with open(s.dir + "/state/secrets", "w") as f:
-        f.write('mailadm-secrets 1\ndns.tsig_secret %s\n' % SECRET)
+        f.write('dns.tsig_secret = "%s"\n' % SECRET)
     os.chmod(s.dir + "/state/secrets", 0o600)
     s.pushed("the signed site is pushed")
     s.named.start()
@@ -263,6 +263,31 @@ def signed(dir):
         s.named.stop()
 
 
+def shown(s):
+    """What push and render say; who serves."""
+    s.more, text = "local_resolver = true;", open(s.dir + "/site.conf").read()
+    s.write(domains=', { name = "elsewhere.example"; dns = false; }, { name = "example.com"; reports = "dmarc@reports.example"; }')
+    like(s.pushed("reports that go elsewhere").stderr, "example.com._report._dmarc.reports.example", "push shows what validation warns of")
+    ok(os.path.exists(s.zones + "/named.conf.options.mailadm"), "the options stand")
+    conf = tool(s.dir, "named-checkconf", "case $1 in *.check) echo bad options; exit 1;; esac\n")
+    os.unlink(s.zones + "/named.conf.options.mailadm")
+    like(s.push(path=conf).stderr, "bad options", "the options are checked, inside options { }")
+    s.pushed("with the real tool")
+    rows = json.loads(s.cli("dns", "render", "--json").stdout)
+    is_([r["zone"] for r in rows if r["elsewhere"]], ["elsewhere.example"], "render --json has the records for elsewhere")
+    s.cli("dns", "render", "--out", s.dir + "/out")
+    ok(os.path.exists(s.dir + "/out/elsewhere.example.records"), "and --out its file")
+    with open(s.dir + "/site.conf", "w") as f:
+        f.write(text.replace('server = "bind"', 'server = "auto"') + "port_offset = 20000;\n")
+    r = s.push()
+    is_((r.returncode, "port_offset is set" in r.stderr), (2, True), "auto with port_offset: not served here")
+    with open(s.dir + "/site.conf", "w") as f:
+        f.write(text + "port_offset = 20000;\n")
+    s.pushed("bind with port_offset: served here")
+    s.more = ""
+    s.write()
+
+
 def good_sites(dir):
     for conf in sorted(glob.glob(ROOT + "/tests/sites/good/*.conf")):
         out = os.path.join(dir, "out-" + os.path.basename(conf))
@@ -283,6 +308,7 @@ def main():
             faults(w.dir, s)
             killed(s)
             full(s)
+            shown(s)
         finally:
             s.named.stop()
         signed(w.dir)

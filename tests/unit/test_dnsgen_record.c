@@ -95,11 +95,14 @@ static void lengths(void **state)
 /* Pieces put together at random, always in the same way. */
 static void generated(void **state)
 {
-	static const char *const owners[] = { "@", "a", "A.b", "*", "_x._tcp", "a.", ".", "a..b", "\\046", "-", "\"a\"" },
+	static const char *const owners[] = { "@", "a", "A.b", "*", "_x._tcp", "a.", ".", "a..b", "\\046", "-",
+		"\"a\"" },
 				 *const middles[] = { "", "60 ", "IN ", "60 IN ", "IN 60 ", "CH ", "0 in\t", "00 " },
-				 *const types[] = { "A", "aaaa", "MX", "SRV", "TXT", "NS", "CNAME", "PTR", "CAA", "TYPE9" },
-				 *const data[] = { "192.0.2.1", "::1", "1 a", "0 .", "1 2 3 m.", "\"a\" \"b\"", "\"\"", "m",
-					 "m.", "0 issue \"x\"", "\"\\001\"", "\x80", "1\t@", "1 2 3 @ ", "\"a", "01.2.3.4" };
+				 *const types[] = { "A", "aaaa", "MX", "SRV", "TXT", "NS", "CNAME", "PTR", "CAA",
+					 "TYPE9" },
+				 *const data[] = { "192.0.2.1", "::1", "1 a", "0 .", "1 2 3 m.", "\"a\" \"b\"", "\"\"",
+					 "m", "m.", "0 issue \"x\"", "\"\\001\"", "\x80", "1\t@", "1 2 3 @ ", "\"a",
+					 "01.2.3.4" };
 	uint32_t seed = 1;
 	size_t fast = 0;
 	(void)state;
