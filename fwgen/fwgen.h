@@ -17,7 +17,8 @@
 
 /*
  * Sets by name.  Bans are single addresses in hash sets with timeouts (IPv6 as the first address of a /64: rules match
- * the source masked to 64 bits); block lists are interval sets.  Reloading the rules keeps the elements of the ban sets.
+ * the source masked to 64 bits); block lists are interval sets.  Reloading the rules keeps the elements of the ban
+ * sets.
  */
 #define FW_SET_BANS4 "bans4"
 #define FW_SET_BANS6 "bans6"
@@ -37,9 +38,9 @@ json_t *fw_model_json(const struct fw_model *);
 
 /* What the rules say to the first packet of a connection, without a kernel. */
 struct fw_packet {
-	bool out;                   /* leaves this host; else it arrives */
-	bool forward;               /* passes through (role gateway) */
-	char interface[16];         /* "" : not loopback, not known */
+	bool out;                       /* leaves this host; else it arrives */
+	bool forward;                   /* passes through (role gateway) */
+	char interface[16];             /* "" : not loopback, not known */
 	unsigned char from[16], to[16]; /* network order; IPv4 in the first four bytes */
 	bool ipv6;
 	bool udp;

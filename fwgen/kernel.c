@@ -11,7 +11,6 @@
 #include "lib/proc.h"
 
 #define TEXT_MAX (64u << 20)
-#define INTERVAL "\t\tflags interval\n"
 
 static int nft(char *const argv[], struct view in, struct buf *out, struct error *e)
 {
@@ -262,9 +261,7 @@ static void keep_own(struct items *a, struct items *b)
 	if (b->count > 0)
 		qsort(b->at, b->count, sizeof(*b->at), by_text);
 	while (i < a->count || k < b->count) {
-		int order = i == a->count   ? 1
-		            : k == b->count ? -1
-		                            : text_order(a->at[i].text, b->at[k].text);
+		int order = i == a->count ? 1 : k == b->count ? -1 : text_order(a->at[i].text, b->at[k].text);
 
 		if (order < 0)
 			a->at[own_a++] = a->at[i];

@@ -3,9 +3,9 @@
  * 4890), impossible TCP flags, bogons, bans and block lists (never of admin_from and never_ban), management, limits by
  * source, the services.  A gateway's forward chain asks the same before it lets anything through to the host.
  *
- * Bans and block lists are for new connections: before what is established they would also drop the answers to what this
- * host itself asked of a banned address (mail that it delivers there, names), and cut off whoever works here and has
- * just been banned.
+ * Bans and block lists are for new connections: before what is established they would also drop the answers to what
+ * this host itself asked of a banned address (mail that it delivers there, names), and cut off whoever works here and
+ * has just been banned.
  *
  * Limits by source live in dynamic sets.  One that is full takes no new source and its rule does not match: such
  * sources share one limit (FULL_RATE a second), are counted as "full", and so neither pass unlimited nor are all shut

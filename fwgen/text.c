@@ -1,8 +1,8 @@
 /*
  * The rule model as nft text.  One transaction that does not ask what was there: every chain that any site has is
  * declared and deleted, sets of the model are declared without elements, those that are the model's own are emptied,
- * and then all is written.  Bans and meters keep their elements; a set of an older site that no rule names stays and
- * does nothing.
+ * and then all is written.  Bans and meters keep their elements; a set or a counter of an older site that no rule
+ * names stays and does nothing, until fw_kernel_load, which asks, removes it.
  */
 #include <netinet/in.h>
 #include <stdio.h>
@@ -11,9 +11,9 @@
 #include "fwgen/model.h"
 
 const char *const fw_all_chains[] = { "input", "forward", "output", "prerouting", "postrouting", "custom", "banned",
-	"mail", "drop_invalid", "drop_family", "drop_spoofed", "drop_bad_flags", "drop_bogon", "drop_banned", "drop_blocked",
-	"drop_syn", "drop_full", "drop_connections", "drop_rate", "drop_input", "drop_forward", "drop_egress", "drop_port25",
-	NULL };
+	"mail", "drop_invalid", "drop_family", "drop_spoofed", "drop_bad_flags", "drop_bogon", "drop_banned",
+	"drop_blocked", "drop_syn", "drop_full", "drop_connections", "drop_rate", "drop_input", "drop_forward",
+	"drop_egress", "drop_port25", NULL };
 
 static void put_values(const struct fw_ranges *r, struct buf *out)
 {

@@ -15,12 +15,17 @@
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#define RUNNING_MS 2000
+#define OPER_UP 6 /* IF_OPER_UP of linux/if.h, which does not go with net/if.h */
 
 int ip_parse(const char *text, struct ip *ip)
 {
@@ -209,6 +214,53 @@ static const char *or_else(const char *name, const char *otherwise)
 	return name[0] ? name : otherwise;
 }
 
+static int on_attribute(const struct nlattr *a, void *state)
+{
+	if (mnl_attr_get_type(a) == IFLA_OPERSTATE)
+		*(int *)state = mnl_attr_get_u8(a);
+	return MNL_CB_OK;
+}
+
+/* The operational state of an interface (RFC 2863), 0 (unknown) when it cannot be read. */
+static int oper_state(struct request *r, int index)
+{
+	char answer[16384];
+	struct ifinfomsg *m = request_start(r, RTM_GETLINK, 0, sizeof(*m));
+	int state = 0;
+
+	r->head->nlmsg_flags = NLM_F_REQUEST;
+	m->ifi_index = index;
+	ssize_t n = mnl_socket_sendto(r->nl, r->head, r->head->nlmsg_len);
+	if (n != -1)
+		n = mnl_socket_recvfrom(r->nl, answer, sizeof(answer));
+	if (n < (ssize_t)sizeof(struct nlmsghdr) || ((struct nlmsghdr *)(void *)answer)->nlmsg_type != RTM_NEWLINK)
+		return state;
+	mnl_attr_parse((struct nlmsghdr *)(void *)answer, sizeof(struct ifinfomsg), on_attribute, &state);
+	return state;
+}
+
+/*
+ * An interface that is up drops what it sends until the kernel's work queue has seen its carrier, a moment later.
+ * IFF_RUNNING does not tell: it is set while the state is unknown.
+ */
+static int wait_running(int index, const char *name, struct error *e)
+{
+	struct request r = { 0 };
+	int state = 0;
+
+	if (request_open(&r, e) == -1) {
+		request_close(&r);
+		return -1;
+	}
+	for (int waited = 0; state != OPER_UP && waited < RUNNING_MS; waited++) {
+		state = oper_state(&r, index);
+		if (state != OPER_UP)
+			poll(NULL, 0, 1);
+	}
+	request_close(&r);
+	return state == OPER_UP ? 0 : error_set(e, "the interface %s of a scratch network does not come up", name);
+}
+
 /* The pair between two places; the names are of the interfaces there. */
 static int join(
     struct try_net *net, enum try_place a, const char *a_name, enum try_place b, const char *b_name, struct error *e)
@@ -228,7 +280,26 @@ static int join(
 	    (net->index_of[b][a] = set_up(&r, b_name, e)) == -1)
 		result = -1;
 	request_close(&r);
-	return result;
+	if (result == -1 || wait_running(net->index_of[b][a], b_name, e) == -1 || try_net_enter(net, a, e) == -1)
+		return -1;
+	return wait_running(net->index_of[a][b], a_name, e);
+}
+
+/* An IPv6 address that was added takes packets when the kernel's work queue has been at it, DAD or not. */
+static int wait_usable(const struct ip *ip, const char *text, struct error *e)
+{
+	struct sockaddr_in6 address = { .sin6_family = AF_INET6 };
+	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0), bound = -1;
+
+	memcpy(&address.sin6_addr, ip->bytes, sizeof(address.sin6_addr));
+	for (int waited = 0; fd != -1 && bound == -1 && waited < RUNNING_MS; waited++) {
+		bound = bind(fd, (struct sockaddr *)&address, sizeof(address));
+		if (bound == -1)
+			poll(NULL, 0, 1);
+	}
+	if (fd != -1)
+		close(fd);
+	return bound == 0 ? 0 : error_set(e, "%s does not become usable in a scratch network", text);
 }
 
 enum reach { OWN, VIA, LOCAL };
@@ -252,7 +323,68 @@ static int reach(
 		result = how == OWN ? add_address(&r, &ip, index, e)
 		                    : add_route(&r, &ip, index, how == LOCAL ? RTN_LOCAL : RTN_UNICAST, e);
 	request_close(&r);
-	return result;
+	return result == 0 && how == OWN && ip.ipv6 ? wait_usable(&ip, text, e) : result;
+}
+
+static int bind_source(int fd, bool ipv6)
+{
+	const int one = 1;
+	struct sockaddr_in in4 = { .sin_family = AF_INET };
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6 };
+
+	inet_pton(AF_INET, "198.51.100.99", &in4.sin_addr);
+	inet_pton(AF_INET6, "2001:db8:ffff::99", &in6.sin6_addr);
+	if (!ipv6)
+		return bind(fd, (struct sockaddr *)&in4, sizeof(in4));
+	setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &one, sizeof(one));
+	return bind(fd, (struct sockaddr *)&in6, sizeof(in6));
+}
+
+/*
+ * Waits until a datagram gets from OUTSIDE, which owns every source, to an address: what the kernel does for a new
+ * interface goes on in work queues, and only IPv6 knows how many.  There are no rules yet.
+ */
+static int settle(const struct try_net *net, enum try_place to, const char *text, struct error *e)
+{
+	struct ip ip;
+	struct sockaddr_storage at = { 0 };
+	struct sockaddr_in *in4 = (void *)&at;
+	struct sockaddr_in6 *in6 = (void *)&at;
+	socklen_t len;
+	char byte;
+	bool through = false;
+
+	if (text[0] == '\0' || (strchr(text, ':') != NULL && access("/proc/sys/net/ipv6", F_OK) == -1))
+		return 0;
+	ip_parse(text, &ip);
+	at.ss_family = ip.ipv6 ? AF_INET6 : AF_INET;
+	len = ip.ipv6 ? sizeof(*in6) : sizeof(*in4);
+	memcpy(ip.ipv6 ? (void *)&in6->sin6_addr : (void *)&in4->sin_addr, ip.bytes, ip.ipv6 ? 16 : 4);
+	if (try_net_enter(net, to, e) == -1)
+		return -1;
+	int taker = socket(at.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (taker == -1 || bind(taker, (struct sockaddr *)&at, len) == -1 ||
+	    getsockname(taker, (struct sockaddr *)&at, &len) == -1 || try_net_enter(net, TRY_OUTSIDE, e) == -1) {
+		if (taker != -1)
+			close(taker);
+		return error_errno(e, "%s in a scratch network", text);
+	}
+	int giver = socket(at.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (giver != -1 && bind_source(giver, ip.ipv6) == -1) {
+		close(giver);
+		giver = -1;
+	}
+	for (int waited = 0; giver != -1 && !through && waited < RUNNING_MS; waited++) {
+		if (sendto(giver, "", 1, 0, (struct sockaddr *)&at, len) == 1)
+			poll(&(struct pollfd){ .fd = taker, .events = POLLIN }, 1, 1);
+		else
+			poll(NULL, 0, 1);
+		through = recv(taker, &byte, 1, 0) == 1;
+	}
+	close(taker);
+	if (giver != -1)
+		close(giver);
+	return through ? 0 : error_set(e, "nothing gets to %s in a scratch network", text);
 }
 
 int try_net_route(const struct try_net *net, const struct ip *ip, struct error *e)
@@ -317,6 +449,9 @@ static int make_behind(struct try_net *net, const struct site *s, struct error *
 	if (write_file("/proc/sys/net/ipv4/ip_forward", "1") == -1 ||
 	    write_file("/proc/sys/net/ipv6/conf/all/forwarding", "1") == -1)
 		return error_errno(e, "cannot turn on forwarding in a scratch network namespace");
+	for (size_t i = 0; i < 2; i++)
+		if (settle(net, TRY_BEHIND, own[i], e) == -1)
+			return -1;
 	return 0;
 }
 
@@ -335,8 +470,11 @@ int try_net_make(struct try_net *net, const struct site *s, struct error *e)
 		return -1;
 	if (gateway)
 		return make_behind(net, s, e);
-	return reach(net, TRY_HERE, s->host.ipv4, OWN, TRY_OUTSIDE, e) == -1 ||
-	               reach(net, TRY_HERE, s->host.ipv6, OWN, TRY_OUTSIDE, e) == -1
-	           ? -1
-	           : 0;
+	for (size_t i = 0; i < 2; i++) {
+		const char *own = i == 0 ? s->host.ipv4 : s->host.ipv6;
+
+		if (reach(net, TRY_HERE, own, OWN, TRY_OUTSIDE, e) == -1 || settle(net, TRY_HERE, own, e) == -1)
+			return -1;
+	}
+	return 0;
 }

@@ -122,6 +122,22 @@ def differs(net, conf):
     net.run("host", "nft", "delete", "table", "inet", "mailadm")
 
 
+def one_after_another(net):
+    """Every good site over the one before: nothing of that stays, and what is loaded is what its file says."""
+    good = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "sites", "good")
+    confs = sorted(os.path.join(good, f) for f in os.listdir(good) if f.endswith(".conf"))
+    for conf in confs + confs[::-1]:
+        r = fw(net, conf, "load")
+        d = fw(net, conf, "diff")
+        if not is_((r.returncode, d.returncode, d.stdout), (0, 0, ""), os.path.basename(conf) + " over another"):
+            diag(r.stderr + d.stderr)
+    net.nft("host", "add table inet mailadm { flags dormant; }")
+    is_(fw(net, confs[0], "diff").stdout, "- flags dormant\n", "a table that somebody put to sleep is told")
+    exits(fw(net, confs[0], "load"), 0, "and load wakes it")
+    exits(fw(net, confs[0], "diff"), 0, "so that it is as the site says")
+    net.run("host", "nft", "delete", "table", "inet", "mailadm")
+
+
 def others(net, conf):
     for name, text, want in foreign.ALL:
         net.nft("host", text)
@@ -255,6 +271,7 @@ try:
         renders(net, conf)
         loads(net, conf)
         differs(net, conf)
+        one_after_another(net)
         others(net, conf)
         old_iptables(net, conf)
         policy(net)

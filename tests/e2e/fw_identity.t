@@ -192,7 +192,7 @@ for name, text in LISTS.items():
 write("rules", 'tcp dport 7777 accept\n# a comment\nip saddr 203.0.113.9 udp dport { 1, 2 } drop\n')
 confs = {name: write(name + ".conf", text) for name, text in VARIANTS.items()}
 try:
-    with Net("FWNL", "a", "b") as net:
+    with Net("fwidentity", "a", "b") as net:
         for name, conf in confs.items():
             identical(net, name, conf)
         bans_stay(net, confs)

@@ -175,6 +175,8 @@ def faults(dir, s):
     before = s.serial()
     r = s.push()
     is_(r.returncode, 2, "rndc fails after the first zone")
+    s.wait("g.example.org", "")
+    ok(s.serial() > before, "named serves the old content again, with a serial above what it had loaded")
     s.rndc = s.named.rndc_conf()
     s.write()
     s.pushed("the old content again")

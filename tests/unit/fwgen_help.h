@@ -52,9 +52,10 @@ static inline struct fw_model *model_with(const char *host, const char *more)
 {
 	struct findings f = { 0 };
 	struct error e = { "" };
-	char *whole = xasprintf("host = { name = \"mail.example.org\"; %s };\ndomains = ( { name = \"example.org\"; } ); "
-				"accounts = ( { address = \"alice@example.org\"; } );\n%s",
-	    host, more);
+	char *whole =
+	    xasprintf("host = { name = \"mail.example.org\"; %s };\ndomains = ( { name = \"example.org\"; } ); "
+		      "accounts = ( { address = \"alice@example.org\"; } );\n%s",
+		host, more);
 	struct site *site = site_load_memory(view_of(whole), "/nowhere/site.conf", &f);
 	struct fw_model *m;
 

@@ -174,6 +174,7 @@ int main(void)
 	const struct CMUnitTest tests[] = { cmocka_unit_test(plain_lines), cmocka_unit_test(left_to_ldns),
 		cmocka_unit_test(lengths), cmocka_unit_test(generated), cmocka_unit_test(order),
 		cmocka_unit_test(index_finds) };
+	cmocka_set_message_output(CM_OUTPUT_TAP);
 	origin = ldns_dname_new_frm_str("example.org.");
 	int result = cmocka_run_group_tests(tests, NULL, NULL);
 	ldns_rdf_deep_free(origin);

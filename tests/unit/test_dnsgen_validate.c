@@ -79,5 +79,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(aliases), cmocka_unit_test(targets),
 		cmocka_unit_test(ttls), cmocka_unit_test(spf) };
+	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

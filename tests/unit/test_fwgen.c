@@ -18,7 +18,8 @@ static void text(void **state)
 		if (strstr(buf_str(&out), parts[i]) == NULL)
 			fail_msg("no '%s' in:\n%s", parts[i], buf_str(&out));
 	json_t *json = fw_model_json(m);
-	assert_non_null(json);
+	assert_int_equal(json_array_size(json_object_get(json, "sets")), m->set_count);
+	assert_int_equal(json_array_size(json_object_get(json, "chains")), m->chain_count);
 	json_decref(json);
 	fw_model_free(m);
 	buf_free(&out);
@@ -115,8 +116,8 @@ static void comments(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(text), cmocka_unit_test(files), cmocka_unit_test(bad_files),
-		cmocka_unit_test(too_large), cmocka_unit_test(comments) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(text), cmocka_unit_test(files),
+		cmocka_unit_test(bad_files), cmocka_unit_test(too_large), cmocka_unit_test(comments) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -66,8 +66,9 @@ static void families(void **state)
 
 static void no_admin(void **state)
 {
-	struct fw_model *m = model_of("firewall = { ssh_port = 2222; bogons = false; extra = ( { name = \"web\"; port = 443; "
-				      "rate = 30; } ); };");
+	struct fw_model *m =
+	    model_of("firewall = { ssh_port = 2222; bogons = false; extra = ( { name = \"web\"; port = 443; "
+		     "rate = 30; } ); };");
 
 	(void)state;
 	comes(m, "203.0.113.9", false, 2222, true, "ssh");
@@ -86,7 +87,8 @@ static void blocked(void **state)
 	int fd = mkstemp(path);
 	static const char list[] = "203.0.113.0/24\n198.51.100.0/24\n2001:db8:bad::/48\n0.0.0.0-0.0.0.9\n";
 	char *rows = xasprintf("firewall = { admin_from = ( \"198.51.100.7\" ); never_ban = ( \"203.0.113.200\" ); "
-			       "block_lists = ( \"%s\" ); };", path);
+			       "block_lists = ( \"%s\" ); };",
+	    path);
 	struct fw_model *m;
 
 	(void)state;
@@ -142,7 +144,7 @@ static void output(void **state)
 static void gateway(void **state)
 {
 	struct fw_model *m = model_of("role = \"gateway\"; gateway = { outside = \"eth0\"; inside = \"eth1\"; network "
-	                              "= ( \"192.0.2.0/24\", \"2001:db8::/64\" ); masquerade = false; };");
+				      "= ( \"192.0.2.0/24\", \"2001:db8::/64\" ); masquerade = false; };");
 	struct fw_packet p = packet("203.0.113.9", "192.0.2.10", false, 25);
 
 	(void)state;
@@ -194,8 +196,8 @@ static void translated(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(input), cmocka_unit_test(no_admin),
-		cmocka_unit_test(blocked), cmocka_unit_test(loopback), cmocka_unit_test(families), cmocka_unit_test(output),
-		cmocka_unit_test(gateway), cmocka_unit_test(translated) };
+		cmocka_unit_test(blocked), cmocka_unit_test(loopback), cmocka_unit_test(families),
+		cmocka_unit_test(output), cmocka_unit_test(gateway), cmocka_unit_test(translated) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);

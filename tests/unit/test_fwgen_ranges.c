@@ -46,8 +46,8 @@ static void blocklist(void **state)
 static void edges(void **state)
 {
 	struct fw_ranges r4 = { .type = FW_TYPE_IPV4 }, r6 = { .type = FW_TYPE_IPV6 };
-	static const unsigned char last[16] = { 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
-		255 };
+	static const unsigned char last[16] = { 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+		255, 255 };
 	char shown[128];
 
 	(void)state;
@@ -105,8 +105,8 @@ static void adjacent(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(ranges), cmocka_unit_test(edges), cmocka_unit_test(adjacent),
-		cmocka_unit_test(blocklist) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(ranges), cmocka_unit_test(edges),
+		cmocka_unit_test(adjacent), cmocka_unit_test(blocklist) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
