@@ -77,8 +77,6 @@ struct lookup *lookup_new(const struct site *s, unsigned timeout_s, struct error
 	l->end = clock_mono_ms() + (uint64_t)timeout_s * 1000;
 	for (size_t i = 0; i < s->dns.forward.count && l->resolver_count < RESOLVERS_MAX; i++)
 		l->resolvers[l->resolver_count++] = xstrdup(s->dns.forward.at[i]);
-	if (l->resolver_count == 0 && s->dns.local_resolver)
-		l->resolvers[l->resolver_count++] = xstrdup("127.0.0.1");
 	if (l->resolver_count == 0)
 		read_resolv_conf(l);
 	if (l->resolver_count == 0) {

@@ -372,6 +372,11 @@ static void site_defaults(struct loader *l)
 	                                                     : join(state, "run");
 	free(site->run_dir);
 	site->run_dir = run;
+	if (site->dns.local_resolver && site->dns.forward.count == 0) {
+		free(site->dns.forward.at);
+		site->dns.forward.at = xcalloc(1, sizeof(char *));
+		site->dns.forward.at[site->dns.forward.count++] = xstrdup("127.0.0.1");
+	}
 	int lists = schema_find(schema_find(-1, "dns"), "block_lists");
 	if (site->origins[lists].line == 0) {
 		site->dns.block_lists.at = xcalloc(1, sizeof(char *));

@@ -167,7 +167,7 @@ const struct schema_row schema[] = {
 	  .doc = "The SMTP port of other hosts: for tests." },
 
 	{ "dns", TYPE_GROUP, .doc = "How names are asked for, and what the zones say." },
-	{ "dns.forward", TYPE_STRINGS, SITE(dns.forward), .check = check_forwarder, .shown = "none: ask from the root",
+	{ "dns.forward", TYPE_STRINGS, SITE(dns.forward), .check = check_forwarder, .shown = "127.0.0.1 with local_resolver, else none: ask from the root",
 	  .doc = "Resolvers to ask, as ADDRESS or ADDRESS@PORT." },
 	{ "dns.dnssec", TYPE_BOOL, SITE(dns.dnssec), .fallback = "true", .doc = "Validate answers." },
 	{ "dns.ttl", TYPE_DURATION, SITE(dns.ttl), .fallback = "1h", .min = 1, .max = 7 * DAY,
