@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fwgen/model.h"
+#include "lib/text.h"
 
 #define LINE_MAX_BYTES 1024
 #define ENTRIES_MAX 2000000u
@@ -51,6 +52,22 @@ static int add_line(struct view line, struct fw_ranges *v4, struct fw_ranges *v6
 	           : add_word(word, v4, v6);
 }
 
+/* Is what was added last all addresses? */
+static bool is_everybody(const struct fw_ranges *r)
+{
+	return r->count > 0 && fw_range_bits(r->type, &r->at[r->count - 1]) == 0;
+}
+
+static int bad_line(struct view line, const char *why, struct error *e)
+{
+	struct buf shown = BUF_INIT(256);
+
+	text_escape(&shown, line, 40);
+	error_set(e, "'%s' %s", buf_str(&shown), why);
+	buf_free(&shown);
+	return -1;
+}
+
 int fw_blocklist_parse(struct view text, struct fw_ranges *v4, struct fw_ranges *v6, unsigned *line, struct error *e)
 {
 	*line = 0;
@@ -62,9 +79,9 @@ int fw_blocklist_parse(struct view text, struct fw_ranges *v4, struct fw_ranges 
 		if (one.len > LINE_MAX_BYTES)
 			return error_set(e, "the line is longer than %d bytes", LINE_MAX_BYTES);
 		if (add_line(one, v4, v6) == -1)
-			return error_set(e,
-			    "'%.*s' begins with no address, prefix or range; write one, or begin it with #",
-			    (int)(one.len < 40 ? one.len : 40), one.ptr);
+			return bad_line(one, "begins with no address, prefix or range; write one, or begin it with #", e);
+		if (is_everybody(v4) || is_everybody(v6))
+			return bad_line(one, "would block everybody; remove it", e);
 		if (v4->count + v6->count > ENTRIES_MAX)
 			return error_set(e, "there are more than %u entries", ENTRIES_MAX);
 		text.ptr += one.len + (end != NULL);

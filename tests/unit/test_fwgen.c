@@ -66,6 +66,8 @@ static void bad_files(void **state)
 {
 	(void)state;
 	refuses("block_lists", "1.2.3.4\nnonsense\n", ":2: 'nonsense'");
+	refuses("block_lists", "1.2.3.4\n0.0.0.0/0\n", ":2: '0.0.0.0/0' would block everybody");
+	refuses("block_lists", "::/0\n", ":1: '::/0' would block everybody");
 	refuses("block_lists", "1.2.3.4\n\n5.6.7.8-5.6.7.1\n", ":3: ");
 	refuses("include", "tcp dport 1 accept; tcp dport 2 accept\n", ":1: ");
 	refuses("include", "# fine\n\ntcp dport 1 accept }\n", ":3: ");
