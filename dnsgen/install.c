@@ -453,10 +453,14 @@ static int set_pending(int lock, struct error *e)
 	return pwrite(lock, "p", 1, 0) == 1 && fsync(lock) == 0 ? 0 : error_errno(e, "serials.lock cannot be written");
 }
 
-/* The files into place and named told, or everything back. */
+/*
+ * The files into place and named told, or everything back.  The way back itself (not new) keeps the files that it
+ * brought, also where named cannot be told: the next push tells it.
+ */
 static int replace(const struct site *s, struct files *files, struct serials *serials, const char *state, int lock,
-    struct findings *warnings, struct error *e)
+    bool new, struct findings *warnings, struct error *e)
 {
+	const struct site_origin whole = { s->path, 0 };
 	const char *dir = s->dns.zone_dir;
 	struct error none;
 	bool told = true, all = was_pending(lock);
@@ -467,7 +471,12 @@ static int replace(const struct site *s, struct files *files, struct serials *se
 	if (result == -1) {
 		put_back(dir, files);
 		told = !all;
-	} else if ((result = tell_named(s, files, all, warnings, e)) == -1) {
+	} else if ((result = tell_named(s, files, all, warnings, e)) == -1 && !new) {
+		findings_add(
+		    warnings, true, &whole, "named was not told of its zones: %s; run mailadm dns push", e->text);
+		result = 0;
+		told = false;
+	} else if (result == -1) {
 		put_back_renumbered(dir, files, serials, state);
 		told = tell_named(s, files, all, NULL, &none) == 0;
 	}
@@ -487,7 +496,7 @@ static int install(const struct site *s, struct files *files, struct serials *se
 	if (result == 0 && (before.len != after.len || memcmp(before.data, after.data, after.len) != 0))
 		result = file_write_atomic(state, buf_view(&after), 0600, e);
 	if (result == 0)
-		result = replace(s, files, serials, state, lock, warnings, e);
+		result = replace(s, files, serials, state, lock, check, warnings, e);
 	buf_free(&before);
 	buf_free(&after);
 	return result;

@@ -188,6 +188,8 @@ static void talk(struct run *run)
 			if (p[i].revents != 0)
 				drain(&run->fd[i], run->out[i - 1]);
 		}
+		if (run->out[0] != NULL && run->out[0]->full) /* an error already: who writes without end is not read */
+			close_end(&run->fd[1]);
 	}
 	close_end(&run->fd[0]);
 }
@@ -226,10 +228,10 @@ int proc_run(char *const argv[], struct view input, struct buf *out, struct buf 
 		if (errno != EINTR)
 			return error_errno(e, "%s: waitpid", argv[0]);
 	}
+	if (out != NULL && out->full)
+		return error_set(e, "%s wrote more than %zu bytes", argv[0], out->max);
 	if (WIFSIGNALED(status))
 		return error_set(
 		    e, "%s was ended by signal %d (%s)", argv[0], WTERMSIG(status), strsignal(WTERMSIG(status)));
-	if (out != NULL && out->full)
-		return error_set(e, "%s wrote more than %zu bytes", argv[0], out->max);
 	return WEXITSTATUS(status);
 }
