@@ -1,8 +1,8 @@
 /*
  * What named-checkzone does not find, or not across zones: MX, NS and SRV targets that are a CNAME or have no address
- * in our zones, aliases that lead nowhere in them, names with two SPF records, more than one record set that named
- * takes, TTLs that differ in a set (RFC 2181 5.2), are 0 or above a week, and DMARC reports that another domain has to
- * allow (RFC 7489 7.1).
+ * in our zones, aliases that lead nowhere in them, names with two SPF records, SPF records that forget this host, larger
+ * record sets than named takes, TTLs that differ in a set (RFC 2181 5.2), are 0 or above a week, and DMARC reports that
+ * another domain has to allow (RFC 7489 7.1).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +10,7 @@
 
 #include "dnsgen/content.h"
 #include "dnsgen/record.h"
+#include "site/prefix.h"
 #include "site/route.h"
 
 #define SET_MAX 100 /* named's max-records-per-type */
@@ -116,15 +117,23 @@ static bool is_spf(const ldns_rr *rr)
 	return t && ldns_rdf_size(t) > 6 && strncasecmp((const char *)ldns_rdf_data(t) + 1, "v=spf1", 6) == 0;
 }
 
+/* The strings of a TXT record as one; malloc'd. */
+static char *txt_text(const ldns_rr *rr)
+{
+	struct buf text = BUF_INIT(65536);
+	for (size_t i = 0; i < ldns_rr_rd_count(rr); i++)
+		buf_add(&text, ldns_rdf_data(ldns_rr_rdf(rr, i)) + 1, ldns_rdf_size(ldns_rr_rdf(rr, i)) - 1);
+	char *copy = xstrdup(buf_str(&text));
+	buf_free(&text);
+	return copy;
+}
+
 /* RFC 7208 4.6.4: terms that need a look-up; what an include needs in turn is not known here. */
 static unsigned spf_lookups(const ldns_rr *rr)
 {
 	static const char *const terms[] = { "a", "mx", "ptr", "exists", "include", "redirect" };
-	struct buf text = BUF_INIT(65536);
 	unsigned count = 0;
-	for (size_t i = 0; i < ldns_rr_rd_count(rr); i++)
-		buf_add(&text, ldns_rdf_data(ldns_rr_rdf(rr, i)) + 1, ldns_rdf_size(ldns_rr_rdf(rr, i)) - 1);
-	char *copy = xstrdup(buf_str(&text)), *rest = copy, *word;
+	char *copy = txt_text(rr), *rest = copy, *word;
 	while ((word = strsep(&rest, " ")) != NULL) {
 		word += strspn(word, "+-~?");
 		size_t len = strcspn(word, ":/=");
@@ -132,8 +141,31 @@ static unsigned spf_lookups(const ldns_rr *rr)
 			count += strlen(terms[t]) == len && strncasecmp(word, terms[t], len) == 0;
 	}
 	free(copy);
-	buf_free(&text);
 	return count;
+}
+
+/* Does the record of its own literal addresses leave out one that sends?  What needs a look-up is not judged. */
+static bool spf_leaves_out(const ldns_rr *rr, const char *address)
+{
+	struct prefix sends, listed;
+	bool found = spf_lookups(rr) > 0 || prefix_parse(address, &sends) == -1;
+	char *copy = txt_text(rr), *rest = copy, *word;
+	while (!found && (word = strsep(&rest, " ")) != NULL) {
+		word += word[0] == '+';
+		if (strncasecmp(word, "ip4:", 4) == 0 || strncasecmp(word, "ip6:", 4) == 0)
+			found = prefix_parse(word + 4, &listed) == 0 && prefix_holds(&listed, &sends);
+	}
+	free(copy);
+	return !found;
+}
+
+/* The record at the name of a domain that sends from here. */
+static bool spf_forgets_us(const struct check *c, const ldns_rr *rr)
+{
+	const struct site_domain *d = site_find_domain(c->site, c->zone->name);
+	return d != NULL && d->mail && is_spf(rr) && c->site->relay.smarthost[0] == '\0' &&
+	       name_equal(ldns_rr_owner(rr), c->zone->origin) &&
+	       (spf_leaves_out(rr, public4(c->site)) || spf_leaves_out(rr, public6(c->site)));
 }
 
 static void check_sets(struct check *c)
@@ -156,6 +188,10 @@ static void check_sets(struct check *c)
 		else if (is_spf(rr) && spf_lookups(rr) > 10)
 			what = "has an SPF record with more than 10 look-ups, which receivers refuse (RFC 7208 4.6.4); "
 			       "shorten it";
+		else if ((warning = spf_forgets_us(c, rr)))
+			what = "has an SPF record without an address that this host sends from, so that its mail is "
+			       "refused; "
+			       "add it, or take the record out of the domain's records";
 		else if ((warning = together && ldns_rr_ttl(rr) != ldns_rr_ttl(last)))
 			what = "has records of one type with different TTLs (RFC 2181 5.2); give them one";
 		else if ((warning = same == 1 && ldns_rr_ttl(rr) == 0))

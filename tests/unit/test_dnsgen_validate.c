@@ -73,6 +73,10 @@ static void spf(void **state)
 	finds("\"x TXT \\\"v=spf1 a a:b a:c a:d a:e a:f a:g a:h mx exists:i -all\\\"\"", NULL, false);
 	finds("\"x TXT \\\"v=spf1 a a:b a:c a:d a:e a:f a:g a:h mx exists:i ?include:j -all\\\"\"",
 	    "more than 10 look-ups", false);
+	finds("\"@ TXT \\\"v=spf1 ip4:192.0.2.0/28 -all\\\"\"", NULL, false);
+	finds("\"@ TXT \\\"v=spf1 mx -all\\\"\"", NULL, false);
+	finds("\"@ TXT \\\"v=spf1 ip4:192.0.2.11 -all\\\"\"", "without an address that this host sends from", true);
+	finds("\"@ TXT \\\"v=spf1 -all\\\"\"", "without an address that this host sends from", true);
 }
 
 int main(void)
