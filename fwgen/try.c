@@ -164,7 +164,7 @@ static void ask_model(const struct site *s, const struct fw_model *model, struct
 	} else {
 		packet.out = p->outgoing;
 		if (p->sender == TRY_HERE && is_own(s, &p->to))
-			strcpy(packet.interface, "lo");
+			snprintf(packet.interface, sizeof(packet.interface), "lo");
 	}
 	fw_decide(model, &packet, &p->result->decision);
 }
