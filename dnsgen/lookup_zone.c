@@ -238,17 +238,23 @@ static void batch_ask(struct lookup *l, struct batch *b)
 	*b = (struct batch){ 0 };
 }
 
+/* The servers that the resolver names for a zone, or, above, for what is above it. */
+static void add_servers(struct lookup *l, const char *zone, bool above, struct strings *names)
+{
+	char *why = NULL;
+	if (above)
+		free(find_parent(l, zone, names, &why));
+	else
+		ns_names(lookup(l, NULL, zone, LDNS_RR_TYPE_NS), zone, false, names);
+	free(why);
+}
+
 /* The addresses of all servers that the resolver names for the zones, or, above, for what is above them. */
 static void prefetch_servers(struct lookup *l, char *const *zones, size_t count, bool above)
 {
 	struct strings names = { 0 };
 	for (size_t i = 0; i < count; i++) {
-		char *why = NULL;
-		if (above)
-			free(find_parent(l, zones[i], &names, &why));
-		else
-			ns_names(lookup(l, NULL, zones[i], LDNS_RR_TYPE_NS), zones[i], false, &names);
-		free(why);
+		add_servers(l, zones[i], above, &names);
 		if (names.count >= DELEGATION_MAX || i + 1 == count) {
 			prefetch_addresses(l, names.at, names.count);
 			strings_drop(&names);
@@ -262,12 +268,7 @@ static void prefetch_zones(struct lookup *l, char *const *zones, size_t count, b
 	struct batch b = { 0 };
 	for (size_t i = 0; i < count; i++) {
 		struct strings names = { 0 }, addresses = { 0 };
-		char *why = NULL;
-		if (above)
-			free(find_parent(l, zones[i], &names, &why));
-		else
-			ns_names(lookup(l, NULL, zones[i], LDNS_RR_TYPE_NS), zones[i], false, &names);
-		free(why);
+		add_servers(l, zones[i], above, &names);
 		for (size_t k = 0; k < (above && names.count > 1 ? 1 : names.count); k++)
 			add_addresses(l, names.at[k], &addresses);
 		for (size_t k = 0; k < (above && addresses.count > 1 ? 1 : addresses.count); k++) {
