@@ -15,12 +15,13 @@ BUILD   ?= $(if $(SAN),build-san,build)
 
 BUILD_PACKAGES := build-essential pkg-config libevent-dev liblmdb-dev libunbound-dev libconfig-dev libldns-dev \
 	libseccomp-dev libssl-dev libidn2-dev libutf8proc-dev libsmartcols-dev \
-	libjansson-dev libcrypt-dev libnftnl-dev libmnl-dev
+	libjansson-dev libcrypt-dev libnftnl-dev libmnl-dev libsqlite3-dev zlib1g-dev
 RUN_PACKAGES   := restic nftables curl ca-certificates dns-root-data
 CHECK_PACKAGES := libcmocka-dev clang libclang-rt-14-dev clang-format mandoc perl python3 swaks msmtp mutt isync \
 	fetchmail bind9 bind9-utils bind9-dnsutils nftables iproute2 procps netcat-openbsd python3-dkim postfix openssl strace bsdutils libnet-ssleay-perl \
 	openssh-server openssh-client iptables curl util-linux
-BENCH_PACKAGES := postfix dovecot-imapd dovecot-lmtpd bind9-utils nftables
+CLIENT_PACKAGES := neomutt offlineimap3 getmail6 mpop aerc python3
+BENCH_PACKAGES := postfix dovecot-imapd dovecot-lmtpd dovecot-pop3d bind9-utils nftables
 export DEBIAN_FRONTEND := noninteractive
 
 # Installs what is missing of $(1), as root; tells others the line to run.
@@ -39,7 +40,7 @@ WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wst
 	-Wpointer-arith -Wvla -Wformat=2
 HARDEN := -fstack-protector-strong -fPIE -fstack-clash-protection -fcf-protection
 PKGS := libevent libconfig ldns libseccomp openssl libidn2 \
-	libutf8proc smartcols jansson lmdb libunbound libnftnl libmnl
+	libutf8proc smartcols jansson lmdb libunbound libnftnl libmnl sqlite3 zlib
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lcrypt -lpthread
 ifdef SAN
@@ -62,7 +63,7 @@ FUZZ := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 TOOLS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/tools/*.c))
 BENCH := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/bench_*.c))
 
-.PHONY: all help run check check-unit check-e2e check-fuzz fuzz bench install deb deps deps-check deps-bench clean format lint golden-update
+.PHONY: all help run check check-unit check-e2e check-fuzz check-slow check-clients fuzz bench install deb deps deps-check deps-clients deps-bench clean format lint golden-update
 all: $(BUILD)/mailadm $(BUILD)/mailsvc ; @: ## build mailadm and mailsvc
 
 help: ## this list
@@ -71,6 +72,7 @@ help: ## this list
 
 deps: ; $(call need,$(BUILD_PACKAGES) $(RUN_PACKAGES))
 deps-check: ; $(call need,$(BUILD_PACKAGES) $(RUN_PACKAGES) $(CHECK_PACKAGES))
+deps-clients: ; $(call need,$(CLIENT_PACKAGES))
 deps-bench: ; $(call need,$(BUILD_PACKAGES) $(BENCH_PACKAGES))
 
 $(BUILD)/obj/%.o: %.c Makefile
@@ -110,6 +112,14 @@ check-fuzz: ## every fuzz corpus and the unit tests, under ASan and UBSan
 	@ASAN_OPTIONS=detect_leaks=0 $(PROVE) $(sort $(UNIT:$(BUILD)/%=build-san/%))
 check-e2e: all $(TOOLS) ## the tests against the running daemon
 	@BUILD=$(BUILD) prove -j2 --exec '' --failures --comments --timer $(T)
+check-slow: ## long models, fault injection at every step, and imaptest where IMAPTEST names it
+	@$(MAKE) deps-check users
+	@$(MAKE) QUIET=1 all $(UNIT) $(TOOLS)
+	@BUILD=$(BUILD) prove --exec '' --failures --comments --timer $(sort $(wildcard tests/slow/*.t))
+check-clients: ## slow mail clients against the running daemon
+	@$(MAKE) deps-check deps-clients users
+	@$(MAKE) QUIET=1 all
+	@BUILD=$(BUILD) prove --exec '' --failures --comments --timer $(sort $(wildcard tests/clients/*.t))
 golden-update: all ## rewrite the expected output of golden tests
 	@GOLDEN_UPDATE=1 BUILD=$(BUILD) tests/golden-update
 

@@ -214,6 +214,11 @@ void caller_text(const struct caller *c, char *out, size_t size)
 	    c->tty[0] != '\0' ? " on " : "", c->tty);
 }
 
+bool caller_is_remote(const struct caller *c)
+{
+	return c->addressed && (c->ipv6 ? memcmp(c->from, &in6addr_loopback, 16) != 0 : c->from[0] != 127);
+}
+
 int caller_may_confirm(
     const struct caller *then, uint64_t since_ms, const struct caller *now, bool console, struct error *e)
 {
@@ -227,6 +232,11 @@ int caller_may_confirm(
 			return error_set(e,
 			    "this ssh connection is older than the change, and would live on even if new "
 			    "ones were refused; %s",
+			    advice);
+		if (now->addressed && !caller_is_remote(now) && !console)
+			return error_set(e,
+			    "this ssh connection comes from the host itself, which shows nothing; %s (mailadm confirm "
+			    "--console does without)",
 			    advice);
 		return 0;
 	}

@@ -33,12 +33,14 @@ void caller_find(const char *proc, pid_t, struct caller *);
 void caller_self(struct caller *); /* this process, with its user's name */
 /* "alice (as root) from 192.0.2.7 on pts/0" */
 void caller_text(const struct caller *, char *out, size_t size);
+bool caller_is_remote(const struct caller *); /* from a known address that is not this machine's loopback */
 void caller_from(const struct caller *, char *out, size_t size); /* the address it connects from, or "" */
 
 /*
  * May `now` confirm what `then` applied?  It has to come over a connection that began after since_ms (CLOCK_BOOTTIME:
  * the moment from which the new rules counted), since an established connection outlives rules that refuse new ones.
- * Without ssh on either side another session does, and console overrides what is not provably the same connection.
+ * Without ssh on either side another session does, and console overrides what is not provably the same connection.  A
+ * connection from the host itself is none.
  */
 int caller_may_confirm(
     const struct caller *then, uint64_t since_ms, const struct caller *now, bool console, struct error *);

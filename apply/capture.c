@@ -26,6 +26,29 @@ int capture_take(const char *dir, const char *name, size_t max, struct buf *text
 	return r;
 }
 
+bool text_is_json(const char *text)
+{
+	json_t *j = json_string(text);
+
+	json_decref(j);
+	return j != NULL;
+}
+
+json_t *json_text(const char *text)
+{
+	json_t *j = json_string(text);
+
+	if (j == NULL) {
+		char *plain = xstrdup(text);
+
+		for (char *s = plain; *s != '\0'; s++)
+			*s = (unsigned char)*s < 0x80 ? *s : '?';
+		j = json_string(plain);
+		free(plain);
+	}
+	return j;
+}
+
 bool is_gateway(const struct site *site)
 {
 	return strcmp(site->role, "gateway") == 0;

@@ -16,6 +16,8 @@ static int restore_part(const struct apply_dir *d, const struct generation *g, c
 	int r;
 
 	snprintf(name, sizeof(name), "captured/%s/", p->name);
+	if (site == NULL && (p == &part_zones || p == &part_daemon))
+		return error_set(e, "its site cannot be read");
 	if (generation_verify(d, g, name, e) < 0)
 		return -1;
 	path = generation_file(d, g->number, name);
@@ -24,7 +26,8 @@ static int restore_part(const struct apply_dir *d, const struct generation *g, c
 	return r;
 }
 
-/* Every touched part, last first.  One that fails does not keep the others from coming back. */
+/* Every touched part, last first.  One that fails does not keep the others from coming back; nor does a site that
+ * cannot be read, which firewall, timers and keys do without. */
 static int restore_parts(
     const struct apply_dir *d, const struct generation *g, const struct site *site, struct error *e)
 {
@@ -73,9 +76,12 @@ int take_back(struct apply_dir *d, struct generation *g, enum generation_state e
 {
 	char *why = xstrdup(reason); /* it may be e's own text */
 	struct error problem = { "" };
+	struct error none = { "" };
 	struct site *site = generation_site(d, g, "site.conf", &problem);
-	int r = site != NULL ? restore_parts(d, g, site, &problem) : -1;
+	int r = restore_parts(d, g, site, site != NULL ? &problem : &none);
 
+	if (site == NULL)
+		r = -1;
 	apply_step();
 	if (r == 0)
 		reserve_release(d, g);

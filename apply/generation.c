@@ -44,10 +44,11 @@ void generation_free(struct generation *g)
 
 json_t *generation_json(const struct generation *g)
 {
-	return json_pack("{s:i, s:i, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:i, s:o}", "version", VERSION, "number",
+	return json_pack("{s:i, s:i, s:s, s:s, s:i, s:o, s:o, s:o, s:s, s:I, s:i, s:o}", "version", VERSION, "number",
 	    (int)g->number, "state", states[g->state], "kind", g->rollback ? "rollback" : "apply", "target",
-	    (int)g->target, "site", g->site, "why", g->why, "reason", g->reason, "checksum", g->checksum, "when",
-	    (json_int_t)g->when, "confirm", (int)g->confirm, "who", caller_json(&g->caller));
+	    (int)g->target, "site", json_text(g->site), "why", json_text(g->why), "reason", json_text(g->reason),
+	    "checksum", g->checksum, "when", (json_int_t)g->when, "confirm", (int)g->confirm, "who",
+	    caller_json(&g->caller));
 }
 
 static json_t *to_json(const struct generation *g)
@@ -74,14 +75,22 @@ static void sum_of(const json_t *meta, char out[DIGEST_HEX])
 
 int generation_save(const struct apply_dir *d, const struct generation *g, struct error *e)
 {
-	json_t *meta = to_json(g), *top;
-	char sum[DIGEST_HEX], *text, *path = generation_file(d, g->number, "meta");
-	int r;
+	json_t *meta = to_json(g), *top = NULL;
+	char sum[DIGEST_HEX], *text = NULL, *path = generation_file(d, g->number, "meta");
+	int r = -1;
 
-	sum_of(meta, sum);
-	top = json_pack("{s:s, s:o}", "sha256", sum, "meta", meta);
-	text = json_dumps(top, JSON_INDENT(1) | JSON_SORT_KEYS);
-	r = file_write_atomic(path, view_of(text), 0600, e);
+	if (!text_is_json(g->site)) {
+		error_set(e, "%s: the path of the site has to be UTF-8", g->site);
+		json_decref(meta);
+	} else {
+		sum_of(meta, sum);
+		top = json_pack("{s:s, s:o}", "sha256", sum, "meta", meta);
+		text = json_dumps(top, JSON_INDENT(1) | JSON_SORT_KEYS);
+		if (text == NULL)
+			error_set(e, "%s: cannot be written as JSON", path);
+		else
+			r = file_write_atomic(path, view_of(text), 0600, e);
+	}
 	free(text);
 	free(path);
 	json_decref(top);

@@ -1,15 +1,20 @@
 /*
  * Generations: what every apply leaves below STATE/apply (0700).
  *
- *   lock                    held (flock) by whoever changes anything
- *   pending                 the number of a generation that is being applied or waits for its confirmation
- *   serving                 a flattened site which a start of the host serves instead of the site file
- * (mailsvc/monitor/serving.c) log                     what the watchdogs said generations/N/meta      JSON with its
- * checksum: who, when, why, the state, checksums of the files below generations/N/site.conf what was applied, flattened
- * previous.conf  what was served before (when known) generations/N/serve.conf what is served from a confirmed rollback
- * on      boot.nft  STATE/firewall.nft from then on generations/N/touched   the parts whose change began, a line each,
- * written before it generations/N/captured/PART/   the live state before the change generations/N/watchdog-a, -b locked
- * by who guards it, for as long as that lives generations/N/reserve   room on the disk, for writing down how it ended
+ * - lock: held (flock) by whoever changes anything
+ * - pending: the number of a generation that is being applied or waits for its confirmation
+ * - serving: a flattened site which a start of the host serves instead of the site file (mailsvc/monitor/serving.c)
+ * - log: what the watchdogs said
+ * - generations/N/meta: JSON with its checksum: who, when, why, the state, checksums of the files below
+ * - generations/N/site.conf: what was applied, flattened
+ * - generations/N/previous.conf: what was served before (when known)
+ * - generations/N/serve.conf: what is served from a confirmed rollback on
+ * - generations/N/boot.nft: STATE/firewall.nft from then on
+ * - generations/N/files/: the includes and block lists that the firewall was made of (kept.c)
+ * - generations/N/touched: the parts whose change began, a line each, written before it
+ * - generations/N/captured/PART/: the live state before the change
+ * - generations/N/watchdog-a, -b: locked by who guards it, for as long as that lives
+ * - generations/N/reserve: room on the disk, for writing down how it ended
  *
  * The order on the disk: everything of generations/N, then pending, then serving, then the changes.  So without
  * `pending` nothing was changed, and with it everything is there that the way back needs.
@@ -90,6 +95,10 @@ int generation_verify(const struct apply_dir *, const struct generation *, const
 /* One of its sites: NULL with an error. */
 struct site *generation_site(const struct apply_dir *, const struct generation *, const char *name, struct error *);
 bool generation_has(const struct apply_dir *, unsigned number, const char *name);
+/* Files that the site's firewall is made of (includes, block lists): copies into generations/N/files, and a site that
+ * names those copies where the files are other ones by now, or gone. */
+int kept_put(const struct apply_dir *, unsigned number, const struct site *, struct error *);
+int kept_use(const struct apply_dir *, const struct generation *, struct site *, struct error *);
 json_t *generation_json(const struct generation *); /* for --list */
 
 void generation_boot_id(char out[40]);

@@ -2,6 +2,7 @@
 #ifndef APPLY_INTERNAL_H
 #define APPLY_INTERNAL_H
 
+#include "apply/generation.h"
 #include "apply/part.h"
 
 #define SITE_TEXT_MAX (64u << 20) /* a flattened site */
@@ -15,8 +16,19 @@ int capture_take(const char *dir, const char *name, size_t max, struct buf *text
  * writes. */
 int firewall_boot_text(const struct site *, struct buf *text, struct error *);
 char *firewall_boot_path(const char *state_dir);
+#define FIREWALL_CAPTURED "ruleset.nft" /* what was loaded; not there when there was no table */
 #define FIREWALL_CAPTURED_BOOT "boot.nft"
 #define FIREWALL_TEXT_MAX (64u << 20)
+
+/* The programs that the changes of a generation start: marked from here on, and ended once who applied it is gone. */
+void orphans_mark(const struct apply_dir *, unsigned number);
+void orphans_unmark(void);
+void orphans_end(const struct apply_dir *, unsigned number);
+
+/* JSON takes UTF-8 alone: what else stands in a text (words on a command line, bytes of a file, what another program
+ * said) is replaced by '?'. */
+json_t *json_text(const char *);
+bool text_is_json(const char *);
 
 /* Daemon: the site the host serves: 1 with its flattened text, 0 when it does not run, -1. */
 int daemon_site(const struct site *, struct buf *text, struct error *);

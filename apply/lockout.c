@@ -9,11 +9,6 @@
 
 #include "fwgen/fwgen.h"
 
-static bool is_loopback(const struct caller *c)
-{
-	return c->ipv6 ? memcmp(c->from, &in6addr_loopback, 16) == 0 : c->from[0] == 127;
-}
-
 int lockout_check(const struct site *site, const struct caller *c, struct error *e)
 {
 	struct fw_packet packet = { .ipv6 = c->ipv6, .from_port = c->from_port, .to_port = c->to_port };
@@ -21,7 +16,7 @@ int lockout_check(const struct site *site, const struct caller *c, struct error 
 	struct fw_model *model;
 	char from[INET6_ADDRSTRLEN];
 
-	if (!c->addressed || is_loopback(c))
+	if (!caller_is_remote(c))
 		return 0;
 	model = fw_model_of(site, e);
 	if (model == NULL)

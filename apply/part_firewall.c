@@ -10,7 +10,6 @@
 #include "fwgen/kernel.h"
 #include "lib/proc.h"
 
-#define CAPTURED "ruleset.nft"
 #define NO_TABLE "no-table"
 
 char *firewall_boot_path(const char *state_dir)
@@ -78,7 +77,9 @@ static bool is_pending(const struct site *site)
 
 static int plan(const struct site *site, struct changes *changes, struct error *e)
 {
-	return plan_kernel(site, changes, e) < 0 ? -1 : is_pending(site) ? 0 : plan_boot(site, changes, e);
+	if (fw_is_recent(e) < 0 || plan_kernel(site, changes, e) < 0)
+		return -1;
+	return is_pending(site) ? 0 : plan_boot(site, changes, e);
 }
 
 static int capture_boot(const struct site *site, const char *dir, struct error *e)
@@ -102,7 +103,7 @@ static int capture(const struct site *site, const char *dir, struct error *e)
 	int r = fw_kernel_save(&text, e);
 
 	if (r == 0)
-		r = capture_put(dir, text.len > 0 ? CAPTURED : NO_TABLE, buf_view(&text), e);
+		r = capture_put(dir, text.len > 0 ? FIREWALL_CAPTURED : NO_TABLE, buf_view(&text), e);
 	buf_free(&text);
 	return r < 0 ? -1 : capture_boot(site, dir, e);
 }
@@ -120,7 +121,7 @@ static int apply(const struct site *site, struct error *e)
 static int restore(const struct site *site, const char *dir, struct error *e)
 {
 	struct buf text = BUF_INIT(FIREWALL_TEXT_MAX);
-	int r = capture_take(dir, CAPTURED, FIREWALL_TEXT_MAX, &text, e);
+	int r = capture_take(dir, FIREWALL_CAPTURED, FIREWALL_TEXT_MAX, &text, e);
 
 	(void)site;
 	if (r == 0)

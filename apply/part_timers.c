@@ -39,11 +39,27 @@ static bool applies(const struct site *site, struct buf *why)
 	return false;
 }
 
+/*
+ * Each minute: an apply that waits or was cut off, and whose watchdogs were both ended (with systemd they are started
+ * again).  The site is read only when there is one; what came of it is told by apply_tell, what fails by mailadm status.
+ */
+static void put_third_net(const struct site *site, const char *mailadm, struct buf *out)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-";
+	const char *dir = site->state_dir;
+
+	buf_puts(out, "* * * * *\troot\t");
+	if (dir[strspn(dir, plain)] == '\0') /* neither the shell nor cron sees more in it */
+		buf_printf(out, "[ ! -e %s/apply/pending ] || ", dir);
+	buf_printf(out, "%s apply --recover >/dev/null 2>&1\n", mailadm);
+}
+
 int timers_cron(const struct site *site, const char *mailadm, struct buf *out, struct error *e)
 {
 	buf_puts(out, "# Written by mailadm apply from the site, which replaces it.\n"
 		      "SHELL=/bin/sh\nPATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin\n");
 	buf_printf(out, "@reboot\troot\t%s apply --recover --boot; /usr/share/mailadm/load-firewall\n", mailadm);
+	put_third_net(site, mailadm, out);
 	buf_printf(out, "*/15 * * * *\troot\t%s status --alert\n", mailadm);
 	if (is_gateway(site))
 		return 0;

@@ -52,7 +52,7 @@ int plan_make(const struct site *site, struct plan *p, struct error *e)
 		char *why;
 
 		if (!part_applies(parts[i], site, &why))
-			json_array_append_new(p->skipped, json_pack("{s:s, s:s}", "part", parts[i]->name, "why", why));
+			json_array_append_new(p->skipped, json_pack("{s:s, s:o}", "part", parts[i]->name, "why", json_text(why)));
 		free(why);
 	}
 	if (parts_plan(site, &p->changes, e) < 0 || sum(p, e) < 0) {
@@ -71,9 +71,10 @@ json_t *plan_json(const struct plan *p, const struct site *site)
 		const struct change *c = &p->changes.at[i];
 
 		json_array_append_new(
-		    changes, json_pack("{s:s, s:s, s:s}", "part", c->part, "what", c->what, "diff", c->diff));
+		    changes, json_pack("{s:s, s:o, s:o}", "part", c->part, "what", json_text(c->what), "diff",
+				 json_text(c->diff)));
 	}
-	top = json_pack("{s:i, s:s, s:s, s:s, s:o, s:O}", "version", PLAN_VERSION, "site", path, "digest", p->digest,
+	top = json_pack("{s:i, s:o, s:s, s:s, s:o, s:O}", "version", PLAN_VERSION, "site", json_text(path), "digest", p->digest,
 	    "checksum", p->checksum, "changes", changes, "skipped", p->skipped);
 	free(path);
 	return top;

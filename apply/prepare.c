@@ -192,6 +192,7 @@ static int fill(struct apply_dir *d, const struct apply_request *q, struct gener
 	apply_step();
 	if (r < 0 || put(d, g, "site.conf", q->flat, e) < 0 || put_previous(d, g, q->site, e) < 0 ||
 	    (q->serve.len > 0 && put(d, g, "serve.conf", q->serve, e) < 0) || put_boot(d, g, q, e) < 0 ||
+	    (g->boot == BOOT_WRITE && q->back == NULL && kept_put(d, g->number, q->site, e) < 0) ||
 	    capture_parts(d, g, q->site, e) < 0 || generation_seal(d, g, e) < 0)
 		return -1;
 	apply_step();
@@ -258,7 +259,8 @@ int generation_begin(struct apply_dir *d, const struct apply_request *q, struct 
 	if (fill(d, q, g, e) < 0 || pending_write(d, g->number, e) < 0) {
 		char *path = generation_file(d, g->number, "meta");
 
-		unlink(path); /* the folder means nothing without it, and goes with the next prune */
+		pending_remove(d, &(struct error){ "" }); /* its rename may have come through, and its sync not */
+		unlink(path);                             /* the folder means nothing without it, and goes with the next prune */
 		free(path);
 		generations_prune(d, q->back != NULL ? q->back->number : 0);
 		return -1;

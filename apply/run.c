@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "apply/internal.h"
 #include "apply/prepare.h"
 #include "lib/proc.h"
 #include "lib/shell.h"
@@ -104,7 +105,9 @@ int apply_run(struct apply_dir *d, const struct apply_request *q, struct generat
 
 	if (generation_begin(d, q, g, e) < 0)
 		return -1;
+	orphans_mark(d, g->number);
 	r = q->back != NULL ? change_back(d, g, q, e) : change_all(d, g, q->site, e);
+	orphans_unmark();
 	if (r < 0 || settle_state(d, g, e) < 0)
 		return take_back(d, g, GEN_FAILED, e->text, e);
 	apply_step();
@@ -157,6 +160,8 @@ int apply_confirm(struct apply_dir *d, const struct caller *caller, bool console
 	}
 	if (g->state == GEN_CONFIRMED)
 		return make_permanent(d, g, e);
+	if (g->state == GEN_APPLYING)
+		orphans_end(d, number);
 	take_back(d, g, GEN_ROLLED_BACK,
 	    g->state == GEN_PENDING ? "it was not confirmed in time" : "its apply was cut off", e);
 	return 1;
@@ -181,6 +186,8 @@ enum settle apply_settle(struct apply_dir *d, bool now, const char *reason, stru
 		return make_permanent(d, g, e) < 0 ? SETTLE_FAILED : SETTLE_FINISHED;
 	if (g->state == GEN_PENDING && !now && !time_over(g))
 		return SETTLE_WAITS;
+	if (g->state == GEN_APPLYING)
+		orphans_end(d, number);
 	if (g->state == GEN_PENDING || g->state == GEN_APPLYING) /* who applied it is gone: the lock is ours */
 		take_back(d, g, GEN_ROLLED_BACK,
 		    now                        ? reason
@@ -206,10 +213,11 @@ void apply_settle_due(const char *state_dir)
 		return;
 	if (apply_dir_open(state_dir, false, &d, &e) == 0 && apply_dir_lock(&d, 0, &e) == 0) {
 		s = apply_settle(&d, false, "", &g, &e);
-		if (s == SETTLE_TAKEN_BACK || s == SETTLE_FAILED) {
+		apply_dir_unlock(&d);
+		if (s == SETTLE_TAKEN_BACK || s == SETTLE_FAILED)
 			fprintf(stderr, "mailadm: generation %u: %s\n", g.number, e.text);
+		if (s == SETTLE_TAKEN_BACK) /* a failure is told by the watchdogs and mailadm status, not by each command */
 			apply_tell(&d, &g, e.text);
-		}
 	}
 	generation_free(&g);
 	apply_dir_close(&d);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,8 +23,9 @@
 #define LOOK_MS 100
 #define ARM_MS 10000
 #define LOCK_MS 60000
-#define TRIES_MAX 20
+#define TRIES_MAX 20 /* then the administrator is told, and tries are */
 #define TRY_MS 3000
+#define SLOW_MS 300000 /* as far apart: a disk that was full may have room again */
 
 static const char *const names[] = { "a", "b" };
 
@@ -61,12 +63,31 @@ static int start_detached(const struct apply_dir *d, char *const argv[], struct 
 	return 0;
 }
 
-/* An ssh session's cgroup may be killed as a whole when it ends: systemd gives the watchdog one of its own. */
+/* systemd starts a unit in its own namespaces: in others the way back would be that of another network. */
+static bool is_systemds(const char *name)
+{
+	char *ours = xasprintf("/proc/self/ns/%s", name), *its = xasprintf("/proc/1/ns/%s", name);
+	struct stat a, b;
+	bool same = stat(ours, &a) == 0 && stat(its, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+
+	free(ours);
+	free(its);
+	return same;
+}
+
+static bool has_units(void)
+{
+	return geteuid() == 0 && access("/run/systemd/system", F_OK) == 0 && is_systemds("net") && is_systemds("mnt");
+}
+
+/* An ssh session's cgroup may be killed as a whole when it ends: systemd gives the watchdog one of its own, and starts
+ * it again when it is killed. */
 static int start_unit(const struct generation *g, char *const argv[], struct error *e)
 {
 	char self[4096], *unit = xasprintf("--unit=mailadm-watchdog-%u-%s", g->number, argv[5]);
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *run[] = { "systemd-run", "--collect", "--quiet", unit, self, argv[1], argv[2], argv[3], argv[4], argv[5],
+	char *run[] = { "systemd-run", "--collect", "--quiet", "--property=Restart=on-abnormal",
+		"--property=RestartSec=3", unit, self, argv[1], argv[2], argv[3], argv[4], argv[5],
 		NULL };
 	struct buf err = BUF_INIT(4096);
 	int r;
@@ -100,7 +121,7 @@ static int wait_armed(const struct apply_dir *d, const struct generation *g, con
 
 int watchdog_arm(const struct apply_dir *d, const struct generation *g, struct error *e)
 {
-	bool units = geteuid() == 0 && access("/run/systemd/system", F_OK) == 0;
+	bool units = has_units();
 	char number[16], file[16];
 	int r = 0;
 
@@ -150,7 +171,7 @@ static bool alive(const struct generation *g)
 	return g->pid > 0 && process_start("/proc", g->pid) == g->pid_start && g->pid_start != 0;
 }
 
-/* An apply that hangs past its limit is ended: its way back is on the disk. */
+/* An apply that hangs past its limit, or is stopped, is ended: its way back is on the disk. */
 static void end_hung(const struct generation *g)
 {
 	int fd = (int)syscall(SYS_pidfd_open, g->pid, 0);
@@ -167,7 +188,7 @@ static bool is_due(const struct generation *g)
 {
 	bool over = g->deadline != 0 && clock_boot_ms() >= g->deadline;
 
-	if (g->state == GEN_APPLYING && alive(g) && over)
+	if (over && alive(g)) /* a pending one, too: who applied it may be stopped and hold the lock */
 		end_hung(g);
 	return g->state == GEN_PENDING ? over : !alive(g);
 }
@@ -224,6 +245,16 @@ static void protect(void)
 	}
 }
 
+static void tell_failure(const struct apply_dir *d, unsigned number, const char *text)
+{
+	struct generation g;
+
+	if (generation_load(d, number, &g, &(struct error){ "" }) < 0)
+		return;
+	apply_tell(d, &g, text);
+	generation_free(&g);
+}
+
 int watchdog_main(const char *state_dir, unsigned number, const char *name)
 {
 	struct apply_dir d;
@@ -242,16 +273,9 @@ int watchdog_main(const char *state_dir, unsigned number, const char *name)
 	while (look(&d, number, &due)) {
 		if (due && act(&d, &e))
 			break;
-		if (due && ++tries == TRIES_MAX) {
-			struct generation g;
-
-			if (generation_load(&d, number, &g, &(struct error){ "" }) == 0) {
-				apply_tell(&d, &g, e.text);
-				generation_free(&g);
-			}
-			break;
-		}
-		poll(NULL, 0, due ? TRY_MS : LOOK_MS);
+		if (due && ++tries == TRIES_MAX)
+			tell_failure(&d, number, e.text);
+		poll(NULL, 0, !due ? LOOK_MS : tries < TRIES_MAX ? TRY_MS : SLOW_MS);
 	}
 	apply_dir_close(&d);
 	return 0;

@@ -58,7 +58,7 @@ static int restic(
 	while (*args != NULL && n < ARGS_MAX - 1)
 		argv[n++] = (char *)(uintptr_t)*args++;
 	struct buf err = BUF_INIT(65536);
-	int status = proc_run(argv, VIEW_NONE, out, &err, e);
+	int status = proc_run_unlimited(argv, VIEW_NONE, out, &err, e);
 	if (status == 127)
 		error_set(e, "restic was not found; install the package restic");
 	else if (status > 0)
@@ -246,7 +246,8 @@ int backup_run(const struct site *site, const struct site_backup *b, int store, 
 
 int backup_list(const struct site *site, const struct site_backup *b, struct buf *json, struct error *e)
 {
-	const char *args[] = { "snapshots", "--tag", b->name, NULL };
+	/* Only reading: a lock would stay, and stop what prunes, when doctor ends a listing that takes too long. */
+	const char *args[] = { "snapshots", "--no-lock", "--tag", b->name, NULL };
 	return restic(site, b, args, json, e) == 0 ? 0 : -1;
 }
 

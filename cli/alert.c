@@ -21,17 +21,54 @@
 #define MESSAGE_MAX (4u << 20)
 #define REMIND_S (24 * 3600)
 #define MAIL_LIMIT_S "60"
+#define LINE_LONG 900
 
-/* UTF-8 or not, it must fit JSON and mail: what is no ASCII becomes '?' when the whole is no UTF-8. */
-static char *plain_text(const char *text)
+/* UTF-8 or not, it must fit JSON and mail: what is no ASCII becomes '?' when the whole is no UTF-8.  Cut to max bytes,
+ * between characters. */
+static char *plain_text(const char *text, size_t max)
 {
-	char *copy = xstrdup(text);
+	size_t len = strnlen(text, max);
+	while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
+		len--;
+	char *copy = view_dup((struct view){ text, len });
 	json_t *valid = json_string(copy);
 	for (char *p = copy; *p; p++)
 		if ((unsigned char)*p < 0x20 || *p == 0x7f || (!valid && (unsigned char)*p > 0x7e))
 			*p = '?';
 	json_decref(valid);
 	return copy;
+}
+
+/* What tells a row from others, for people too. */
+static char *key_of(const struct check_result *r)
+{
+	char *raw = xasprintf("%s%s%s", r->check, r->subject[0] ? " " : "", r->subject),
+	     *key = plain_text(raw, ALERT_KEY_MAX);
+	free(raw);
+	return key;
+}
+
+/*
+ * Told before, and not wrong now: may it be so all the same?  A row of its own decides; without one, whether something
+ * that could have made that row was not looked at: a row of its check, or a check as a whole (which has no subject).
+ */
+static bool is_unanswered(const struct alert_kind *kind, const struct check_results *rows, const char *key)
+{
+	bool unknown = false, looked = false, own_row = false, own_unknown = false;
+	for (size_t i = 0; i < rows->count; i++) {
+		const struct check_result *r = &rows->at[i];
+		size_t len = strlen(r->check);
+		bool of_check = strncmp(key, r->check, len) == 0 && (key[len] == ' ' || key[len] == '\0');
+		char *own = of_check ? key_of(r) : NULL;
+		if (own && strcmp(own, key) == 0) { /* perhaps one of several: block lists of an address */
+			own_row = true;
+			own_unknown = own_unknown || r->state == CHECK_UNKNOWN;
+		}
+		free(own);
+		looked = looked || of_check;
+		unknown = unknown || (r->state == CHECK_UNKNOWN && (of_check || !r->subject[0]));
+	}
+	return own_row ? own_unknown : unknown || (kind->partial && !looked);
 }
 
 static void collect(const struct alert_kind *kind, const struct check_results *rows, const struct alert_state *old,
@@ -41,10 +78,9 @@ static void collect(const struct alert_kind *kind, const struct check_results *r
 		const struct check_result *r = &rows->at[i];
 		if (r->state == CHECK_OK || (kind->wrong_only && r->state != CHECK_WRONG))
 			continue;
-		char *raw = xasprintf("%s%s%s", r->check, r->subject[0] ? " " : "", r->subject), *key = plain_text(raw);
-		free(raw);
-		raw = xasprintf("%s: %s%s%s", key, r->seen, r->remedy[0] ? "; " : "", r->remedy);
-		char *text = plain_text(raw);
+		char *key = key_of(r),
+		     *raw = xasprintf("%s: %s%s%s", key, r->seen, r->remedy[0] ? "; " : "", r->remedy);
+		char *text = plain_text(raw, ALERT_TEXT_MAX);
 		free(raw);
 		const struct alert_item *before = alert_state_find(old, key);
 		if (!alert_state_find(out, key))
@@ -52,6 +88,25 @@ static void collect(const struct alert_kind *kind, const struct check_results *r
 		free(text);
 		free(key);
 	}
+	for (size_t i = 0; kind->wrong_only && i < old->count; i++)
+		if (!alert_state_find(out, old->at[i].key) && is_unanswered(kind, rows, old->at[i].key))
+			alert_state_add(out, old->at[i].key, old->at[i].text, old->at[i].since);
+}
+
+/* One row, over several lines where it is long: a line of mail has at most 998 bytes (RFC 5322 2.1.1). */
+static void put_item(struct buf *out, const char *text)
+{
+	while (strlen(text) > LINE_LONG) {
+		size_t n = LINE_LONG;
+		while (n > LINE_LONG / 2 && text[n] != ' ')
+			n--;
+		if (text[n] != ' ') /* no blank there: between characters */
+			for (n = LINE_LONG; ((unsigned char)text[n] & 0xc0) == 0x80;)
+				n--;
+		buf_printf(out, "  %.*s\n  ", (int)n, text);
+		text += n + (text[n] == ' ');
+	}
+	buf_printf(out, "  %s", text);
 }
 
 /* Those in a that are in b (or are not), under a heading. How many. */
@@ -66,7 +121,8 @@ static size_t put_items(
 		if (count++ == 0)
 			buf_printf(out, "%s\n", heading);
 		text_rfc5322_date(a->at[i].since, since);
-		buf_printf(out, "  %s (since %s)\n", a->at[i].text, since);
+		put_item(out, a->at[i].text);
+		buf_printf(out, " (since %s)\n", since);
 	}
 	if (count > 0)
 		buf_addc(out, '\n');

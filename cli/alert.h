@@ -13,10 +13,12 @@ struct alert_kind {
 	const char *file;
 	const char *command; /* "mailadm status": shows what is so now */
 	bool wrong_only;     /* warnings and what could not be looked at are not told */
+	bool partial;        /* not every check was made: what was told by another is as it was */
 };
 
 /*
- * Rows that are not ok are what is wrong; check and subject make its key.  Tells by mail through the running host and
+ * Rows that are not ok are what is wrong; check and subject make its key.  What was told and could not be looked at now
+ * stays as it was: nobody is told that it is well again.  Tells by mail through the running host and
  * by admin.command.  0, or -1 with a message printed when nobody could be told or the state cannot be kept: the next
  * run tries again.
  */

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "apply/internal.h"
 #include "apply/lockout.h"
 #include "cli/applied.h"
 #include "lib/text.h"
@@ -142,15 +143,29 @@ static void print_result(struct cli *cli, const struct generation *g)
 		printf("generation %u is in force\n", g->number);
 }
 
+/* What was captured is text for the kernel, which nothing here can decide on: a way back is asked for. */
+static int check_captured(
+    const struct apply_dir *d, const struct apply_request *q, const struct apply_options *o, struct error *e)
+{
+	if (!generation_has(d, q->back->number, "captured/firewall/" FIREWALL_CAPTURED) || o->confirm > 0 ||
+	    !caller_is_remote(q->caller))
+		return 0;
+	error_set(e,
+	    "the rules from before generation %u might refuse your own ssh connection; add --confirm 60s, or take the "
+	    "risk with --force-lockout",
+	    q->back->number);
+	return 1;
+}
+
 /* 0, or an exit status + 1. */
-static int check_lockout(const struct apply_request *q, const struct apply_options *o)
+static int check_lockout(const struct apply_dir *d, const struct apply_request *q, const struct apply_options *o)
 {
 	struct error e = { "" };
 	int r;
 
-	if (q->back != NULL || !part_applies(&part_firewall, q->site, NULL))
+	if (!part_applies(&part_firewall, q->site, NULL))
 		return 0;
-	r = lockout_check(q->site, q->caller, &e);
+	r = q->back != NULL ? check_captured(d, q, o, &e) : lockout_check(q->site, q->caller, &e);
 	if (r < 0)
 		return cli_error("%s", e.text) + 1;
 	if (r > 0 && !o->force_lockout) {
@@ -176,11 +191,13 @@ int applied_run(
 	q->confirm = o->confirm;
 	if (p != NULL && !cli->json)
 		print_plan(p);
-	if ((r = check_lockout(q, o)) != 0)
+	if ((r = check_lockout(d, q, o)) != 0)
 		return r - 1;
 	if (!agreed(cli, o))
 		return EXIT_NO;
-	if (apply_run(d, q, &g, &e) < 0)
+	r = apply_run(d, q, &g, &e);
+	apply_dir_unlock(d); /* the way back must not wait until somebody reads what is printed */
+	if (r < 0)
 		r = cli_error("%s", e.text);
 	else
 		print_result(cli, &g);

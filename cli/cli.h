@@ -15,6 +15,7 @@ struct cli {
 	bool json;             /* --json, before or behind the subcommand */
 	bool tty;              /* stdout is a terminal */
 	struct site *site;     /* after cli_site */
+	bool settles;          /* the command itself deals with an apply that was left behind: cli_site leaves it alone */
 };
 
 struct command {

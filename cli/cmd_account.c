@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dropin.h"
 #include "lib/proc.h"
@@ -41,11 +42,20 @@ struct add_options {
 	const char *name, *quota, *protocols;
 };
 
-static int commit_and_reload(struct cli *cli, struct dropin *d)
+/*
+ * The password that an earlier account of that address had, when the site lost it without `account remove`: who gets
+ * the address now must not inherit it.  -1 with a message.
+ */
+static int forget_password(const struct site *site, const char *address)
 {
-	int result = dropin_commit(cli, d);
-	dropin_close(d);
-	return result < 0 ? EXIT_USAGE : cli_reload_if_running(cli);
+	char *path = site_state(site, "credentials");
+	struct error e;
+	int removed = access(path, F_OK) == 0 ? credentials_remove(path, address, &e) : 1;
+	free(path);
+	if (removed < 0)
+		cli_error("a password of %s may still be in STATE/credentials: %s; take its line out of there", address,
+		    e.text);
+	return removed < 0 ? -1 : 0;
 }
 
 static int add(struct cli *cli, const char *argument, const struct add_options *o)
@@ -66,7 +76,10 @@ static int add(struct cli *cli, const char *argument, const struct add_options *
 		dropin_set(element, "quota", o->quota);
 	if (o->protocols)
 		set_protocols(element, o->protocols);
-	int status = commit_and_reload(cli, &d);
+	int status = dropin_commit(cli, &d) < 0 || forget_password(cli->site, address) < 0 ? EXIT_USAGE : EXIT_YES;
+	dropin_close(&d);
+	if (status == EXIT_YES) /* else the account is in the file, and nobody can log in to it yet */
+		status = cli_reload_if_running(cli);
 	if (status == EXIT_YES && cli->json)
 		cli_json_print(json_pack("{s:s}", "added", address));
 	else if (status == EXIT_YES)
@@ -92,7 +105,6 @@ static int remove_account(struct cli *cli, const char *argument)
 {
 	char address[ADDRESS_MAX];
 	struct dropin d;
-	struct error e;
 	unsigned index;
 	if (cli_address(argument, address, sizeof(address)) < 0 || dropin_open(cli, &d) < 0)
 		return EXIT_USAGE;
@@ -105,13 +117,10 @@ static int remove_account(struct cli *cli, const char *argument)
 		dropin_close(&d);
 		return EXIT_USAGE;
 	}
-	char *path = site_state(cli->site, "credentials");
-	int removed = credentials_remove(path, address, &e);
-	free(path);
+	int status = forget_password(cli->site, address) < 0 ? EXIT_USAGE : EXIT_YES;
 	dropin_close(&d);
-	if (removed < 0)
-		return cli_error("%s was removed, but its password was not: %s", address, e.text);
-	int status = cli_reload_if_running(cli);
+	int told = cli_reload_if_running(cli);
+	status = status == EXIT_YES ? told : status;
 	if (status == EXIT_YES && cli->json)
 		cli_json_print(json_pack("{s:s}", "removed", address));
 	else if (status == EXIT_YES)

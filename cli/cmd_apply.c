@@ -70,6 +70,7 @@ static int recover(struct cli *cli, bool boot)
 		s = SETTLE_FAILED;
 	else
 		s = apply_settle(&d, boot, "the machine was started anew before it was confirmed", &g, &e);
+	apply_dir_unlock(&d);
 	if (s == SETTLE_TAKEN_BACK && !boot) /* at boot there is no network yet; mailadm status tells later */
 		apply_tell(&d, &g, e.text);
 	if (s == SETTLE_TAKEN_BACK || s == SETTLE_FAILED)
@@ -100,6 +101,7 @@ static int run(struct cli *cli, int argc, char **argv)
 		return watch(argv + 2);
 	if ((r = applied_options(cli, &cmd_apply, argc, argv, &o)) != 0)
 		return r - 1;
+	cli->settles = o.recover;
 	if (o.recover)
 		return recover(cli, o.boot);
 	if (o.list)

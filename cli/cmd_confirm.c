@@ -21,6 +21,7 @@ static int confirm(struct cli *cli, const char *state_dir, bool console)
 		r = apply_dir_lock(&d, LOCK_MS, &e);
 	if (r == 0)
 		r = apply_confirm(&d, &caller, console, &g, &e);
+	apply_dir_unlock(&d);
 	if (r != 0)
 		cli_error("%s", e.text);
 	else if (cli->json)
@@ -41,6 +42,7 @@ static int run(struct cli *cli, int argc, char **argv)
 		return EXIT_YES;
 	if (argc > 1 && !console)
 		return cli_usage(&cmd_confirm);
+	cli->settles = true; /* one that comes too late is told so */
 	state_dir = applied_state_dir(cli);
 	return state_dir != NULL ? confirm(cli, state_dir, console) : EXIT_USAGE;
 }

@@ -8,6 +8,7 @@
 #include "cli.h"
 #include "dnsgen/named_conf.h"
 #include "dnsgen/push.h"
+#include "dnsgen/tools.h"
 #include "lib/clock.h"
 #include "lib/proc.h"
 #include "mailsvc/monitor/dkimkeys.h"
@@ -20,13 +21,24 @@ static void print_findings(const struct findings *f)
 		fprintf(stderr, "%s\n", f->at[i].text);
 }
 
+/* The zones, and what is to be entered elsewhere. */
+static int validate(struct cli *cli, const struct zones *zones, struct findings *f)
+{
+	struct zones elsewhere;
+	int result = dnsgen_elsewhere(cli->site, &elsewhere, f);
+	if (result == 0)
+		result = zones_validate(cli->site, zones, &elsewhere, f);
+	zones_free(&elsewhere);
+	return result;
+}
+
 /* Builds all zones, with the time as their serial. What is wrong is printed. */
 static int build(struct cli *cli, struct zones *zones)
 {
 	struct findings f = { 0 };
 	int result = dnsgen_zones(cli->site, (uint32_t)clock_wall(), zones, &f);
 	if (result == 0)
-		result = zones_validate(cli->site, zones, NULL, &f);
+		result = validate(cli, zones, &f);
 	print_findings(&f);
 	findings_free(&f);
 	return result;
@@ -76,13 +88,11 @@ static int print_json(struct cli *cli, const struct zones *zones)
 static int write_zone(struct zone *zone, const char *dir, struct error *e)
 {
 	struct buf old = BUF_INIT(ZONE_TEXT_MAX), text = BUF_INIT(ZONE_TEXT_MAX);
-	struct error none;
 	char *path = xasprintf("%s/%s.zone", dir, zone->name);
-	bool there = file_read(path, ZONE_TEXT_MAX, &old, &none) == 0;
-	int result = zone_text_keep_serial(zone, buf_view(&old), &text);
-	if (result == -1)
-		error_set(e, "zone %s is larger than %u bytes", zone->name, ZONE_TEXT_MAX);
-	else if (!there || text.len != old.len || memcmp(text.data, old.data, text.len) != 0)
+	int there = file_read_there(path, ZONE_TEXT_MAX, &old, e), result = there == -1 ? -1 : 0;
+	if (result == 0 && zone_text_keep_serial(zone, buf_view(&old), &text) == -1)
+		result = error_set(e, "zone %s is larger than %u bytes", zone->name, ZONE_TEXT_MAX);
+	else if (result == 0 && (!there || text.len != old.len || memcmp(text.data, old.data, text.len) != 0))
 		result = file_write_atomic(path, buf_view(&text), 0644, e);
 	free(path);
 	buf_free(&old);
@@ -110,8 +120,8 @@ static int write_all(struct cli *cli, struct zones *zones, const char *dir, stru
 	fragment_secret(cli, secret);
 	for (size_t i = 0; result == 0 && i < zones->count; i++)
 		result = write_zone(&zones->at[i], dir, e);
-	if (result == 0 && zones_named_conf(cli->site, zones, full ? full : dir, secret, &conf) == -1)
-		result = error_set(e, "the named.conf fragment is too large");
+	if (result == 0)
+		result = zones_named_conf(cli->site, zones, full ? full : dir, secret, &conf, e);
 	if (result == 0)
 		result = file_write_atomic(path, buf_view(&conf), secret[0] ? 0640 : 0644, e);
 	explicit_bzero(secret, sizeof(secret));
@@ -198,7 +208,9 @@ static int cmd_secondary(struct cli *cli)
 	char secret[TSIG_MAX];
 	int status = build(cli, &zones) == -1 ? EXIT_NO : EXIT_YES;
 	fragment_secret(cli, secret);
-	if (status == EXIT_YES && zones_secondary_conf(cli->site, &zones, secret, &out) == 0)
+	if (status == EXIT_YES && zones_secondary_conf(cli->site, &zones, secret, &out) == -1)
+		status = cli_error("the named.conf fragment is larger than %zu bytes", out.max);
+	else if (status == EXIT_YES)
 		fwrite(out.data, 1, out.len, stdout);
 	explicit_bzero(secret, sizeof(secret));
 	buf_free(&out);
@@ -302,25 +314,6 @@ int dns_print_records(struct cli *cli)
 	return status == EXIT_YES ? print_elsewhere(cli) : status;
 }
 
-static void check_zone(struct cli *cli, const struct zone *zone, const char *dir, struct findings *f)
-{
-	const struct site_origin whole = { cli->site->path, 0 };
-	struct buf out = BUF_INIT(65536), err = BUF_INIT(65536);
-	struct error e;
-	char *path = xasprintf("%s/%s.zone", dir, zone->name);
-	/* Addresses of names outside the zone are not ours to resolve from here. */
-	char *argv[] = { "named-checkzone", "-q", "-i", "local", zone->name, path, NULL };
-	char *loud[] = { "named-checkzone", "-i", "local", zone->name, path, NULL };
-	int status = proc_run(argv, VIEW_NONE, &out, &err, &e);
-	if (status == -1 || status == 127)
-		findings_add(f, false, &whole, "named-checkzone was not found; install bind9-utils");
-	else if (status != 0 && proc_run(loud, VIEW_NONE, &out, &err, &e) != 0)
-		findings_add(f, false, &whole, "named-checkzone refuses %s: %s", zone->name, buf_str(&out));
-	free(path);
-	buf_free(&out);
-	buf_free(&err);
-}
-
 int dns_check_with_tools(struct cli *cli, struct findings *f)
 {
 	char dir[] = "/tmp/mailadm-zones-XXXXXX";
@@ -332,11 +325,16 @@ int dns_check_with_tools(struct cli *cli, struct findings *f)
 		findings_add(f, false, &whole, "cannot make a temporary folder in /tmp");
 		return -1;
 	}
-	if (dnsgen_zones(cli->site, 1, &zones, f) == 0 && zones_validate(cli->site, &zones, NULL, f) == 0) {
+	if (dnsgen_zones(cli->site, 1, &zones, f) == 0 && validate(cli, &zones, f) == 0) {
 		if (write_all(cli, &zones, dir, &e) == -1)
 			findings_add(f, false, &whole, "%s", e.text);
-		for (size_t i = 0; i < zones.count && f->errors == errors; i++)
-			check_zone(cli, &zones.at[i], dir, f);
+		for (size_t i = 0; i < zones.count && f->errors == errors; i++) {
+			const struct file file = { .zone = zones.at[i].name };
+			char *path = xasprintf("%s/%s.zone", dir, zones.at[i].name);
+			if (named_check(&file, path, &e) == -1)
+				findings_add(f, false, &whole, "%s", e.text);
+			free(path);
+		}
 	}
 	for (size_t i = 0; i < zones.count; i++) {
 		char *path = xasprintf("%s/%s.zone", dir, zones.at[i].name);

@@ -37,6 +37,8 @@ static const struct command help = {
 		"what is due and says what the rest waits for; call it from cron. Keys older than dns.rollover are "
 		"begun by "
 		"themselves.\n"
+		"The first Ed25519 key of a domain goes the same way: mail is signed with it too when every name server "
+		"has it.\n"
 		"\n"
 		"  --start DOMAIN  begin now\n"
 		"  --all           begin now with every domain\n"
@@ -57,7 +59,7 @@ struct session {
 	bool served; /* this host serves the zones */
 };
 
-static const char *const columns[] = { "domain", "stage", "result", "current", "next", "since", "message", NULL };
+static const char *const columns[] = { "domain", "key", "stage", "result", "current", "next", "since", "message", NULL };
 
 static void add_row(struct session *s, const struct rollover_item *i, const char *result, const char *message)
 {
@@ -66,8 +68,8 @@ static void add_row(struct session *s, const struct rollover_item *i, const char
 	struct tm tm;
 	if (i->since > 0 && gmtime_r(&when, &tm) != NULL)
 		strftime(since, sizeof(since), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	const char *cells[] = { i->subject, rollover_stage_name(i->stage), result, i->current, i->next, since,
-		message };
+	const char *cells[] = { i->subject, dkim_algorithm_name(rollover_dkim_algorithm(i)),
+		rollover_stage_name(i->stage), result, i->current, i->next, since, message };
 	cli_table_add(s->rows, cells);
 }
 
@@ -93,13 +95,37 @@ static void tell(void *arg, const struct rollover_item *i, enum rollover_result 
 	buf_free(&record);
 }
 
+/* Zones whose difference is more than DKIM keys: what the site says by now and nobody has applied. */
+static void find_edits(void *arg, const char *name, struct view diff)
+{
+	struct buf *names = arg;
+	bool edited = false;
+	while (diff.len > 0) {
+		const char *end = memchr(diff.ptr, '\n', diff.len);
+		size_t len = end ? (size_t)(end - diff.ptr) : diff.len;
+		edited = edited || memmem(diff.ptr, len, "._domainkey.", 12) == NULL;
+		diff.ptr += len + (end != NULL);
+		diff.len -= len + (end != NULL);
+	}
+	if (edited)
+		buf_printf(names, "%s%s", names->len ? ", " : "", name);
+}
+
+/* Only keys: what else was edited is published when somebody applies it. */
 static int push(void *arg, struct error *e)
 {
 	struct session *s = arg;
 	struct findings warnings = { 0 };
+	struct buf edited = BUF_INIT(65536);
 	if (!s->served)
 		return 0;
-	int r = zones_push(s->site, &warnings, e);
+	int r = zones_compare(s->site, find_edits, &edited, e);
+	if (r == 0 && edited.len > 0)
+		r = error_set(e, "the site has changes of %.200s that were not applied: run mailadm apply, or dns push",
+		    buf_str(&edited));
+	buf_free(&edited);
+	if (r == 0)
+		r = zones_push(s->site, &warnings, e);
 	for (size_t i = 0; i < warnings.count; i++)
 		fprintf(stderr, "%s\n", warnings.at[i].text);
 	findings_free(&warnings);
@@ -121,12 +147,12 @@ static int begin(struct session *s)
 		struct rollover_item *i = &s->table.at[n];
 		bool asked = s->all || (s->start && strcmp(i->subject, s->start) == 0);
 		bool old = life > 0 && s->now > i->since && (uint64_t)(s->now - i->since) >= life;
-		if (strcmp(i->kind, "dkim") != 0)
+		if (!rollover_dkim_is(i))
 			continue;
 		found = found || asked;
 		if (i->stage != ROLLOVER_IDLE || !(asked || old))
 			continue;
-		char *next = rollover_dkim_next(s->site, i, s->now);
+		char *next = rollover_dkim_next(s->site, &s->table, i, s->now);
 		if (next == NULL)
 			return cli_error("%s: no selector can be made for %lld", i->subject, (long long)s->now);
 		rollover_start(i, next);
@@ -146,6 +172,7 @@ static int step(struct session *s, const char *path)
 		return cli_error("%s", e.text);
 	struct rollover_dkim dkim = { .site = s->site, .lookup = l, .push = push, .reload = reload, .arg = s };
 	struct rollover_kind kind = rollover_dkim_kind(&dkim);
+	rollover_dkim_prefetch(&dkim, &s->table);
 	int failed = rollover_run(&kind, &s->table, path, s->now, tell, s, &e);
 	lookup_free(l);
 	return failed == -1 ? cli_error("%s", e.text) : failed > 0 ? EXIT_NO : EXIT_YES;

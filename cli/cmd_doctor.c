@@ -55,7 +55,8 @@ static int take_option(struct options *o, int option)
 
 static int examine(struct cli *cli, struct options *o)
 {
-	static const struct alert_kind kind = { "alerts-doctor", "mailadm doctor", true };
+	const struct alert_kind kind = { "alerts-doctor", "mailadm doctor", .wrong_only = true,
+		.partial = o->names.count > 0 || o->doctor.offline };
 	struct check_results rows = { 0 };
 	struct error e = { "" };
 	int result = doctor_run(&o->doctor, &o->names, &rows, &e);

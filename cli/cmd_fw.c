@@ -24,10 +24,20 @@ int fw_no_arguments(int argc, char **argv)
 	                 : cli_error("fw %s takes no '%s'; mailadm fw --help says what there is", argv[0], argv[1]);
 }
 
-json_t *fw_lines_json(const struct buf *text)
+void fw_warn_of_notes(const struct fw_model *model)
+{
+	const char *note = fw_model_notes(model);
+
+	for (size_t len; *note != '\0'; note += len + 1) {
+		len = strcspn(note, "\n");
+		cli_error("warning: %.*s", (int)len, note);
+	}
+}
+
+json_t *fw_lines_json(struct view text)
 {
 	json_t *lines = json_array();
-	const char *p = text->data, *end = text->len ? p + text->len : p;
+	const char *p = text.ptr, *end = text.len ? p + text.len : p;
 
 	while (p < end) {
 		const char *newline = memchr(p, '\n', (size_t)(end - p));
@@ -100,10 +110,13 @@ static int render(struct cli *cli, int argc, char **argv)
 	if (fw_model_text(model, &text) == -1)
 		status = cli_error("the firewall is larger than %u bytes", FW_TEXT_MAX);
 	else if (cli->json)
-		cli_json_print(json_pack("{s:s, s:s, s:s#, s:o}", "table", FW_TABLE, "role", cli->site->role, "text",
-		    text.data, (int)text.len, "model", fw_model_json(model)));
+		cli_json_print(json_pack("{s:s, s:s, s:o, s:s#, s:o}", "table", FW_TABLE, "role", cli->site->role,
+		    "notes", fw_lines_json(view_of(fw_model_notes(model))), "text", text.data, (int)text.len, "model",
+		    fw_model_json(model)));
 	else
 		fwrite(text.data, 1, text.len, stdout);
+	if (status == EXIT_YES)
+		fw_warn_of_notes(model);
 	fw_model_free(model);
 	buf_free(&text);
 	return status;
@@ -148,7 +161,7 @@ const struct command cmd_fw = {
 		"Exit status 1\n"
 		"when they differ.\n"
 		"load puts the site's rules into the kernel, all or nothing, and warns of others' rules that drop what "
-	        "these accept.\n"
+		"these accept.\n"
 		"test tries firewall.tests with packets in scratch network namespaces. Exit status 1 when one fails; "
 		"the line\n"
 		"names the rule that decided.\n"

@@ -17,6 +17,7 @@ int fw_test_command(struct cli *, int argc, char **argv);   /* cmd_fw_test.c */
 struct fw_model *fw_model_of_cli(struct cli *);
 /* Only the options of `mailadm fw NAME` itself: none.  EXIT_USAGE with a usage line when there are words behind. */
 int fw_no_arguments(int argc, char **argv);
-json_t *fw_lines_json(const struct buf *); /* an array of its lines */
+json_t *fw_lines_json(struct view);             /* an array of its lines */
+void fw_warn_of_notes(const struct fw_model *); /* its notes, as warnings */
 
 #endif

@@ -34,8 +34,9 @@ static const char help_text[] =
     "ban keeps an address (IPv6: its /64) from the mail services and all else of this host, for TIME (90s, 10m, 4h, "
     "5d)\n"
     "or, without --for, as long as its next ban for offences would last.  Addresses of firewall.admin_from,\n"
-    "firewall.never_ban and of the host itself are refused (exit status 1).  unban ends a ban and forgets those before "
-    "it.\n"
+    "firewall.never_ban and of the host itself are refused (exit status 1).  Connections that stand go on until they "
+    "end.\n"
+    "unban ends a ban and forgets those before it.\n"
     "bans lists address, since, until, how often in a row, and why.\n"
     "\n"
     "  --for TIME      how long\n"
@@ -184,18 +185,20 @@ static enum outcome ban_directly(const struct site *site, struct request *r, str
 
 static enum outcome unban_directly(const struct site *site, struct request *r, struct jail *jail, struct bans *kernel)
 {
-	struct ban one = { .ipv6 = r->who.family == 6 };
+	struct ban one = { .ipv6 = r->who.family == 6, .left_ms = 1000 };
 	char text[GUARD_SOURCE_TEXT];
+	struct jail_ban b;
 
+	memcpy(one.address, r->who.address, sizeof(one.address));
+	/* The firewall first: what stays in it would be taken for a ban when the host starts. */
+	if (site->port_offset == 0 && jail_find(jail, &r->who, clock_wall(), &b) &&
+	    bans_remove(kernel, &one, 1, &r->text) < 0)
+		return FAILED;
 	if (!jail_unban(jail, &r->who, clock_wall())) {
 		guard_source_text(&r->who, text);
 		error_set(&r->text, "%s is not banned", text);
 		return REFUSED;
 	}
-	memcpy(one.address, r->who.address, sizeof(one.address));
-	one.left_ms = 1000;
-	if (site->port_offset == 0)
-		bans_remove(kernel, &one, 1, &r->text);
 	return DONE;
 }
 
@@ -209,8 +212,8 @@ static enum outcome do_directly(const struct site *site, struct request *r)
 
 	if (dir < 0)
 		goto out;
-	loaded = state_load(dir, jail, clock_wall(), &aside);
-	if (loaded != 0)
+	loaded = guard_state_load(dir, jail, clock_wall(), &aside);
+	if (loaded > 0)
 		cli_error("%s", aside.text);
 	if (loaded < 0 || (kernel = bans_open(&r->text)) == NULL) {
 		r->text = loaded < 0 ? aside : r->text;
@@ -222,7 +225,7 @@ static enum outcome do_directly(const struct site *site, struct request *r)
 		result = unban_directly(site, r, jail, kernel);
 	else
 		result = DONE;
-	if (result == DONE && r->type != GUARD_MSG_LIST && state_save(dir, jail, clock_wall(), &aside) < 0) {
+	if (result == DONE && r->type != GUARD_MSG_LIST && guard_state_save(dir, jail, clock_wall(), &aside) < 0) {
 		r->text = aside;
 		result = FAILED;
 	}
@@ -295,15 +298,6 @@ static int take_address(const char *text, struct request *r)
 	return cli_error("%s is neither an IPv4 address nor an IPv6 address or /64", text);
 }
 
-static bool one_line(const char *s)
-{
-	for (; *s != '\0'; s++) {
-		if ((unsigned char)*s < ' ' || *s == 0x7f)
-			return false;
-	}
-	return true;
-}
-
 static int ban(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = { { "for", required_argument, NULL, 'f' },
@@ -316,7 +310,8 @@ static int ban(struct cli *cli, int argc, char **argv)
 		if (c == 'f' && (text_parse_duration(optarg, &r.seconds) < 0 || r.seconds == 0 ||
 				    r.seconds > (uint64_t)JAIL_LONGEST))
 			return cli_error("--for %s: give a time up to a year, as 90s, 10m, 4h or 5d", optarg);
-		if (c == 'r' && (strlen(optarg) + strlen(WHY_BY_HAND ": ") >= sizeof(r.why) || !one_line(optarg)))
+		if (c == 'r' && optarg[0] != '\0' &&
+		    (strlen(optarg) + strlen(WHY_BY_HAND ": ") >= sizeof(r.why) || !jail_why_good(optarg)))
 			return cli_error(
 			    "--reason: give one line of at most %zu bytes", sizeof(r.why) - sizeof(WHY_BY_HAND ": "));
 		if (c == 'r' && optarg[0] != '\0')

@@ -17,7 +17,7 @@ int fw_diff_command(struct cli *cli, int argc, char **argv)
 	if (differs == -1)
 		cli_error("%s", e.text);
 	else if (cli->json)
-		cli_json_print(json_pack("{s:b, s:o}", "same", differs == 0, "diff", fw_lines_json(&diff)));
+		cli_json_print(json_pack("{s:b, s:o}", "same", differs == 0, "diff", fw_lines_json(buf_view(&diff))));
 	else
 		fwrite(buf_str(&diff), 1, diff.len, stdout);
 	fw_model_free(model);
@@ -48,6 +48,8 @@ int fw_load_command(struct cli *cli, int argc, char **argv)
 	if (fw_no_arguments(argc, argv) != EXIT_YES || (model = fw_model_of_cli(cli)) == NULL)
 		return EXIT_USAGE;
 	result = fw_kernel_load(model, &e);
+	if (result == 0)
+		fw_warn_of_notes(model);
 	fw_model_free(model);
 	if (result == -1)
 		return cli_error("%s", e.text);

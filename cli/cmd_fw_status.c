@@ -15,7 +15,7 @@ static json_t *drift(const struct fw_model *model, struct error *e)
 	json_t *lines = NULL;
 
 	if (fw_kernel_compare(model, &diff, e) != -1)
-		lines = fw_lines_json(&diff);
+		lines = fw_lines_json(buf_view(&diff));
 	buf_free(&diff);
 	return lines;
 }
@@ -77,6 +77,7 @@ static json_t *gather(const struct fw_model *model, struct error *e)
 	good = good && json_object_set_new(report, "bans", loaded ? count_bans(e) : json_integer(0)) == 0;
 	good = good && json_object_set_new(report, "counters", loaded ? counters(e) : json_array()) == 0;
 	good = good && json_object_set_new(report, "others", others(e)) == 0;
+	good = good && json_object_set_new(report, "notes", fw_lines_json(view_of(fw_model_notes(model)))) == 0;
 	if (good)
 		return report;
 	json_decref(report);
@@ -107,6 +108,10 @@ static void print_report(struct cli *cli, const json_t *report, bool loaded, siz
 		cli_table_add(table, cells);
 	}
 	cli_table_print(table);
+	json_array_foreach(json_object_get(report, "notes"), i, item)
+	{
+		printf("note\t%s\n", json_string_value(item));
+	}
 	json_array_foreach(json_object_get(report, "others"), i, item)
 	{
 		printf("%s\t%s: %s\n", json_is_true(json_object_get(item, "conflicts")) ? "conflict" : "beside",

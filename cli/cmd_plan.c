@@ -5,7 +5,8 @@
 #include <string.h>
 
 #include "apply/apply.h"
-#include "cli/cli.h"
+#include "apply/part.h"
+#include "cli/cmd_fw.h"
 #include "lib/proc.h"
 
 #define TEXT_MAX (256u << 20)
@@ -38,6 +39,17 @@ static int show(struct cli *cli, const struct plan *p, const char *out)
 	return p->changes.count == 0 ? EXIT_YES : EXIT_NO;
 }
 
+/* What no difference shows: rules that the machine has no user for. */
+static void warn_of_firewall(const struct site *site)
+{
+	struct error e;
+	struct fw_model *model = part_applies(&part_firewall, site, NULL) ? fw_model_of(site, &e) : NULL;
+
+	if (model != NULL)
+		fw_warn_of_notes(model);
+	fw_model_free(model);
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = { { "out", required_argument, NULL, 'o' }, { NULL, 0, NULL, 0 } };
@@ -61,6 +73,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	if (plan_make(cli->site, &p, &e) < 0)
 		return cli_error("%s", e.text);
 	r = show(cli, &p, out);
+	warn_of_firewall(cli->site);
 	plan_free(&p);
 	return r;
 }

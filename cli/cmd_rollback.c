@@ -135,8 +135,9 @@ static int to_generation(struct cli *cli, struct apply_dir *d, unsigned number, 
 		return r;
 	}
 	site = generation_site(d, &g, "site.conf", &e);
+	r = site == NULL || kept_use(d, &g, site, &e) < 0 || plan_make(site, &p, &e) < 0 ? -1 : 0;
 	generation_free(&g);
-	if (site == NULL || plan_make(site, &p, &e) < 0) {
+	if (r < 0) {
 		site_unref(site);
 		return cli_error("%s", e.text);
 	}
@@ -187,6 +188,7 @@ static int run(struct cli *cli, int argc, char **argv)
 		return cli_usage(&cmd_rollback);
 	if (o.list)
 		return applied_list(cli);
+	cli->settles = true;
 	if (cli_site(cli) == NULL)
 		return EXIT_USAGE;
 	if (apply_dir_open(cli->site->state_dir, true, &d, &e) < 0 || apply_dir_lock(&d, LOCK_MS, &e) != 0)
@@ -206,10 +208,9 @@ const struct command cmd_rollback = {
 		"N: to that generation's site; 0: to what was there before the first.  It is a new generation itself, "
 	        "so that it can "
 		"be\n"
-		"confirmed and taken back like any other.  Files that the site names (block lists, includes, "
-	        "certificates) are read "
-		"as they\n"
-		"are now.  From then on the host serves that site, also after a restart, and not the site file: "
+		"confirmed and taken back like any other.  Includes and block lists of the firewall come back as they "
+	        "were then;\n"
+		"certificates are read as they are now.  From then on the host serves that site, also after a restart, and not the site file: "
 	        "correct the file, then\n"
 		"mailadm apply.\n"
 		"\n"

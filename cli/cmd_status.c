@@ -189,7 +189,7 @@ static void show(struct cli *cli, json_t *top, const struct check_results *rows)
 
 static int examine(struct cli *cli, bool alert)
 {
-	static const struct alert_kind kind = { "alerts", "mailadm status", false };
+	static const struct alert_kind kind = { "alerts", "mailadm status", .wrong_only = false };
 	struct check_results rows = { 0 };
 	struct error e = { "" };
 	json_t *top = doctor_host_status(cli->site, &e);

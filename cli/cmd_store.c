@@ -1,5 +1,5 @@
 /*
- * mailadm store: proves the mail store, or makes its index anew.
+ * mailadm store: proves the mail store, makes its index anew, gives back what dead mail holds.
  *
  * verify reads only.  While the host runs it checks the log as far as it is whole; when the host is stopped, the index
  * too.  rebuild takes the host's lock first, so that no store can start meanwhile.
@@ -16,6 +16,7 @@
 #include "cli.h"
 #include "lib/text.h"
 #include "mailsvc/store/verify.h"
+#include "store.h"
 
 #define PROBLEMS_SHOWN 1000
 
@@ -100,6 +101,8 @@ static void print_report(struct verify_ui *ui, const struct verify_report *r, bo
 		json_object_set_new(o, "bytes", json_integer((json_int_t)r->bytes));
 		json_object_set_new(o, "messages", json_integer((json_int_t)r->messages));
 		json_object_set_new(o, "queue", json_integer((json_int_t)r->queue));
+		json_object_set_new(o, "unsynced_bytes", json_integer((json_int_t)r->unsynced));
+		json_object_set_new(o, "state_rows", json_integer((json_int_t)r->state_rows));
 		json_object_set_new(o, "torn_bytes", json_integer((json_int_t)r->torn));
 		json_object_set_new(o, "index_checked", json_boolean(r->index_checked));
 		json_object_set_new(o, "problem_count", json_integer((json_int_t)r->problems));
@@ -110,6 +113,10 @@ static void print_report(struct verify_ui *ui, const struct verify_report *r, bo
 	text_format_size(r->bytes, size);
 	printf("log: %" PRIu64 " segments, %" PRIu64 " commits, %" PRIu64 " bodies, %s\n", r->segments, r->frames,
 	    r->bodies, size);
+	if (r->state_rows)
+		printf("log: a state file of %" PRIu64 " rows in place of what came before it\n", r->state_rows);
+	if (r->unsynced)
+		printf("log: %" PRIu64 " bytes, changes of flags of a second at most, that a loss of power took\n", r->unsynced);
 	if (r->torn)
 		printf(
 		    "log: %" PRIu64 " bytes of an unfinished write at its end; the next start removes them\n", r->torn);
@@ -178,27 +185,48 @@ static int do_rebuild(struct cli *cli)
 	return rc;
 }
 
+/* compact: of a running host too; downgrade: of a stopped one. */
+static int do_change(struct cli *cli, bool compact)
+{
+	int lock = take_lock(cli, LOCK_EX), dir = -1, rc = EXIT_USAGE;
+
+	if (lock == -1 && !compact)
+		return cli_error("the host is running; stop it first (systemctl stop mailadm, or end mailadm serve)");
+	if (lock == -1 || (dir = open_store(cli)) != -1)
+		rc = compact ? store_compact_command(cli, lock == -1, dir) : store_downgrade_command(cli, dir);
+	if (dir != -1)
+		close(dir);
+	if (lock >= 0)
+		close(lock);
+	return rc;
+}
+
 static int run_store(struct cli *cli, int argc, char **argv)
 {
 	bool verify = argc == 2 && strcmp(argv[1], "verify") == 0,
-	     rebuild = argc == 2 && strcmp(argv[1], "rebuild") == 0;
+	     rebuild = argc == 2 && strcmp(argv[1], "rebuild") == 0, compact = argc == 2 && strcmp(argv[1], "compact") == 0,
+	     downgrade = argc == 2 && strcmp(argv[1], "downgrade") == 0;
 
 	if (cli_wants_help(cli, &cmd_store, argc, argv))
 		return EXIT_YES;
-	if (!verify && !rebuild)
+	if (!verify && !rebuild && !compact && !downgrade)
 		return cli_usage(&cmd_store);
 	if (!cli_site(cli))
 		return EXIT_USAGE;
-	return verify ? do_verify(cli) : do_rebuild(cli);
+	return verify ? do_verify(cli) : rebuild ? do_rebuild(cli) : do_change(cli, compact);
 }
 
 const struct command cmd_store = {
 	.name = "store",
-	.synopsis = "verify | rebuild",
-	.summary = "prove the mail store, or make its index anew",
+	.synopsis = "verify | rebuild | compact | downgrade",
+	.summary = "prove the mail store, make its index anew, free what dead mail holds",
 	.help = "verify   reads every byte of the log and, when the host is stopped, the whole index; says what is\n"
 		"         wrong as SEGMENT:OFFSET: what; exit status 1 when anything is\n"
 		"rebuild  makes the index anew from the log; the host must be stopped\n"
+		"compact  frees the room that mail holds which is gone, while the host runs or when it is stopped; a running\n"
+		"         host also does it by itself when more than half of the log, and at least 256 MiB, is dead\n"
+		"downgrade  makes the log what the mailadm before this one reads, or says what is in the way (exit status\n"
+		"         1); the host must be stopped\n"
 		"\n"
 		"Example: mailadm store verify --json\n",
 	.run = run_store,

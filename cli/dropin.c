@@ -35,14 +35,16 @@ static int take_lock(struct dropin *d)
 {
 	struct error e;
 	char *path = xasprintf("%s/.lock", d->dir);
-	if (file_mkdirs(d->dir, 0755, &e) < 0) {
+	int result = file_mkdirs(d->dir, 0755, &e);
+	if (result < 0) {
 		cli_error("%s", e.text);
-		d->lock = -1;
-	} else if ((d->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) < 0 || flock(d->lock, LOCK_EX) < 0) {
+	} else if ((d->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0 ||
+		   flock(d->lock, LOCK_EX) < 0) {
 		cli_error("cannot lock %s: %s", path, strerror(errno));
+		result = -1;
 	}
 	free(path);
-	return d->lock < 0 ? -1 : 0;
+	return result;
 }
 
 /* The configuration as libconfig writes it. */
@@ -206,7 +208,9 @@ int dropin_commit(struct cli *cli, struct dropin *d)
 			fprintf(stderr, "%s\n", f.at[i].text);
 	if (!site && f.errors)
 		cli_error("the site would have errors; nothing was changed");
-	if (site && file_write_atomic(d->path, buf_view(&text), 0644, &e) < 0)
+	struct stat st;
+	mode_t mode = stat(d->path, &st) == 0 ? st.st_mode & 0777 : 0644; /* as the administrator wants it read */
+	if (site && file_write_atomic(d->path, buf_view(&text), mode, &e) < 0)
 		cli_error("%s; nothing was changed", e.text);
 	else if (site)
 		result = 0;

@@ -90,7 +90,7 @@ struct site *cli_site(struct cli *cli)
 		if (!f.at[i].warning)
 			fprintf(stderr, "%s\n", f.at[i].text);
 	findings_free(&f);
-	if (cli->site)
+	if (cli->site && !cli->settles)
 		apply_settle_due(cli->site->state_dir); /* an apply that was left behind */
 	return cli->site;
 }

@@ -25,7 +25,9 @@ void check_results_add(struct check_results *r, int state, const char *check, co
 	buf_vprintf(&text, seen, ap);
 	va_end(ap);
 	if (text.full || text.len > SEEN_MAX) {
-		text.len = text.len > SEEN_MAX ? SEEN_MAX : text.len;
+		if (text.len > SEEN_MAX) /* between characters */
+			for (text.len = SEEN_MAX; text.len > 0 && ((unsigned char)text.data[text.len] & 0xc0) == 0x80;)
+				text.len--;
 		text.full = false;
 		buf_puts(&text, " ...");
 	}

@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dnsgen/txttags.h"
 #include "lib/proc.h"
 #include "lib/text.h"
 #include "site/address.h"
 #include "site/route.h"
 
-#define TXT_STRING_MAX 255 /* RFC 1035 3.3.14 */
 #define ED25519_BYTES 32
 
 static int put_key(EVP_PKEY *key, struct buf *out, struct error *e)
@@ -47,26 +47,10 @@ int dkim_txt(struct view pem, struct buf *out, struct error *e)
 	return result;
 }
 
-/* Quotes a TXT value, split into strings of at most 255 bytes. */
-static void txt_quote(struct view value, struct buf *out)
-{
-	for (size_t at = 0; at < value.len || at == 0; at += TXT_STRING_MAX) {
-		size_t len = value.len - at < TXT_STRING_MAX ? value.len - at : TXT_STRING_MAX;
-		buf_puts(out, at ? " \"" : "\"");
-		for (size_t i = 0; i < len; i++) {
-			char c = value.ptr[at + i];
-			if (c == '"' || c == '\\')
-				buf_addc(out, '\\');
-			buf_addc(out, c);
-		}
-		buf_addc(out, '"');
-	}
-}
-
 static int add_txt(const struct gen *g, struct zone *z, const char *owner, struct view value, struct error *e)
 {
 	struct buf quoted = BUF_INIT(8192);
-	txt_quote(value, &quoted);
+	txt_quoted(value, &quoted);
 	int result = zone_add(z, g->ttl, e, "%s TXT %s", owner, buf_str(&quoted));
 	buf_free(&quoted);
 	return result;
@@ -148,19 +132,33 @@ static int add_spf(const struct gen *g, struct zone *z, const struct site_domain
 	return result;
 }
 
+/* Where reports go, as a URI (RFC 6068): DMARC's lists end at ',' and '!', its tags at ';' (RFC 7489 6.2). */
+static void put_reports_uri(const struct site_domain *d, struct buf *out)
+{
+	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+=@";
+	buf_puts(out, "rua=mailto:");
+	if (d->reports == NULL)
+		buf_printf(out, "postmaster@%s", d->name);
+	for (const char *p = d->reports; p != NULL && *p; p++)
+		if (strchr(plain, *p))
+			buf_addc(out, *p);
+		else
+			buf_printf(out, "%%%02X", (unsigned)(unsigned char)*p);
+}
+
 static int add_dmarc(const struct gen *g, struct zone *z, const struct site_domain *d, struct error *e)
 {
-	char *owner = xasprintf("_dmarc.%s", d->name), *to = NULL;
-	bool theirs = zone_has_txt(z, owner, "v=DMARC1");
+	char *owner = xasprintf("_dmarc.%s", d->name);
+	struct buf text = BUF_INIT(4096);
 	int result = 0;
-	if (d->reports)
-		to = xasprintf("; rua=mailto:%s", d->reports);
-	else if (d->mail)
-		to = xasprintf("; rua=mailto:postmaster@%s", d->name);
-	if (!theirs)
-		result = zone_add(
-		    z, g->ttl, e, "_dmarc TXT \"v=DMARC1; p=%s%s\"", d->mail ? d->dmarc : "reject", to ? to : "");
-	free(to);
+	buf_printf(&text, "v=DMARC1; p=%s", d->mail ? d->dmarc : "reject");
+	if (d->reports || d->mail) {
+		buf_puts(&text, "; ");
+		put_reports_uri(d, &text);
+	}
+	if (!zone_has_txt(z, owner, "v=DMARC1"))
+		result = add_txt(g, z, "_dmarc", buf_view(&text), e);
+	buf_free(&text);
 	free(owner);
 	return result;
 }
@@ -282,12 +280,15 @@ static int add_mta_sts(const struct gen *g, struct zone *z, const struct site_do
 static int add_tls_reports(const struct gen *g, struct zone *z, const struct site_domain *d, struct error *e)
 {
 	char *owner = xasprintf("_smtp._tls.%s", d->name);
-	bool theirs = zone_has_txt(z, owner, "v=TLSRPTv1");
+	struct buf text = BUF_INIT(4096);
+	int result = 0;
+	buf_puts(&text, "v=TLSRPTv1; ");
+	put_reports_uri(d, &text);
+	if (!zone_has_txt(z, owner, "v=TLSRPTv1"))
+		result = add_txt(g, z, "_smtp._tls", buf_view(&text), e);
+	buf_free(&text);
 	free(owner);
-	if (theirs)
-		return 0;
-	return d->reports ? zone_add(z, g->ttl, e, "_smtp._tls TXT \"v=TLSRPTv1; rua=mailto:%s\"", d->reports)
-	                  : zone_add(z, g->ttl, e, "_smtp._tls TXT \"v=TLSRPTv1; rua=mailto:postmaster@%s\"", d->name);
+	return result;
 }
 
 /* The host's name: its addresses, SPF for it, since it is the HELO identity and so a bounce's sender (RFC 7208 2.3),

@@ -2,12 +2,13 @@
  * install.h.  The old file is kept as a hard link beside the new one until all went well, so that putting it back needs
  * no space.  Serials are written before the first rename: they never fall.
  */
-#include "dnsgen/install.h"
+#include "dnsgen/tools.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,8 @@
 #include "lib/clock.h"
 #include "lib/proc.h"
 
-#define RNDC_WORDS 32
+#define LOCK_LIMITS 5 /* as long as so many hanging programs take */
+#define LOCK_POLL_MS 20
 #define RELOAD_EACH_MAX 50 /* more zones than this are reloaded together */
 
 struct file *files_add(struct files *f, const char *name, const char *zone, mode_t mode)
@@ -49,12 +51,20 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void add_stale_in(
-    const char *dir, const char *below, const char *ending, struct files *f, char **known, size_t count)
+/* Folders and the like of such a name are not ours. */
+static int only_files(const struct dirent *d)
+{
+	return d->d_type == DT_REG || d->d_type == DT_UNKNOWN;
+}
+
+static int add_stale_in(const char *dir, const char *below, const char *ending, struct files *f, char **known,
+    size_t count, struct error *e)
 {
 	char *path = xasprintf("%s/%s", dir, below);
 	struct dirent **names = NULL;
-	int n = scandir(path, &names, NULL, alphasort);
+	int n = scandir(path, &names, only_files, alphasort), result = 0;
+	if (n == -1 && errno != ENOENT)
+		result = error_errno(e, "%s: cannot be read", path);
 	for (int i = 0; i < n; i++) {
 		char *name = xasprintf("%s%s", below, names[i]->d_name);
 		size_t len = strlen(name), end = strlen(ending);
@@ -70,19 +80,23 @@ static void add_stale_in(
 	}
 	free(names);
 	free(path);
+	return result;
 }
 
-void files_add_stale(const char *dir, struct files *f)
+int files_add_stale(const char *dir, struct files *f, struct error *e)
 {
 	size_t count = f->count;
 	char **known = xcalloc(count + 1, sizeof(*known));
 	for (size_t i = 0; i < count; i++)
 		known[i] = f->at[i].name;
 	qsort(known, count, sizeof(*known), by_name);
-	add_stale_in(dir, "", ".zone", f, known, count);
-	add_stale_in(dir, "mta-sts/", ".txt", f, known, count);
-	add_stale_in(dir, "", &OPTIONS_FRAGMENT[strlen("named.conf")], f, known, count);
+	int result = add_stale_in(dir, "", ".zone", f, known, count, e);
+	if (result == 0)
+		result = add_stale_in(dir, "mta-sts/", ".txt", f, known, count, e);
+	if (result == 0)
+		result = add_stale_in(dir, "", &OPTIONS_FRAGMENT[strlen("named.conf")], f, known, count, e);
 	free(known);
+	return result;
 }
 
 static char *place(const char *dir, const struct file *f, const char *ending)
@@ -109,23 +123,30 @@ static bool is_ours(struct file *f, const struct serials *known)
 	return ours;
 }
 
-void files_look(const char *dir, struct files *files, const struct serials *known)
+static int look(const char *path, struct file *f, const struct serials *known, struct error *e)
 {
-	struct error none;
-	for (size_t i = 0; i < files->count; i++) {
-		struct file *f = &files->at[i];
-		char *path = place(dir, f, "");
-		f->there = file_read(path, ZONE_TEXT_MAX, &f->now, &none) == 0;
-		f->foreign = f->there && f->now.len > 0 && !is_ours(f, known);
-		if (f->remove)
-			f->there = f->there && !f->foreign && f->now.len > 0;
-		f->differs = f->remove   ? f->there
-		             : !f->there ? true
-		             : f->zone   ? !zone_text_same(buf_view(&f->want), buf_view(&f->now))
-		                         : f->want.len != f->now.len ||
-		                             (f->want.len && memcmp(f->want.data, f->now.data, f->want.len) != 0);
+	int there = file_read_there(path, ZONE_TEXT_MAX, &f->now, e);
+	f->there = there == 1;
+	f->foreign = f->there && f->now.len > 0 && !is_ours(f, known);
+	if (f->remove)
+		f->there = f->there && !f->foreign && f->now.len > 0;
+	f->differs = f->remove   ? f->there
+	             : !f->there ? true
+	             : f->zone   ? !zone_text_same(buf_view(&f->want), buf_view(&f->now))
+	                         : f->want.len != f->now.len ||
+	                             (f->want.len && memcmp(f->want.data, f->now.data, f->want.len) != 0);
+	return there == -1 ? -1 : 0;
+}
+
+int files_look(const char *dir, struct files *files, const struct serials *known, struct error *e)
+{
+	int result = 0;
+	for (size_t i = 0; i < files->count && result == 0; i++) {
+		char *path = place(dir, &files->at[i], "");
+		result = look(path, &files->at[i], known, e);
 		free(path);
 	}
+	return result;
 }
 
 /* A zone or fragment of the administrator's own is not written over. (A policy is: the site says what it is.) */
@@ -173,45 +194,27 @@ static void number(struct files *files, struct serials *serials)
 	}
 }
 
-static int tool(char *const argv[], const char *package, struct error *e)
+/*
+ * To the group that named runs with.  Named may write in these folders, and who has taken it over must not lead us to
+ * another file or folder by a link.  A mode of 0 stays as it is.
+ */
+static int give(const char *path, gid_t group, mode_t mode, struct error *e)
 {
-	struct buf out = BUF_INIT(65536), err = BUF_INIT(65536);
-	struct error why = { "" };
-	int status = proc_run(argv, VIEW_NONE, &out, &err, &why), result = 0;
-	if (status == -1 || status == 127)
-		result = error_set(e, "%s cannot be run (%s); install %s", argv[0], why.text, package);
-	else if (status != 0)
-		result = error_set(e, "%s refuses: %s%s", argv[0], buf_str(&out), buf_str(&err));
-	buf_free(&out);
-	buf_free(&err);
+	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), result = -1;
+	struct stat st;
+	if (fd == -1 && errno == ELOOP)
+		error_set(e, "%s: is a link; with dns.sign it has to be the folder itself", path);
+	else if (fd == -1 || fstat(fd, &st) == -1)
+		error_errno(e, "%s", path);
+	else if (!S_ISDIR(st.st_mode) && (!S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_uid != geteuid()))
+		error_set(e, "%s: is not what mailadm made; move it away", path);
+	else if (fchown(fd, (uid_t)-1, group) == -1 || (mode && fchmod(fd, mode) == -1))
+		error_errno(e, "%s: cannot be given to the group bind", path);
+	else
+		result = 0;
+	if (fd != -1)
+		close(fd);
 	return result;
-}
-
-/* What belongs into options { } is judged there. */
-static int check_options(char *path, struct error *e)
-{
-	struct buf text = BUF_INIT(8192);
-	char *whole = xasprintf("%s.check", path), *argv[] = { "named-checkconf", whole, NULL };
-	buf_printf(&text, "options {\n\tinclude \"%s\";\n};\n", path);
-	int result = file_write_atomic(whole, buf_view(&text), 0600, e);
-	if (result == 0)
-		result = tool(argv, "bind9-utils", e);
-	unlink(whole);
-	free(whole);
-	buf_free(&text);
-	return result;
-}
-
-static int check_one(const struct file *f, char *path, struct error *e)
-{
-	char *zone[] = { "named-checkzone", "-q", "-i", "local", f->zone, path, NULL };
-	char *loud[] = { "named-checkzone", "-i", "local", f->zone, path, NULL };
-	char *conf[] = { "named-checkconf", path, NULL };
-	if (f->zone)
-		return tool(zone, "bind9-utils", e) == 0 ? 0 : (tool(loud, "bind9-utils", e), -1);
-	if (strcmp(f->name, OPTIONS_FRAGMENT) == 0)
-		return check_options(path, e);
-	return strcmp(f->name, FRAGMENT) == 0 ? tool(conf, "bind9-utils", e) : 0;
 }
 
 /* The new files beside the old ones, and checked there. */
@@ -225,11 +228,10 @@ static int stage(const char *dir, struct files *files, bool check, struct error 
 			continue;
 		char *path = place(dir, f, ".new");
 		result = file_write_atomic(path, buf_view(&f->want), f->mode, e);
-		if (result == 0 && (f->mode & 04) == 0 && bind && chown(path, (uid_t)-1, bind->gr_gid) == -1 &&
-		    geteuid() == 0)
-			result = error_errno(e, "%s: cannot be given to the group bind", path);
+		if (result == 0 && (f->mode & 04) == 0 && bind && geteuid() == 0)
+			result = give(path, bind->gr_gid, 0, e);
 		if (result == 0 && check)
-			result = check_one(f, path, e);
+			result = named_check(f, path, e);
 		free(path);
 	}
 	return result;
@@ -249,10 +251,8 @@ static void put_back(const char *dir, struct files *files)
 	for (size_t i = files->count; i-- > 0;) {
 		struct file *f = &files->at[i];
 		char *path = place(dir, f, ""), *old = place(dir, f, ".old");
-		if (f->placed && f->kept)
-			rename(old, path);
-		else if (f->placed)
-			unlink(path);
+		if (f->placed && (f->kept ? rename(old, path) : unlink(path)) == -1)
+			log_warn("event=zone file=%s reason=\"the old one cannot be put back\"", path);
 		free(path);
 		free(old);
 	}
@@ -277,49 +277,6 @@ static int switch_over(const char *dir, struct files *files, struct error *e)
 		free(new);
 		free(old);
 	}
-	return result;
-}
-
-enum told { TOLD, NOT_RUNNING, UNKNOWN_ZONE, REFUSED };
-
-/* What rndc says when nothing listens on the control port, and when named knows no such zone (bind9 9.18). */
-static enum told judge(int status, const char *said)
-{
-	static const char connect[] = "rndc: connect failed: ", refused[] = ": connection refused\n";
-	size_t len = strlen(said), end = sizeof(refused) - 1;
-	if (status == 0)
-		return TOLD;
-	if (status == -1 || status == 127)
-		return REFUSED;
-	if (strncmp(said, connect, sizeof(connect) - 1) == 0 && len > end && strcmp(said + len - end, refused) == 0)
-		return NOT_RUNNING;
-	return strstr(said, "' failed: not found") || strstr(said, "no matching zone") ? UNKNOWN_ZONE : REFUSED;
-}
-
-static enum told rndc(const struct site *s, const char *verb, const char *zone, struct error *why)
-{
-	char *words = xstrdup(s->dns.rndc), *rest = words, *word, *argv[RNDC_WORDS + 3];
-	size_t n = 0;
-	struct buf out = BUF_INIT(65536), err = BUF_INIT(65536);
-	while (n < RNDC_WORDS && (word = strsep(&rest, " ")) != NULL)
-		if (word[0])
-			argv[n++] = word;
-	argv[n++] = (char *)(uintptr_t)verb;
-	if (zone)
-		argv[n++] = (char *)(uintptr_t)zone;
-	argv[n] = NULL;
-	int status = proc_run(argv, VIEW_NONE, &out, &err, why);
-	if (status == 127)
-		error_set(why, "%s was not found; install bind9, or set dns.rndc", argv[0]);
-	else if (status > 0)
-		error_set(why, "%s %s%s%s: %s%s", argv[0], verb, zone ? " " : "", zone ? zone : "", buf_str(&err),
-		    buf_str(&out));
-	enum told result = judge(status, buf_str(&err));
-	for (char *p = why->text; *p; p++)
-		*p = *p == '\n' ? ' ' : *p;
-	free(words);
-	buf_free(&out);
-	buf_free(&err);
 	return result;
 }
 
@@ -408,20 +365,22 @@ static int make_folders(const struct site *s, struct error *e)
 	int result = file_mkdirs(s->dns.zone_dir, 0755, e) == -1 || file_mkdirs(sts, 0755, e) == -1 ? -1 : 0;
 	if (result == 0 && s->dns.sign) {
 		result = file_mkdirs(keys, 0750, e);
-		const char *dirs[] = { s->dns.zone_dir, keys };
-		for (int i = 0; i < 2 && result == 0 && bind && geteuid() == 0; i++)
-			if (chown(dirs[i], (uid_t)-1, bind->gr_gid) == -1 || chmod(dirs[i], i ? 0770 : 0775) == -1)
-				result = error_errno(e, "%s: named could not write there", dirs[i]);
+		/* Sticky: named writes its own files there and cannot take ours away. */
+		if (result == 0 && bind && geteuid() == 0)
+			result = give(s->dns.zone_dir, bind->gr_gid, 01775, e) == -1
+			             ? -1
+			             : give(keys, bind->gr_gid, 0770, e);
 	}
 	free(sts);
 	free(keys);
 	return result;
 }
 
-/* What a push that was killed left: hidden names, ".NAME.new", perhaps with file_write_atomic's ending. */
+/* What a push that was killed left: ".NAME.new", perhaps with file_write_atomic's ending, and ".NAME.old". */
 static void sweep(const char *dir, const char *below)
 {
-	static const char *const marks[] = { ".zone.new", ".txt.new", ".mailadm.new" };
+	static const char *const marks[] = { ".zone.new", ".txt.new", ".mailadm.new", ".zone.old", ".txt.old",
+		".mailadm.old" };
 	char *path = xasprintf("%s/%s", dir, below);
 	struct dirent **names = NULL;
 	int n = scandir(path, &names, NULL, NULL);
@@ -466,7 +425,6 @@ static int replace(const struct site *s, struct files *files, struct serials *se
 	bool told = true, all = was_pending(lock);
 	if (set_pending(lock, e) == -1)
 		return -1;
-	unlink_all(dir, files, ".old");
 	int result = switch_over(dir, files, e);
 	if (result == -1) {
 		put_back(dir, files);
@@ -502,13 +460,20 @@ static int install(const struct site *s, struct files *files, struct serials *se
 	return result;
 }
 
-/* One at a time: the descriptor holds it. -1 on error. */
+/* One at a time: the descriptor holds it.  A push ends, since all that it runs has a limit. -1 on error. */
 static int take_lock(const struct site *s, struct error *e)
 {
 	char *path = site_state(s, "serials.lock");
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd == -1 || flock(fd, LOCK_EX) == -1) {
-		error_errno(e, "%s", path);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), got = -1;
+	uint64_t end = clock_mono_ms() + LOCK_LIMITS * 1000ull * proc_limit();
+	while (fd != -1 && (got = flock(fd, LOCK_EX | LOCK_NB)) == -1 && (errno == EWOULDBLOCK || errno == EINTR) &&
+	       clock_mono_ms() < end)
+		poll(NULL, 0, LOCK_POLL_MS);
+	if (got == -1) {
+		if (fd != -1 && errno == EWOULDBLOCK)
+			error_set(e, "%s: another push holds it; is one stopped?", path);
+		else
+			error_errno(e, "%s", path);
 		if (fd != -1)
 			close(fd);
 		fd = -1;
@@ -530,8 +495,7 @@ int files_install(const struct site *s, struct files *files, bool check, struct 
 	if (result == 0) {
 		sweep(dir, "");
 		sweep(dir, "mta-sts/");
-		files_look(dir, files, &serials);
-		result = refuse_foreign(dir, files, e);
+		result = files_look(dir, files, &serials, e) == -1 ? -1 : refuse_foreign(dir, files, e);
 	}
 	if (result == 0) {
 		result = install(s, files, &serials, state, lock, check, warnings, e);

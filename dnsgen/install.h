@@ -24,10 +24,13 @@ struct files {
 };
 struct file *files_add(struct files *, const char *name, const char *zone, mode_t);
 void files_free(struct files *);
-/* Files of ours in dir that are not in the list are added, to be removed. */
-void files_add_stale(const char *dir, struct files *);
-/* Reads what is there, and says what differs, serials aside. known: whose policies are ours (NULL: all). */
-void files_look(const char *dir, struct files *, const struct serials *known);
+/* Files of ours in dir that are not in the list are added, to be removed. -1: the folder cannot be read. */
+int files_add_stale(const char *dir, struct files *, struct error *);
+/*
+ * Reads what is there, and says what differs, serials aside. known: whose policies are ours (NULL: all).  -1: something
+ * is there that cannot be read, so that nobody knows what it says.
+ */
+int files_look(const char *dir, struct files *, const struct serials *known, struct error *);
 /* check: have named's tools judge first. */
 int files_install(const struct site *, struct files *, bool check, struct findings *warnings, struct error *);
 

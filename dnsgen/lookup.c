@@ -310,6 +310,8 @@ ldns_rr_list *lookup_records(const struct lookup_answer *a, const char *name, ld
 			ldns_rr *rr = ldns_rr_list_rr(answer, i);
 			if (ldns_dname_compare(ldns_rr_owner(rr), at) != 0)
 				continue;
+			if (ldns_rr_rd_count(rr) < ldns_rr_descriptor_minimum(ldns_rr_descript(ldns_rr_get_type(rr))))
+				continue; /* cut short: what reads its fields must find them */
 			if (ldns_rr_get_type(rr) == type)
 				ldns_rr_list_push_rr(out, rr);
 			else if (ldns_rr_get_type(rr) == LDNS_RR_TYPE_CNAME)

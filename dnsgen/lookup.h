@@ -50,7 +50,7 @@ static inline bool lookup_answered(const struct lookup_answer *a)
 }
 
 /*
- * The records of the type in the answer section, whose owner is the name or where its CNAMEs lead: a list to be freed
+ * The records of the type in the answer section that have all their fields, whose owner is the name or where its CNAMEs lead: a list to be freed
  * with ldns_rr_list_free (the records stay the answer's).  cname: was there one?
  */
 ldns_rr_list *lookup_records(const struct lookup_answer *, const char *name, ldns_rr_type, bool *cname);

@@ -86,9 +86,11 @@ static void put_notify(const struct site *s, struct buf *out)
 	buf_puts(out, "};\n");
 }
 
-int zones_named_conf(
-    const struct site *s, const struct zones *zones, const char *dir, const char *secret, struct buf *out)
+int zones_named_conf(const struct site *s, const struct zones *zones, const char *dir, const char *secret,
+    struct buf *out, struct error *e)
 {
+	if (strpbrk(dir, "\"\\\n") != NULL)
+		return error_set(e, "%s: named.conf cannot name a folder with a quote or backslash; use another", dir);
 	buf_puts(out, "// Written by mailadm: include this from named.conf.\n");
 	put_key(s, secret, out);
 	for (size_t i = 0; i < zones->count; i++) {
@@ -101,7 +103,7 @@ int zones_named_conf(
 			    "\tdnssec-policy default;\n\tinline-signing yes;\n\tkey-directory \"%s/keys\";\n", dir);
 		buf_puts(out, "};\n");
 	}
-	return out->full ? -1 : 0;
+	return out->full ? error_set(e, "the named.conf fragment is larger than %zu bytes", out->max) : 0;
 }
 
 int zones_secondary_conf(const struct site *s, const struct zones *zones, const char *secret, struct buf *out)

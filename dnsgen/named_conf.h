@@ -12,7 +12,8 @@
 int tsig_secret(const struct site *, char out[TSIG_MAX], struct error *);
 /* "zone NAME { type primary; file ...; };" for each zone; dir is where the files stand. secret "": no key is defined.
  */
-int zones_named_conf(const struct site *, const struct zones *, const char *dir, const char *secret, struct buf *out);
+int zones_named_conf(const struct site *, const struct zones *, const char *dir, const char *secret, struct buf *out,
+    struct error *);
 /* The same zones on another server that transfers them from this host. */
 int zones_secondary_conf(const struct site *, const struct zones *, const char *secret, struct buf *out);
 /* With dns.local_resolver: what belongs into options { }; else nothing is written. */

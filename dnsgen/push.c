@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "dnsgen/install.h"
+#include "dnsgen/tools.h"
 #include "lib/clock.h"
 #include "lib/proc.h"
 
@@ -65,10 +65,12 @@ static void pass_on(const struct finding *f, struct findings *warnings)
 /* Everything that should stand in zone_dir. */
 static int wanted(const struct site *s, struct files *files, struct findings *warnings, struct error *e)
 {
-	struct zones zones;
+	struct zones zones = { 0 };
 	struct findings f = { 0 };
 	char secret[TSIG_MAX];
-	int result = dnsgen_zones(s, (uint32_t)clock_wall(), &zones, &f);
+	int result = named_is_recent(s, e);
+	if (result == 0)
+		result = dnsgen_zones(s, (uint32_t)clock_wall(), &zones, &f);
 	if (result == 0)
 		result = zones_validate(s, &zones, NULL, &f);
 	for (size_t i = 0; i < f.count; i++)
@@ -82,13 +84,14 @@ static int wanted(const struct site *s, struct files *files, struct findings *wa
 		result = add_zones(&zones, files, e);
 	if (result == 0) {
 		struct file *conf = files_add(files, FRAGMENT, NULL, secret[0] ? 0640 : 0644);
-		result = zones_named_conf(s, &zones, s->dns.zone_dir, secret, &conf->want);
+		result = zones_named_conf(s, &zones, s->dns.zone_dir, secret, &conf->want, e);
 		add_policies(s, &zones, files);
 		if (s->dns.local_resolver)
 			named_options(s, &files_add(files, OPTIONS_FRAGMENT, NULL, 0644)->want);
 		explicit_bzero(secret, sizeof(secret));
 	}
-	files_add_stale(s->dns.zone_dir, files);
+	if (result == 0)
+		result = files_add_stale(s->dns.zone_dir, files, e);
 	zones_free(&zones);
 	findings_free(&f);
 	return result;
@@ -126,13 +129,22 @@ static struct lines split(struct view text)
 	return l;
 }
 
-/* A secret is not shown. */
+/* A secret is not shown, nor what a terminal would obey or JSON cannot hold: somebody may have edited the file. */
 static void put_line(char sign, struct view line, struct buf *out)
 {
 	static const char secret[] = "secret ";
 	const char *at = line.len ? memmem(line.ptr, line.len, secret, sizeof(secret) - 1) : NULL;
+	size_t len = at ? (size_t)(at - line.ptr) : line.len;
+	if (len > 0 && line.ptr[len - 1] == '\r') /* of a policy */
+		len--;
 	buf_printf(out, "%c ", sign);
-	buf_addv(out, at ? (struct view){ line.ptr, (size_t)(at - line.ptr) } : line);
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)line.ptr[i];
+		if ((c < 0x20 && c != '\t') || c >= 0x7f)
+			buf_printf(out, "\\%03u", (unsigned)c);
+		else
+			buf_addc(out, (char)c);
+	}
 	buf_puts(out, at ? "secret (not shown)\n" : "\n");
 }
 
@@ -179,7 +191,7 @@ int zones_compare(const struct site *s, zones_found *found, void *arg, struct er
 	if (result == 0)
 		result = known_serials(s, &known, e);
 	if (result == 0) {
-		files_look(s->dns.zone_dir, &files, &known);
+		result = files_look(s->dns.zone_dir, &files, &known, e);
 		serials_free(&known);
 	}
 	for (size_t i = 0; result == 0 && i < files.count; i++) {
@@ -205,11 +217,11 @@ int zones_push(const struct site *s, struct findings *warnings, struct error *e)
 }
 
 /* All files of ours that stand in dir. */
-static void list(const char *dir, const struct serials *known, struct files *files)
+static int list(const char *dir, const struct serials *known, struct files *files, struct error *e)
 {
-	files_add_stale(dir, files);
+	int result = files_add_stale(dir, files, e);
 	files_add(files, FRAGMENT, NULL, 0640);
-	files_look(dir, files, known);
+	return result == 0 ? files_look(dir, files, known, e) : -1;
 }
 
 int zones_capture(const struct site *s, const char *dir, struct error *e)
@@ -219,10 +231,11 @@ int zones_capture(const struct site *s, const char *dir, struct error *e)
 	struct serials known;
 	int result = known_serials(s, &known, e);
 	if (result == 0) {
-		list(s->dns.zone_dir, &known, &files);
+		result = list(s->dns.zone_dir, &known, &files, e);
 		serials_free(&known);
-		result = file_mkdirs(sts, 0700, e);
 	}
+	if (result == 0)
+		result = file_mkdirs(sts, 0700, e);
 	for (size_t i = 0; i < files.count && result == 0; i++) {
 		char *path = xasprintf("%s/%s", dir, files.at[i].name);
 		if (files.at[i].there && !files.at[i].foreign)
@@ -239,7 +252,7 @@ int zones_restore(const struct site *s, const char *dir, struct error *e)
 {
 	struct files kept = { 0 }, files = { 0 };
 	struct findings warnings = { 0 };
-	list(dir, NULL, &kept);
+	int result = list(dir, NULL, &kept, e);
 	for (size_t i = 0; i < kept.count; i++) {
 		struct file *old = &kept.at[i];
 		if (!old->there)
@@ -247,13 +260,15 @@ int zones_restore(const struct site *s, const char *dir, struct error *e)
 		bool secret = strcmp(old->name, FRAGMENT) == 0 && strstr(buf_str(&old->now), "secret \"") != NULL;
 		buf_addv(&files_add(&files, old->name, old->zone, secret ? 0640 : 0644)->want, buf_view(&old->now));
 	}
-	files_add_stale(s->dns.zone_dir, &files);
+	if (result == 0)
+		result = files_add_stale(s->dns.zone_dir, &files, e);
 	bool fragment = false;
 	for (size_t i = 0; i < files.count; i++)
 		fragment = fragment || strcmp(files.at[i].name, FRAGMENT) == 0;
 	if (!fragment)
 		files_add(&files, FRAGMENT, NULL, 0644)->remove = true;
-	int result = files_install(s, &files, false, &warnings, e);
+	if (result == 0)
+		result = files_install(s, &files, false, &warnings, e);
 	for (size_t i = 0; i < warnings.count; i++)
 		log_warnx("event=restore part=zones reason=\"%s\"", warnings.at[i].text);
 	findings_free(&warnings);

@@ -148,7 +148,7 @@ static enum rollover_stage following(
 	}
 }
 
-/* The old one is gone: what was next is what there is. */
+/* There is no old one, or it is gone: what was next is what there is. */
 static void finish(struct rollover_item *i, int64_t now)
 {
 	free(i->current);
@@ -169,7 +169,10 @@ struct run {
 
 static bool is_ours(const struct run *r, size_t at)
 {
-	return strcmp(r->all->at[at].kind, r->kind->name) == 0 && !r->failed[at];
+	const char *const *name = r->kind->names;
+	while (*name && strcmp(*name, r->all->at[at].kind) != 0)
+		name++;
+	return *name && !r->failed[at];
 }
 
 static void fail(struct run *r, size_t at, const char *why)
@@ -230,7 +233,7 @@ static void act(struct run *r)
 			fail(r, i, e.text);
 			continue;
 		}
-		if (item->stage == ROLLOVER_REMOVED)
+		if (item->stage == ROLLOVER_REMOVED || (item->stage == ROLLOVER_ACTIVE && item->current[0] == '\0'))
 			finish(item, r->now);
 		else
 			enter(item, item->stage, true, r->now);

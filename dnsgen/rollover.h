@@ -9,6 +9,8 @@
  *   revoked   the old one is published as revoked
  *   removed   the old one is gone: becomes idle in the same step
  *
+ * Where there was none before, `active` is the end: it becomes idle in the same step.
+ *
  * Each stage is written to disk before its action and marked done behind it, and actions are idempotent: whoever is
  * killed anywhere repeats at most one action.
  */
@@ -33,9 +35,10 @@ const char *rollover_stage_name(enum rollover_stage);
 #define ROLLOVER_ID_MAX 63 /* bytes of current and next: a DKIM selector is one label */
 
 struct rollover_item {
-	char *kind;           /* "dkim" */
+	char *kind;           /* "dkim", "dkim-ed25519" */
 	char *subject;        /* a domain */
-	char *current, *next; /* in use; the one that comes, "" when idle. From ACTIVE on, next is in use. */
+	char *current, *next; /* in use, "" before the first one is; the one that comes, "" when idle. From ACTIVE on,
+	                         next is in use. */
 	enum rollover_stage stage;
 	bool done;     /* the stage's action has been carried out */
 	int64_t since; /* when it was: seconds since 1970; 0 while not done */
@@ -48,7 +51,7 @@ struct rollover {
 
 /* What is rolled. Every function may be called again for the same item; 0, or -1 with the reason. */
 struct rollover_kind {
-	const char *name;
+	const char *const *names; /* the kinds of its items, ended by NULL */
 	void *arg;
 	/* Entering a stage: PUBLISHED makes next and its record, ACTIVE switches to it, REVOKED and REMOVED do that to
 	 * current. */
@@ -72,12 +75,13 @@ int rollover_parse(struct view text, const char *path, struct rollover *, struct
 void rollover_free(struct rollover *);
 
 struct rollover_item *rollover_find(struct rollover *, const char *kind, const char *subject);
-/* A new idle item, of which current has been in use since `since`. NULL: there are too many. */
+/* A new idle item, of which current has been in use since `since`; with current "" it has to be begun. NULL: there are
+ * too many. */
 struct rollover_item *rollover_add(
     struct rollover *, const char *kind, const char *subject, const char *current, int64_t since);
 void rollover_drop(struct rollover *, struct rollover_item *);
 
-/* Begins: idle -> published, in memory; rollover_run saves it and acts. */
+/* Begins: idle, or added with current "" -> published, in memory; rollover_run saves it and acts. */
 void rollover_start(struct rollover_item *, const char *next);
 
 enum rollover_result {

@@ -48,12 +48,13 @@ static const char *read_item(json_t *json, struct rollover *r)
 	int s = stage_of(stage);
 	if (!is_name(kind, 16, false) || !is_name(subject, SUBJECT_MAX, true))
 		return "has no right kind and subject";
-	if (!is_name(current, ROLLOVER_ID_MAX, false) || (next[0] && !is_name(next, ROLLOVER_ID_MAX, false)))
+	if ((current[0] && !is_name(current, ROLLOVER_ID_MAX, false)) || (next[0] && !is_name(next, ROLLOVER_ID_MAX, false)))
 		return "has a name that is no selector";
 	if (s == -1)
 		return "has an unknown stage";
 	if ((s == ROLLOVER_IDLE) != (next[0] == '\0') || strcmp(current, next) == 0 ||
-	    (!done && (s == ROLLOVER_IDLE || s == ROLLOVER_VISIBLE)))
+	    (!done && (s == ROLLOVER_IDLE || s == ROLLOVER_VISIBLE)) ||
+	    (current[0] == '\0' && (s > ROLLOVER_ACTIVE || (s == ROLLOVER_ACTIVE && done))))
 		return "has a stage that does not go with its names";
 	if (since < 0 || since > TIME_MAX)
 		return "has a time out of range";

@@ -168,6 +168,12 @@ static bool spf_forgets_us(const struct check *c, const ldns_rr *rr)
 	       (spf_leaves_out(rr, public4(c->site)) || spf_leaves_out(rr, public6(c->site)));
 }
 
+/* RFC 7505 3: "MX 0 ." is alone or not at all. */
+static bool is_null_mx(const ldns_rr *rr)
+{
+	return ldns_rr_get_type(rr) == LDNS_RR_TYPE_MX && ldns_rdf_size(ldns_rr_rdf(rr, 1)) == 1;
+}
+
 static void check_sets(struct check *c)
 {
 	size_t same = 0, spf = 0;
@@ -188,6 +194,8 @@ static void check_sets(struct check *c)
 		else if (is_spf(rr) && spf_lookups(rr) > 10)
 			what = "has an SPF record with more than 10 look-ups, which receivers refuse (RFC 7208 4.6.4); "
 			       "shorten it";
+		else if (together && (is_null_mx(rr) || is_null_mx(last)))
+			what = "has a null MX (\"MX 0 .\") beside another MX (RFC 7505 3); remove one of them";
 		else if ((warning = spf_forgets_us(c, rr)))
 			what = "has an SPF record without an address that this host sends from, so that its mail is "
 			       "refused; "

@@ -125,6 +125,10 @@ static void gather_host(struct questions *q, const struct site *s)
 	ask_later(q, xstrdup(s->host.name), LDNS_RR_TYPE_A);
 	ask_later(q, xstrdup(s->host.name), LDNS_RR_TYPE_AAAA);
 	ask_later(q, xstrdup("."), LDNS_RR_TYPE_DNSKEY);
+	for (size_t k = 0; k < s->dns.block_lists.count; k++) {
+		ask_later(q, verify_reverse(VERIFY_LISTED, s->dns.block_lists.at[k]), LDNS_RR_TYPE_A);
+		ask_later(q, verify_reverse(VERIFY_CLEAN, s->dns.block_lists.at[k]), LDNS_RR_TYPE_A);
+	}
 	for (int i = 0; i < VERIFY_ADDRESSES; i++) {
 		char *name = verify_reverse(addresses[i], i ? "ip6.arpa" : "in-addr.arpa");
 		if (name)

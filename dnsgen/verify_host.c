@@ -127,14 +127,44 @@ static void listed(struct verify *v, const char *address, const char *list, cons
 	ldns_rr_list_free(txt);
 }
 
+/* The code that a list has for the address, or NULL: not listed, or *answer says why it is not known.  malloc'd. */
+static char *code_of(struct verify *v, const char *address, const char *list, const struct lookup_answer **answer)
+{
+	char *name = verify_reverse(address, list);
+	*answer = lookup(v->lookup, NULL, name, LDNS_RR_TYPE_A);
+	ldns_rr_list *records = lookup_records(*answer, name, LDNS_RR_TYPE_A, NULL);
+	char *code = ldns_rr_list_rr_count(records) ? lookup_name(ldns_rr_rdf(ldns_rr_list_rr(records, 0), 0)) : NULL;
+	ldns_rr_list_free(records);
+	free(name);
+	return code;
+}
+
+/* RFC 5782 5: a list that works has 127.0.0.2 on it, and not 127.0.0.1.  True when this one works; else there is a row. */
+static bool check_list_works(struct verify *v, const char *address, const char *list)
+{
+	const struct lookup_answer *have, *have_not;
+	char *listed_one = code_of(v, VERIFY_LISTED, list, &have), *other = code_of(v, VERIFY_CLEAN, list, &have_not);
+	bool all = other != NULL, none = listed_one == NULL || strncmp(listed_one, "127.", 4) != 0;
+	if (all)
+		check_results_add(v->out, CHECK_UNKNOWN, "block-list", address,
+		    "take it out of dns.block_lists: lists that are shut down do so",
+		    "%s has every address on it, " VERIFY_CLEAN " too (RFC 5782 5)", list);
+	else if (none)
+		check_results_add(v->out, CHECK_UNKNOWN, "block-list", address,
+		    "ask through your own resolver (dns.local_resolver); take it out of dns.block_lists if it is gone",
+		    "%s does not answer: its test point " VERIFY_LISTED " is not on it (RFC 5782 5)%s%s", list,
+		    have->why[0] ? ": " : "", have->why);
+	free(listed_one);
+	free(other);
+	return !all && !none;
+}
+
 /* True: not listed. Everything else is a row. */
 static bool check_list(struct verify *v, const char *address, const char *list)
 {
-	char *name = verify_reverse(address, list);
-	const struct lookup_answer *a = lookup(v->lookup, NULL, name, LDNS_RR_TYPE_A);
-	ldns_rr_list *records = lookup_records(a, name, LDNS_RR_TYPE_A, NULL);
-	char *code = ldns_rr_list_rr_count(records) ? lookup_name(ldns_rr_rdf(ldns_rr_list_rr(records, 0), 0)) : NULL;
-	bool clean = lookup_answered(a) && code == NULL;
+	const struct lookup_answer *a;
+	char *name = verify_reverse(address, list), *code = code_of(v, address, list, &a);
+	bool clean = false;
 	if (!lookup_answered(a))
 		check_results_add(v->out, CHECK_UNKNOWN, "block-list", address,
 		    "ask again; take the list out of dns.block_lists if it is gone", "%s: %s", list, a->why);
@@ -146,9 +176,11 @@ static bool check_list(struct verify *v, const char *address, const char *list)
 		check_results_add(v->out, CHECK_UNKNOWN, "block-list", address,
 		    "take it out of dns.block_lists: it answers like a parked domain", "%s answers with %s", list,
 		    code);
-	else if (code)
-		listed(v, address, list, name, code);
-	ldns_rr_list_free(records);
+	else if (check_list_works(v, address, list)) {
+		clean = code == NULL;
+		if (code)
+			listed(v, address, list, name, code);
+	}
 	free(code);
 	free(name);
 	return clean;

@@ -29,6 +29,10 @@ struct tally {
 	char *silent; /* the first that could not be asked, and why */
 };
 
+/* What is on every block list, and on none (RFC 5782 5). */
+#define VERIFY_LISTED "127.0.0.2"
+#define VERIFY_CLEAN "127.0.0.1"
+
 #define VERIFY_ADDRESSES 2
 /* The public addresses, "" when there is none: IPv4, IPv6. */
 void verify_addresses(const struct site *, const char *out[VERIFY_ADDRESSES]);

@@ -91,6 +91,8 @@ static bool match_mx(struct spf *s, const char *name, struct view cidr)
 	const struct lookup_answer *a = lookup(s->v->lookup, NULL, name, LDNS_RR_TYPE_MX);
 	ldns_rr_list *records = lookup_records(a, name, LDNS_RR_TYPE_MX, NULL);
 	bool match = false;
+	if (ldns_rr_list_rr_count(records) > LOOKUPS_MAX)
+		set_wrong(s, xasprintf("%s has %zu MX records, ten are allowed", name, ldns_rr_list_rr_count(records)));
 	s->unknown = s->unknown || !lookup_answered(a);
 	for (size_t i = 0; i < ldns_rr_list_rr_count(records) && i < LOOKUPS_MAX && !match; i++) {
 		char *host = lookup_name(ldns_rr_rdf(ldns_rr_list_rr(records, i), 1));
@@ -208,6 +210,7 @@ static bool match_term(struct spf *s, const struct term *t, const char *domain, 
 static enum outcome evaluate(struct spf *s, const char *domain, struct view record, int depth)
 {
 	char redirect[256] = "";
+	bool all = false;
 	if (depth > DEPTH_MAX) {
 		set_wrong(s, xasprintf("its includes go round in a circle, at %s", domain));
 		return SPF_ERROR;
@@ -224,9 +227,14 @@ static enum outcome evaluate(struct spf *s, const char *domain, struct view reco
 			continue;
 		if (t.modifier && view_caseeq(t.name, "redirect"))
 			view_copy(t.value, redirect, sizeof(redirect));
-		if (!t.modifier && match_term(s, &t, domain, depth) && s->family != 0)
+		if (t.modifier || all)
+			continue; /* no mechanism behind "all" is looked at (5.1) */
+		all = view_caseeq(t.name, "all");
+		if (match_term(s, &t, domain, depth) && s->family != 0)
 			return t.qualifier;
 	}
+	if (all)
+		return SPF_NONE; /* nor is redirect (6.1) */
 	if (redirect[0] == '\0' || s->lookups++ > LOOKUPS_STOP)
 		return SPF_NONE;
 	if (strchr(redirect, '%')) {

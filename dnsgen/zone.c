@@ -74,11 +74,31 @@ static bool is_cut_text(const char *line)
 	return false;
 }
 
+static bool has_quote(const ldns_rdf *name)
+{
+	const unsigned char *data = ldns_rdf_data(name);
+	for (size_t at = 0; at < ldns_rdf_size(name) && data[at]; at += data[at] + 1u)
+		if (memchr(data + at + 1, '"', data[at]) != NULL)
+			return true;
+	return false;
+}
+
+/* ldns prints these as they are, and named would take them for the begin of a string or of a directive. */
+static bool is_unprintable(const ldns_rr *rr)
+{
+	const ldns_rdf *owner = ldns_rr_owner(rr);
+	bool found = has_quote(owner) || (ldns_rdf_size(owner) > 1 && ldns_rdf_data(owner)[1] == '$');
+	for (size_t i = 0; i < ldns_rr_rd_count(rr) && !found; i++)
+		found = ldns_rdf_get_type(ldns_rr_rdf(rr, i)) == LDNS_RDF_TYPE_DNAME && has_quote(ldns_rr_rdf(rr, i));
+	return found;
+}
+
 int zone_add_line(struct zone *z, uint32_t ttl, struct error *e, const char *line)
 {
 	ldns_rr *rr = record_parse(line, ttl, z->origin);
 	ldns_status status = LDNS_STATUS_OK;
-	if (rr == NULL)
+	bool plain = rr != NULL;
+	if (!plain)
 		status = ldns_rr_new_frm_str(&rr, line, ttl, z->origin, NULL);
 	if (status != LDNS_STATUS_OK)
 		return error_set(e, "zone %s: \"%s\" is no record: %s", z->name, line, ldns_get_errorstr_by_id(status));
@@ -86,6 +106,11 @@ int zone_add_line(struct zone *z, uint32_t ttl, struct error *e, const char *lin
 		ldns_rr_free(rr);
 		return error_set(
 		    e, "zone %s: \"%s\": what is behind ';' would be a comment; put the text in quotes", z->name, line);
+	}
+	if (!plain && is_unprintable(rr)) {
+		ldns_rr_free(rr);
+		return error_set(
+		    e, "zone %s: \"%s\": a name with a quote, or that begins with '$'; choose another", z->name, line);
 	}
 	if (!name_under(ldns_rr_owner(rr), z->origin)) {
 		ldns_rr_free(rr);
@@ -233,20 +258,6 @@ size_t zone_find(const struct zone *z, const ldns_rdf *owner, size_t *first)
 		count++;
 	buf_free(&key);
 	return count;
-}
-
-bool zone_has_below(const struct zone *z, const ldns_rdf *name)
-{
-	struct buf key = BUF_INIT(4 * NAME_WIRE_MAX);
-	record_name_key(name, &key);
-	size_t prefix = key.len - 1; /* without the end of the owner: all below begin so */
-	size_t at = lower_bound(z->index, buf_view(&key));
-	while (at < z->index->count && owner_order(z->index, at, buf_view(&key)) == 0)
-		at++;
-	bool found = at < z->index->count && z->index->at[at].owner_len > prefix &&
-	             memcmp(z->index->at[at].key, key.data, prefix) == 0;
-	buf_free(&key);
-	return found;
 }
 
 static bool same_owner(const struct zone_index *index, size_t i, size_t k)

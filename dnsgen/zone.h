@@ -22,7 +22,5 @@ int zone_finish(struct zone *, struct error *);
  * none).
  */
 size_t zone_find(const struct zone *, const ldns_rdf *owner, size_t *first);
-/* Is there a name below this one? */
-bool zone_has_below(const struct zone *, const ldns_rdf *name);
 
 #endif

@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,54 +11,26 @@
 
 #include "doctor/certificate.h"
 #include "lib/clock.h"
-#include "lib/proc.h"
+#include "lib/pem.h"
 
-#define PEM_MAX (1u << 20)
-#define CHAIN_MAX 16
 #define SOON_DAYS 14
 #define NOW_DAYS 5
 
-static int no_passphrase(char *out, int size, int rw, void *arg)
-{
-	(void)out;
-	(void)size;
-	(void)rw;
-	(void)arg;
-	return -1;
-}
-
-static BIO *open_pem(const char *path, struct buf *text, struct error *e)
-{
-	if (file_read(path, PEM_MAX, text, e) == -1)
-		return NULL;
-	return BIO_new_mem_buf(buf_str(text), (int)text->len);
-}
-
 int certificate_load(const struct site *site, struct certificate *c, struct error *e)
 {
-	struct buf text = BUF_INIT(PEM_MAX + 1), key = BUF_INIT(PEM_MAX + 1);
+	struct buf text = BUF_INIT(PEM_FILE_MAX), key = BUF_INIT(PEM_FILE_MAX);
 	bool own = site->tls.certificate[0] != '\0';
 	struct error ignored;
 	*c = (struct certificate){ 0 };
 	c->file = own ? site_path(site, site->tls.certificate) : site_state(site, "tls/cert.pem");
 	c->key_file = own ? site_path(site, site->tls.key) : site_state(site, "tls/key.pem");
-	BIO *in = open_pem(c->file, &text, e);
-	c->leaf = in ? PEM_read_bio_X509(in, NULL, no_passphrase, NULL) : NULL;
-	c->chain = sk_X509_new_null();
-	for (X509 *x; c->leaf && c->chain && sk_X509_num(c->chain) < CHAIN_MAX &&
-		      (x = PEM_read_bio_X509(in, NULL, no_passphrase, NULL)) != NULL;)
-		sk_X509_push(c->chain, x);
-	if (in && !c->leaf)
+	if (pem_file_read(c->file, &text, e) == 0 && !(c->leaf = pem_certificate(buf_view(&text), &c->chain)))
 		error_set(e, "%s holds no PEM certificate", c->file);
-	BIO_free(in);
-	in = open_pem(c->key_file, &key, &ignored);
-	c->key = in ? PEM_read_bio_PrivateKey(in, NULL, no_passphrase, NULL) : NULL;
-	BIO_free(in);
-	if (key.data)
-		explicit_bzero(key.data, key.cap);
-	buf_free(&key);
+	c->readable_key = pem_file_read(c->key_file, &key, &ignored) == 0;
+	if (c->readable_key)
+		c->key = pem_private_key(buf_view(&key));
+	pem_wipe(&key);
 	buf_free(&text);
-	ERR_clear_error();
 	if (c->leaf)
 		certificate_dates(c->leaf, &c->not_before, &c->not_after);
 	return c->leaf ? 0 : -1;
@@ -151,10 +122,10 @@ void doctor_certificate(const struct doctor *d, struct check_results *out)
 	                         ? "renew it, then: mailadm reload"
 	                         : "remove it, and mailadm reload makes a new one; better: get one from a CA";
 	if (certificate_load(d->site, &c, &e) == -1) {
-		check_results_add(out,
-		    access(c.file, F_OK) == 0 || d->site->tls.certificate[0] ? CHECK_WRONG : CHECK_UNKNOWN,
-		    "certificate", c.file, "mailadm serve makes a self-signed one; or name yours as tls.certificate",
-		    "%s", e.text);
+		int why = access(c.file, R_OK) == 0 ? 0 : errno;
+		bool unknown = why == EACCES || (why != 0 && !d->site->tls.certificate[0]); /* serve has not made it */
+		check_results_add(out, unknown ? CHECK_UNKNOWN : CHECK_WRONG, "certificate", c.file,
+		    "mailadm serve makes a self-signed one; or name yours as tls.certificate", "%s", e.text);
 		certificate_free(&c);
 		return;
 	}
@@ -165,8 +136,11 @@ void doctor_certificate(const struct doctor *d, struct check_results *out)
 	else
 		check_results_add(out, CHECK_OK, "names", c.file, "", "it is for %s", d->site->host.name);
 	judge_chain(&c, out);
-	if (!c.key)
+	if (!c.readable_key)
 		check_results_add(out, CHECK_UNKNOWN, "key", c.key_file, "run it as root", "cannot be read");
+	else if (!c.key)
+		check_results_add(out, CHECK_WRONG, "key", c.key_file, "give the key of this certificate",
+		    "it holds no PEM key without a passphrase");
 	else if (X509_check_private_key(c.leaf, c.key) != 1)
 		check_results_add(out, CHECK_WRONG, "key", c.key_file, "give the key of this certificate",
 		    "it is not the key of %s", c.file);

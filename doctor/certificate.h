@@ -10,7 +10,8 @@ struct certificate {
 	char *file, *key_file;
 	X509 *leaf;
 	STACK_OF(X509) * chain; /* what stands behind it in the file */
-	EVP_PKEY *key;          /* NULL: not readable */
+	bool readable_key;      /* its file */
+	EVP_PKEY *key;          /* NULL: not readable, or none */
 	int64_t not_before, not_after;
 };
 /* -1 with why; certificate_free in either case. */

@@ -16,11 +16,13 @@ struct doctor {
 	const struct site *site;
 	bool offline;           /* leave out what asks other machines */
 	unsigned limit_ms;      /* for each check */
+	uint64_t end;           /* clock_mono_ms when a check that runs is ended; set for it */
 	const char *smtp_probe; /* ADDRESS or ADDRESS@PORT: where port 25 out is tried; NULL: large providers */
 	const char *rdap;       /* the URL before a domain's name */
 };
 #define DOCTOR_LIMIT_MS 10000
 #define DOCTOR_AT_ONCE 6
+#define DOCTOR_MARGIN_MS 500 /* for a check to hand over its rows */
 #define DOCTOR_RDAP "https://rdap.org/domain/"
 
 struct doctor_check {
@@ -58,8 +60,15 @@ void doctor_ports(const struct doctor *, struct check_results *); /* ports.c */
 void doctor_queue(const struct doctor *, struct check_results *); /* mail.c */
 void doctor_backup(const struct doctor *, struct check_results *);
 
+/*
+ * What a check that runs has left of its time.  One that asks many, one after the other, stops at 0 and says of whom it
+ * does not know: ended from outside it would lose what it found.
+ */
+uint64_t doctor_left_ms(const struct doctor *);
 /* "3 days", "5 hours": for people. */
 void doctor_age(int64_t seconds, char out[32]);
+/* Seconds within which a backup of this OnCalendar schedule must have been made: the longest pause, and half a day. */
+int64_t doctor_patience(const char *schedule);
 /* The state of the running host as monitor tells it (an object), or NULL with why. */
 json_t *doctor_host_status(const struct site *, struct error *);
 

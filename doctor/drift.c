@@ -71,6 +71,22 @@ static void others_rows(const struct site *site, struct check_results *out)
 		    others[i].conflicts ? "mailadm fw status says more" : "", "%s", others[i].text);
 }
 
+/* What the rules cannot hold, since the machine has no such user. */
+static void notes_rows(const struct site *site, struct check_results *out)
+{
+	struct error e = { "" };
+	struct fw_model *model = part_applies(&part_firewall, site, NULL) ? fw_model_of(site, &e) : NULL;
+	const char *note = model != NULL ? fw_model_notes(model) : "";
+
+	for (size_t len; *note != '\0'; note += len + 1) {
+		len = strcspn(note, "\n");
+		check_results_add(out, CHECK_WARNING, "firewall", "users",
+		    "create the users of the roles (make users, or the package), then: mailadm apply", "%.*s", (int)len,
+		    note);
+	}
+	fw_model_free(model);
+}
+
 static void pending_row(const struct apply_dir *dir, unsigned number, struct check_results *out)
 {
 	struct generation g;
@@ -154,5 +170,6 @@ void drift_check(const struct site *site, struct check_results *out)
 		drifted = part_rows(parts[i], site, out) || drifted;
 	apply_rows(site, drifted, out);
 	others_rows(site, out);
+	notes_rows(site, out);
 	boot_row(site, out);
 }

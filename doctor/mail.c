@@ -88,15 +88,43 @@ static int64_t time_of(const char *text)
 	return when;
 }
 
-/* How old the last snapshot may be by its schedule: OnCalendar lines that name a weekday or a month come less often. */
-static int64_t patience(const struct site_backup *b)
+/* A part of an OnCalendar date that does not say "each": "01", "1/3", but not "*". */
+static bool is_fixed(struct view part)
 {
-	const char *s = b->schedule;
-	if (strcmp(s, "monthly") == 0 || strstr(s, "-01 ") != NULL)
-		return 33 * 24 * HOUR;
-	if (strcmp(s, "weekly") == 0 || (s[0] >= 'A' && s[0] <= 'Z' && !strpbrk(s, ".,")))
-		return 8 * 24 * HOUR;
-	return 36 * HOUR;
+	return part.len > 0 && part.ptr[0] != '*';
+}
+
+/* As doctor.h says. An OnCalendar line is "[WEEKDAYS] [[YEAR-]MONTH-DAY] [TIME]", or a word. */
+int64_t doctor_patience(const char *schedule)
+{
+	static const struct {
+		const char *word;
+		int days;
+	} words[] = { { "minutely", 1 }, { "hourly", 1 }, { "daily", 1 }, { "weekly", 7 }, { "monthly", 31 },
+		{ "quarterly", 92 }, { "semiannually", 184 }, { "semi-annually", 184 }, { "yearly", 366 },
+		{ "annually", 366 } };
+	int days = 1;
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcasecmp(schedule, words[i].word) == 0)
+			return words[i].days * 24 * HOUR + 12 * HOUR;
+	for (const char *p = schedule; *p; p += strspn(p, " ")) {
+		struct view word = { p, strcspn(p, " ") };
+		const char *dash = memrchr(word.ptr, '-', word.len);
+		p += word.len;
+		if (word.ptr == schedule && strcspn(schedule, "*0123456789") > 0) {
+			days = 7; /* not every day of the week: one of them, perhaps more */
+		} else if (memchr(word.ptr, '~', word.len)) {
+			days = 31; /* from the month's end */
+		} else if (dash && !memchr(word.ptr, ':', word.len)) {
+			const char *month = memrchr(word.ptr, '-', (size_t)(dash - word.ptr));
+			month = month ? month + 1 : word.ptr;
+			if (is_fixed((struct view){ month, (size_t)(dash - month) }))
+				days = 366;
+			else if (is_fixed((struct view){ dash + 1, (size_t)(word.ptr + word.len - dash - 1) }))
+				days = days < 31 ? 31 : days;
+		}
+	}
+	return days * 24 * HOUR + 12 * HOUR;
 }
 
 static void check_backup(const struct site *site, const struct site_backup *b, struct check_results *out)
@@ -123,7 +151,7 @@ static void check_backup(const struct site *site, const struct site_backup *b, s
 		    out, CHECK_WRONG, "backup", b->name, remedy, "its snapshots cannot be listed: %s", e.text);
 	else if (newest == 0)
 		check_results_add(out, CHECK_WRONG, "backup", b->name, remedy, "it has no snapshot");
-	else if (clock_wall() - newest > patience(b))
+	else if (clock_wall() - newest > doctor_patience(b->schedule))
 		check_results_add(out, CHECK_WRONG, "backup", b->name, remedy, "the last snapshot is %s old", age);
 	else
 		check_results_add(out, CHECK_OK, "backup", b->name, "", "the last snapshot is %s old", age);

@@ -31,8 +31,8 @@ void doctor_names(const struct doctor *d, struct check_results *out)
 	struct error e = { "" };
 	unsigned limit_s = d->limit_ms > 2000 ? d->limit_ms / 1000 - 1 : 1;
 	if (dns_verify_host(d->site, limit_s, out, &e) == -1)
-		check_results_add(out, CHECK_UNKNOWN, "ptr", d->site->host.name, "see dns.forward and /etc/resolv.conf",
-		    "%s", e.text);
+		check_results_add(
+		    out, CHECK_UNKNOWN, "names", "", "see dns.forward and /etc/resolv.conf", "%s", e.text);
 	for (size_t i = 0, count = out->count; i < count; i++) {
 		const struct check_result *r = &out->at[i];
 		if (strcmp(r->check, "ptr") != 0 || r->state != CHECK_WRONG || !looks_dynamic(r->seen, r->subject))

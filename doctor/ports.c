@@ -100,6 +100,15 @@ static void find_programs(struct taken_ports *all)
 		closedir(proc);
 }
 
+/* Does the host listen on that port too, on another address? */
+static bool host_has(const struct taken_ports *all, unsigned port)
+{
+	for (size_t i = 0; i < all->count; i++)
+		if (all->at[i].port == port && strcmp(all->at[i].program, "mailsvc") == 0)
+			return true;
+	return false;
+}
+
 void doctor_ports(const struct doctor *d, struct check_results *out)
 {
 	static struct taken_ports all;
@@ -117,9 +126,12 @@ void doctor_ports(const struct doctor *d, struct check_results *out)
 			continue;
 		fine = false;
 		snprintf(port, sizeof(port), "%u", t->port);
-		check_results_add(out, CHECK_WRONG, "ports", port,
+		bool too = host_has(&all, t->port);
+		check_results_add(out, too ? CHECK_WARNING : CHECK_WRONG, "ports", port,
 		    "stop and disable it (systemctl disable --now NAME), or remove its package",
-		    "%s listens there, so the mail host cannot", t->program[0] ? t->program : "another program");
+		    too ? "%s listens there too, on another address: what comes to that is not the mail host's"
+			: "%s listens there, so the mail host cannot",
+		    t->program[0] ? t->program : "another program");
 	}
 	if (fine)
 		check_results_add(out, CHECK_OK, "ports", "", "", "nobody else listens on the host's ports");

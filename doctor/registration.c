@@ -2,6 +2,7 @@
  * When does a domain's registration end?  Asked by RDAP (RFC 9082, 9083) with curl, which brings its own TLS and trust.
  * A name below a registered one is answered for that: labels are taken off until somebody knows it.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -11,20 +12,26 @@
 #include "lib/proc.h"
 
 #define DOMAINS_MAX 10
+#define ASK_S 6       /* for one domain */
+#define HTTP_ERROR 22 /* curl's exit status for 400 and above */
 #define ANSWER_MAX (4u << 20)
 #define SOON_DAYS 30
 #define NOW_DAYS 10
 
-/* curl's exit status, or -1.  22: the server knows no such name. */
-static int fetch(const struct doctor *d, const char *name, struct buf *answer, struct error *e)
+/* curl's exit status, or -1; code is that of HTTP. */
+static int fetch(const struct doctor *d, const char *name, struct buf *answer, char code[4], struct error *e)
 {
+	uint64_t left_s = doctor_left_ms(d) / 1000;
 	char *url = xasprintf("%s%s", d->rdap, name);
-	char *argv[] = { "curl", "--silent", "--fail", "--location", "--max-redirs", "5", "--max-time", "6", "--proto",
-		"=http,https", "--max-filesize", "4194304", "--header", "Accept: application/rdap+json", "--", url,
-		NULL };
+	char *limit = xasprintf("%" PRIu64, left_s == 0 ? 1 : left_s < ASK_S ? left_s : ASK_S);
+	char *argv[] = { "curl", "--silent", "--fail", "--location", "--max-redirs", "5", "--max-time", limit,
+		"--proto", "=http,https", "--max-filesize", "4194304", "--header", "Accept: application/rdap+json",
+		"--write-out", "%{stderr}%{http_code}", "--", url, NULL };
 	struct buf err = BUF_INIT(4096);
 	int status = proc_run(argv, VIEW_NONE, answer, &err, e);
+	snprintf(code, 4, "%.3s", buf_str(&err));
 	buf_free(&err);
+	free(limit);
 	free(url);
 	return status;
 }
@@ -89,10 +96,11 @@ static void judge(const char *name, const json_t *top, struct check_results *out
 static void check_domain(const struct doctor *d, const char *domain, struct check_results *out)
 {
 	struct error e = { "" };
-	int status = 22;
+	int status = HTTP_ERROR;
+	char code[4] = "404";
 	for (const char *name = domain; strchr(name, '.'); name = strchr(name, '.') + 1) {
 		struct buf answer = BUF_INIT(ANSWER_MAX);
-		status = fetch(d, name, &answer, &e);
+		status = fetch(d, name, &answer, code, &e);
 		json_t *top = status == 0 ? json_loadb(answer.data ? answer.data : "", answer.len, 0, NULL) : NULL;
 		buf_free(&answer);
 		if (top)
@@ -100,15 +108,18 @@ static void check_domain(const struct doctor *d, const char *domain, struct chec
 		else if (status == 0)
 			check_results_add(out, CHECK_UNKNOWN, "registration", name, "", "the answer is no JSON");
 		json_decref(top);
-		if (status != 22)
+		if (status != HTTP_ERROR || strcmp(code, "404") != 0)
 			break;
 	}
 	if (status == 127 || status == -1)
 		check_results_add(out, CHECK_UNKNOWN, "registration", domain, "install curl", "%s",
 		    status == 127 ? "there is no curl" : e.text);
-	else if (status == 22)
+	else if (status == HTTP_ERROR && strcmp(code, "404") == 0)
 		check_results_add(
 		    out, CHECK_UNKNOWN, "registration", domain, "", "no registry that speaks RDAP knows it");
+	else if (status == HTTP_ERROR)
+		check_results_add(out, CHECK_UNKNOWN, "registration", domain, "try again later",
+		    "the registry does not answer (HTTP %s)", code);
 	else if (status > 0)
 		check_results_add(
 		    out, CHECK_UNKNOWN, "registration", domain, "", "%s cannot be reached (curl: %d)", d->rdap, status);
@@ -117,9 +128,11 @@ static void check_domain(const struct doctor *d, const char *domain, struct chec
 void doctor_registration(const struct doctor *d, struct check_results *out)
 {
 	size_t count = d->site->domain_count;
-	for (size_t i = 0; i < count && i < DOMAINS_MAX; i++)
-		check_domain(d, d->site->domains[i].name, out);
-	if (count > DOMAINS_MAX)
-		check_results_add(out, CHECK_UNKNOWN, "registration", "", "",
-		    "only the first %d of %zu domains were asked for", DOMAINS_MAX, count);
+	size_t asked = 0;
+	for (; asked < count && asked < DOMAINS_MAX && doctor_left_ms(d) >= 1000; asked++)
+		check_domain(d, d->site->domains[asked].name, out);
+	if (asked < count)
+		check_results_add(out, CHECK_UNKNOWN, "registration", "others",
+		    asked < DOMAINS_MAX ? "give it more time with --timeout" : "",
+		    "only the first %zu of %zu domains were asked for", asked, count);
 }

@@ -61,6 +61,12 @@ void doctor_age(int64_t seconds, char out[32])
 		snprintf(out, 32, "%lld seconds", (long long)seconds);
 }
 
+uint64_t doctor_left_ms(const struct doctor *d)
+{
+	uint64_t now = clock_mono_ms();
+	return now + DOCTOR_MARGIN_MS < d->end ? d->end - DOCTOR_MARGIN_MS - now : 0;
+}
+
 json_t *doctor_host_status(const struct site *site, struct error *e)
 {
 	struct buf text = BUF_INIT(CONTROL_TEXT_MAX);
@@ -97,7 +103,9 @@ _Noreturn static void child(const struct doctor *d, const struct doctor_check *c
 	signal(SIGPIPE, SIG_IGN);
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1 || getppid() != parent)
 		_exit(1);
-	check->run(d, &rows);
+	struct doctor own = *d;
+	own.end = clock_mono_ms() + d->limit_ms;
+	check->run(&own, &rows);
 	for (size_t i = 0; i < rows.count; i++) {
 		const struct check_result *r = &rows.at[i];
 		buf_put_u32(&out, (uint32_t)r->state);
@@ -108,11 +116,13 @@ _Noreturn static void child(const struct doctor *d, const struct doctor_check *c
 	}
 	for (size_t done = 0; done < out.len;) {
 		ssize_t n = write(fd, out.data + done, out.len - done);
+		if (n == -1 && errno == EINTR)
+			continue;
 		if (n <= 0)
 			_exit(1);
 		done += (size_t)n;
 	}
-	_exit(0);
+	_exit(out.full);
 }
 
 static int begin(const struct doctor *d, struct job *job, struct error *e)
@@ -136,7 +146,8 @@ static int begin(const struct doctor *d, struct job *job, struct error *e)
 	return 0;
 }
 
-static void unpack(struct job *job)
+/* The rows that came whole; false when something is missing behind them. */
+static bool unpack(struct job *job)
 {
 	struct cursor in = cursor_of(job->answer.data, job->answer.len);
 	char text[4][ROW_TEXT_MAX];
@@ -147,6 +158,7 @@ static void unpack(struct job *job)
 		if (!in.bad && state <= CHECK_UNKNOWN)
 			check_results_add(&job->rows, (int)state, text[0], text[1], text[2], "%s", text[3]);
 	}
+	return in.left == 0 && !in.bad;
 }
 
 static void end(struct job *job, bool late, unsigned limit_ms)
@@ -157,14 +169,15 @@ static void end(struct job *job, bool late, unsigned limit_ms)
 		continue;
 	close(job->fd);
 	job->pid = -1;
-	if (!late)
-		unpack(job);
+	bool whole = !late && unpack(job) && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 	if (late)
 		check_results_add(&job->rows, CHECK_UNKNOWN, job->check->name, "",
 		    "try again, or give it more with --timeout", "no answer within %u s", limit_ms / 1000);
-	else if (WIFSIGNALED(status) && job->answer.len == 0)
-		check_results_add(&job->rows, CHECK_UNKNOWN, job->check->name, "", "report this as a bug of mailadm",
-		    "the check was ended by signal %d", WTERMSIG(status));
+	else if (!whole)
+		check_results_add(&job->rows, CHECK_UNKNOWN, job->check->name, "",
+		    "try again; when it stays so, report it as a bug of mailadm", "the check ended early (%s %d)",
+		    WIFSIGNALED(status) ? "signal" : "status",
+		    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 	buf_free(&job->answer);
 }
 

@@ -182,11 +182,14 @@ void doctor_kernel(const struct doctor *d, struct check_results *out)
 /* Does the process run a file, or use a library, that has been replaced since? */
 static bool is_outdated(json_int_t pid)
 {
-	char *path = xasprintf("/proc/%lld/maps", (long long)pid);
+	char *path = xasprintf("/proc/%lld/exe", (long long)pid), link[4096];
+	ssize_t len = readlink(path, link, sizeof(link) - 1);
+	bool old = len > 10 && memcmp(link + len - 10, " (deleted)", 10) == 0;
+	free(path);
+	path = xasprintf("/proc/%lld/maps", (long long)pid);
 	struct buf text = BUF_INIT(PROC_MAX);
 	struct error e;
-	bool old = false;
-	if (file_read(path, PROC_MAX, &text, &e) == 0)
+	if (!old && file_read(path, PROC_MAX, &text, &e) == 0)
 		for (const char *at = buf_str(&text); !old && (at = strstr(at, ".so")) != NULL; at++) {
 			size_t n = strcspn(at, "\n");
 			old = n > 10 && memcmp(at + n - 10, " (deleted)", 10) == 0;
@@ -216,7 +219,7 @@ void doctor_reboot(const struct doctor *d, struct check_results *out)
 	if (status && is_outdated(json_integer_value(json_object_get(status, "pid")))) {
 		fine = false;
 		check_results_add(out, CHECK_WARNING, "reboot", "mailsvc", "systemctl restart mailadm",
-		    "the running host uses libraries that have been updated since");
+		    "the running host, or a library that it uses, has been updated since it started");
 	}
 	if (fine)
 		check_results_add(out, CHECK_OK, "reboot", u.release, "", "nothing waits for a restart");

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "fwgen/answer.h"
 #include "fwgen/fwgen.h"
 #include "lib/buf.h"
 
@@ -192,55 +193,20 @@ static void batch_begin(struct bans *b, struct batch *batch, size_t elements)
 
 static int say(int err, struct error *e)
 {
-	switch (err) {
-	case ENOENT:
+	if (err == ENOENT)
 		return error_set(e, "the firewall's table inet " FW_TABLE " with its sets " FW_SET_BANS4
 				    " and " FW_SET_BANS6 " is not loaded; load it with: mailadm apply");
-	case EPERM:
-	case EACCES:
-		return error_set(e, "bans need CAP_NET_ADMIN; run this as root");
-	case ENFILE:
+	if (err == ENFILE)
 		return error_set(e, "the set of bans is full (%d elements)", FW_BANS_MAX);
-	default:
-		errno = err;
-		return error_errno(e, "nftables");
-	}
-}
-
-/* What the kernel answered to a batch: 0, or the first errno. */
-static int answers(struct bans *b, uint32_t sequence)
-{
-	int first = 0;
-	bool acknowledged = false;
-
-	for (;;) {
-		ssize_t n = recv(mnl_socket_get_fd(b->socket), b->received, RECEIVE_SIZE, MSG_DONTWAIT);
-		int left = (int)n;
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno != EAGAIN)
-			return errno;
-		if (n < 0)
-			return first != 0 || acknowledged ? first : EBADMSG;
-		for (struct nlmsghdr *h = (void *)b->received; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
-			const struct nlmsgerr *error = mnl_nlmsg_get_payload(h);
-
-			if (h->nlmsg_type != NLMSG_ERROR || mnl_nlmsg_get_payload_len(h) < sizeof(*error))
-				continue;
-			if (error->error != 0 && first == 0)
-				first = -error->error;
-			acknowledged = acknowledged || h->nlmsg_seq == sequence;
-		}
-	}
+	return fw_netlink_error(err, "bans", e);
 }
 
 /* Sends the batch and frees it: 0, or an errno. */
 static int commit(struct bans *b, struct batch *batch)
 {
 	struct nlmsghdr *last;
-	uint32_t sequence = batch->sequence;
-	int size, r = 0;
+	uint32_t sequence = batch->sequence, about;
+	int r;
 
 	if (batch->out.full) {
 		buf_free(&batch->out);
@@ -250,14 +216,8 @@ static int commit(struct bans *b, struct batch *batch)
 	last->nlmsg_flags |= NLM_F_ACK;
 	begin_message(b, batch, NFNL_MSG_BATCH_END, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
 	end_message(batch);
-	size = (int)batch->out.len + 65536;
-	if (batch->out.len > 100000 &&
-	    setsockopt(mnl_socket_get_fd(b->socket), SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
-		setsockopt(mnl_socket_get_fd(b->socket), SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	if (mnl_socket_sendto(b->socket, batch->out.data, batch->out.len) < 0)
-		r = errno;
-	else
-		r = answers(b, sequence);
+	r = fw_send_batch(mnl_socket_get_fd(b->socket), batch->out.data, batch->out.len, b->received, RECEIVE_SIZE,
+	    sequence, &about);
 	buf_free(&batch->out);
 	return r;
 }
@@ -395,26 +355,13 @@ static int on_elements(const struct nlmsghdr *h, void *arg)
 /* Sends one request and has fn see each message of its answer: 0, or an errno (EINTR: it changed meanwhile). */
 static int ask(struct bans *b, struct batch *request, mnl_cb_t fn, void *arg)
 {
-	uint32_t sequence = request->sequence;
-	int r = mnl_socket_sendto(b->socket, request->out.data, request->out.len) < 0 ? MNL_CB_ERROR : MNL_CB_OK;
-	bool changed = false;
+	bool sent = mnl_socket_sendto(b->socket, request->out.data, request->out.len) >= 0;
+	int err = errno;
 
 	buf_free(&request->out);
-	while (r > MNL_CB_STOP) {
-		ssize_t n = mnl_socket_recvfrom(b->socket, b->received, RECEIVE_SIZE);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		r = n < 0 ? MNL_CB_ERROR : mnl_cb_run(b->received, (size_t)n, sequence, b->portid, fn, arg);
-		if (r == MNL_CB_ERROR &&
-		    errno == EINTR) { /* the rest of the dump must not be taken for a later answer */
-			changed = true;
-			r = MNL_CB_OK;
-		}
-	}
-	if (r == MNL_CB_ERROR)
-		return errno;
-	return changed ? EINTR : 0;
+	return !sent ? err
+	             : fw_answer(mnl_socket_get_fd(b->socket), b->received, RECEIVE_SIZE, request->sequence, b->portid,
+			   fn, arg);
 }
 
 static int list_set(struct bans *b, struct listing *l, bool ipv6)
@@ -446,6 +393,62 @@ int bans_list(struct bans *b, struct ban **out, size_t *count, struct error *e)
 	*out = l.at; /* after so many tries: as good as it gets while others keep changing it */
 	*count = l.count;
 	return 0;
+}
+
+int ban_order(const void *a, const void *b)
+{
+	const struct ban *x = a, *y = b;
+
+	return x->ipv6 != y->ipv6 ? x->ipv6 - y->ipv6 : memcmp(x->address, y->address, sizeof(x->address));
+}
+
+#define SAME_MS 1000 /* remaining times that differ by less are one */
+
+static bool same_end(const struct ban *a, const struct ban *b)
+{
+	uint64_t apart = a->left_ms > b->left_ms ? a->left_ms - b->left_ms : b->left_ms - a->left_ms;
+
+	return apart < SAME_MS || a->left_ms == UINT64_MAX || b->left_ms == UINT64_MAX;
+}
+
+/* Moves to the front of a what ends some time and b has not (times: or has with another end); sorted.  How many. */
+static size_t keep_others(struct ban *a, size_t count, const struct ban *b, size_t others, bool times)
+{
+	size_t kept = 0, k = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		while (k < others && ban_order(&b[k], &a[i]) < 0)
+			k++;
+		if (a[i].left_ms != UINT64_MAX &&
+		    (k == others || ban_order(&b[k], &a[i]) != 0 || (times && !same_end(&b[k], &a[i]))))
+			a[kept++] = a[i];
+	}
+	return kept;
+}
+
+int bans_settle(struct bans *b, struct ban *want, size_t count, struct error *e)
+{
+	struct ban *there = NULL, *missing = NULL;
+	size_t n, lost;
+	int r = bans_list(b, &there, &n, e);
+
+	if (r < 0)
+		return -1;
+	if (count > 0)
+		qsort(want, count, sizeof(*want), ban_order);
+	if (n > 0)
+		qsort(there, n, sizeof(*there), ban_order);
+	missing = xmalloc((count + 1) * sizeof(*missing));
+	if (count > 0)
+		memcpy(missing, want, count * sizeof(*want));
+	lost = keep_others(missing, count, there, n, true);
+	n = keep_others(there, n, want, count, false);
+	r = bans_remove(b, there, n, e);
+	if (r == 0)
+		r = bans_add(b, missing, lost, e);
+	free(there);
+	free(missing);
+	return r;
 }
 
 static int on_generation(const struct nlmsghdr *h, void *arg)

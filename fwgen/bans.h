@@ -26,6 +26,9 @@ int bans_add(struct bans *, const struct ban *, size_t count,
 int bans_remove(struct bans *, const struct ban *, size_t count, struct error *);  /* one that is not there is fine */
 int bans_replace(struct bans *, const struct ban *, size_t count, struct error *); /* all, atomically */
 int bans_list(struct bans *, struct ban **out, size_t *count, struct error *);     /* malloc'd */
+int ban_order(const void *, const void *);                                         /* of two struct ban, by address */
+/* What is there becomes those (which it sorts), but for bans that never end: they stay or stay away as they are. */
+int bans_settle(struct bans *, struct ban *, size_t count, struct error *);
 /* A number that is another one whenever somebody has changed rules or sets, we included. */
 int bans_generation(struct bans *, uint32_t *out, struct error *);
 

@@ -2,7 +2,6 @@
 #include "fwgen/counters.h"
 
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <libnftnl/object.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
@@ -10,9 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fwgen/fwgen.h"
+#include "fwgen/netlink.h"
 
 #define COUNTERS_MAX 4096
+#define DUMP_TRIES 5 /* while others change the rules */
 
 struct counters {
 	struct fw_counter *at;
@@ -39,25 +39,24 @@ static int on_object(const struct nlmsghdr *h, void *data)
 	return MNL_CB_OK;
 }
 
-static int dump(struct mnl_socket *nl, struct counters *c)
+/* 0, or an errno. */
+static int dump(struct fw_netlink *n, struct counters *c)
 {
-	_Alignas(struct nlmsghdr) char bytes[65536];
-	struct nlmsghdr *h = nftnl_nlmsg_build_hdr(bytes, NFT_MSG_GETOBJ, NFPROTO_INET, NLM_F_DUMP, 1);
+	_Alignas(struct nlmsghdr) char request[256];
+	struct nlmsghdr *h = nftnl_nlmsg_build_hdr(request, NFT_MSG_GETOBJ, NFPROTO_INET, NLM_F_DUMP, ++n->sequence);
 	struct nftnl_obj *filter = nftnl_obj_alloc();
-	int more;
 
 	if (filter == NULL)
-		return -1;
+		return ENOMEM;
 	nftnl_obj_set_str(filter, NFTNL_OBJ_TABLE, FW_TABLE);
 	nftnl_obj_set_u32(filter, NFTNL_OBJ_TYPE, NFT_OBJECT_COUNTER);
 	nftnl_obj_nlmsg_build_payload(h, filter);
 	nftnl_obj_free(filter);
-	more = mnl_socket_sendto(nl, h, h->nlmsg_len) == -1 ? -1 : MNL_CB_OK;
-	while (more > MNL_CB_STOP) {
-		ssize_t n = mnl_socket_recvfrom(nl, bytes, sizeof(bytes));
-		more = n == -1 ? -1 : mnl_cb_run(bytes, (size_t)n, 1, mnl_socket_get_portid(nl), on_object, c);
-	}
-	return more;
+	c->count = 0;
+	if (mnl_socket_sendto(n->socket, h, h->nlmsg_len) < 0)
+		return errno;
+	return fw_answer(
+	    mnl_socket_get_fd(n->socket), n->received, FW_RECEIVE_SIZE, n->sequence, n->portid, on_object, c);
 }
 
 static int by_name(const void *a, const void *b)
@@ -68,20 +67,21 @@ static int by_name(const void *a, const void *b)
 int fw_kernel_counters(struct fw_counter **out, size_t *count, struct error *e)
 {
 	struct counters c = { NULL, 0 };
-	struct mnl_socket *nl = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-	int result = nl == NULL || mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) == -1 ? -1 : dump(nl, &c);
+	struct fw_netlink n;
+	int err = EINTR;
 
-	if (result == -1 && errno != ENOENT) {
-		error_errno(e, "cannot read the counters of table inet " FW_TABLE);
+	if (fw_netlink_open(&n, e) == -1)
+		return -1;
+	for (int i = 0; err == EINTR && i < DUMP_TRIES; i++)
+		err = dump(&n, &c);
+	fw_netlink_close(&n);
+	if (err != 0 && err != ENOENT) {
 		free(c.at);
-		c.at = NULL;
-	} else
-		result = 0;
-	if (nl != NULL)
-		mnl_socket_close(nl);
-	if (c.count > 0 && c.at != NULL)
+		return fw_netlink_error(err, "the counters of table inet " FW_TABLE, e);
+	}
+	if (c.count > 0)
 		qsort(c.at, c.count, sizeof(*c.at), by_name);
 	*out = c.at;
-	*count = c.at != NULL ? c.count : 0;
-	return result;
+	*count = c.count;
+	return 0;
 }

@@ -31,6 +31,8 @@ struct fw_model; /* model.h: for who renders it */
 /* site->role says which machine.  NULL with an error when a file cannot be read or holds what it should not. */
 struct fw_model *fw_model_of(const struct site *, struct error *);
 void fw_model_free(struct fw_model *);
+/* Lines about what the site asks for and this machine has no user for; "" when there is nothing to say. */
+const char *fw_model_notes(const struct fw_model *);
 
 /* Text for `nft -f`: replaces the table's rules in one transaction, whether or not it is there, and keeps bans. */
 int fw_model_text(const struct fw_model *, struct buf *out);

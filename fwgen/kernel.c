@@ -1,13 +1,15 @@
 /*
- * kernel.h through nft(8), which reads and writes the text of rules.  What is loaded is compared with what the same
- * text gives in a network namespace of its own, block by block (a set, a counter, a chain), whatever the order in which
- * they were made.
+ * kernel.h, what is there.  That nothing differs is told by netlink (netlink_same.c).  Words for what differs are
+ * nft's, which reads and writes the text of rules: what is loaded is compared with what the same text gives in a
+ * network namespace of its own, block by block (a set, a counter, a chain), whatever the order in which they were made.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fwgen/bans.h"
 #include "fwgen/kernel.h"
-#include "fwgen/model.h"
+#include "fwgen/netlink.h"
 #include "lib/proc.h"
 
 #define TEXT_MAX (64u << 20)
@@ -17,7 +19,9 @@ static int nft(char *const argv[], struct view in, struct buf *out, struct error
 	struct buf err = BUF_INIT(65536);
 	int r = proc_run(argv, in, out, &err, e);
 
-	if (r == 127)
+	if (r == -1 && errno == ETIMEDOUT) /* argv may be a shell */
+		error_set(e, "nft did not end within %u seconds and was killed", proc_limit());
+	else if (r == 127)
 		r = error_set(e, "nft was not found; install nftables");
 	else if (r > 0)
 		r = error_set(e, "nft: %.400s", buf_str(&err));
@@ -27,14 +31,19 @@ static int nft(char *const argv[], struct view in, struct buf *out, struct error
 
 int fw_kernel_present(struct error *e)
 {
-	char *argv[] = { "nft", "list", "tables", "inet", NULL };
-	struct buf out = BUF_INIT(1 << 20);
-	int r = nft(argv, VIEW_NONE, &out, e);
+	static const struct fw_model none;
+	struct fw_netlink n;
+	struct fw_state s;
+	int err, there;
 
-	if (r == 0)
-		r = strstr(buf_str(&out), "table inet " FW_TABLE "\n") != NULL;
-	buf_free(&out);
-	return r;
+	if (fw_netlink_open(&n, e) == -1)
+		return -1;
+	err = fw_netlink_state(&n, &none, &s);
+	there = s.present;
+	if (err == 0)
+		fw_state_free(&s);
+	fw_netlink_close(&n);
+	return err != 0 ? fw_netlink_error(err, NULL, e) : there;
 }
 
 int fw_kernel_remove(struct error *e)
@@ -341,8 +350,11 @@ int fw_kernel_compare(const struct fw_model *m, struct buf *diff, struct error *
 {
 	struct blocks has = { .count = 0 }, want = { .count = 0 };
 	struct buf ignored = BUF_INIT(TEXT_MAX);
-	int r = fw_kernel_present(e);
+	int r = fw_netlink_can(m) ? fw_netlink_same(m, e) : 0;
 
+	if (r != 0)
+		return r > 0 ? 0 : -1;
+	r = fw_kernel_present(e);
 	if (r > 0)
 		r = list(m, false, &has, e);
 	if (r == 0)
@@ -371,6 +383,21 @@ int fw_kernel_save(struct buf *text, struct error *e)
 int fw_kernel_restore(struct view text, struct error *e)
 {
 	char *argv[] = { "nft", "-f", "-", NULL };
+	struct error ignored; /* the rules are back; guard sees to bans too */
+	struct bans *bans;
+	struct ban *now = NULL;
+	size_t count = 0;
+	bool known;
+	int r;
 
-	return text.len == 0 ? fw_kernel_remove(e) : nft(argv, text, NULL, e);
+	if (text.len == 0)
+		return fw_kernel_remove(e);
+	bans = bans_open(&ignored);
+	known = bans != NULL && bans_list(bans, &now, &count, &ignored) == 0;
+	r = nft(argv, text, NULL, e);
+	if (r == 0 && known)
+		bans_settle(bans, now, count, &ignored);
+	free(now);
+	bans_close(bans);
+	return r;
 }

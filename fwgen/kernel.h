@@ -7,6 +7,8 @@
 
 #include "fwgen/fwgen.h"
 
+/* Are nft and the kernel recent enough for the rules?  Asked once a process.  A missing nft is not judged here. */
+int fw_is_recent(struct error *);
 /*
  * Loads the model as one batch: all or nothing.  Elements of the ban sets stay.  A change by somebody else at the same
  * moment (the generation moved on) is tried again.  A model with includes goes through `nft -f`, in one transaction
@@ -24,7 +26,8 @@ int fw_kernel_present(struct error *);
 int fw_kernel_compare(const struct fw_model *, struct buf *diff, struct error *);
 /*
  * The loaded table as text for `nft -f` that puts it back exactly, bans with their remaining time included; "" when
- * there is no table.  fw_kernel_restore takes that text ("" removes the table).
+ * there is no table.  fw_kernel_restore takes that text ("" removes the table).  Where a table is loaded the bans stay
+ * as they are now: whoever was banned or let go since the text was saved stays so.
  */
 int fw_kernel_save(struct buf *text, struct error *);
 int fw_kernel_restore(struct view text, struct error *);

@@ -10,6 +10,7 @@
 
 #define BLOCKLIST_MAX (64u << 20)
 #define INCLUDE_MAX (1u << 20)
+#define PATH_SHOWN 90 /* bytes of it in a rule's comment, so that the line's number fits too */
 
 static struct fw_set *add_set(struct fw_model *m, const char *name, enum fw_type type, const char *why)
 {
@@ -52,17 +53,46 @@ static int add_blocklists(struct fw_model *m, const struct site *s, struct error
 	return r;
 }
 
+/* Does what a chain may also hold begin here, which is no rule: its hook, a constant, another file? */
+static bool begins_other(struct view line)
+{
+	static const char *const words[] = { "comment", "define", "devices", "flags", "include", "policy", "redefine",
+		"type", "undefine" };
+	size_t n = 0;
+
+	while (n < line.len && line.ptr[n] >= 'a' && line.ptr[n] <= 'z')
+		n++;
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (n == strlen(words[i]) && memcmp(line.ptr, words[i], n) == 0)
+			return true;
+	return false;
+}
+
+/* Is it text that JSON can show? */
+static bool is_utf8(struct view line)
+{
+	json_t *string = json_stringn(line.ptr, line.len);
+
+	json_decref(string);
+	return string != NULL;
+}
+
 /* A line of an include is a rule of its own: nothing in it may end the chain and begin something else. */
 static int check_line(struct view line)
 {
 	int depth = 0;
-	bool quoted = false;
+	bool quoted = false, comment = false;
 
+	if (begins_other(line) || !is_utf8(line))
+		return -1;
 	for (size_t i = 0; i < line.len; i++) {
 		char c = line.ptr[i];
 
 		if (((unsigned char)c < ' ' && c != '\t') || c == 0x7f)
 			return -1;
+		comment = comment || (c == '#' && !quoted);
+		if (comment)
+			continue;
 		if (c == '"')
 			quoted = !quoted;
 		else if (!quoted && (c == '{' || c == '}'))
@@ -77,6 +107,9 @@ static int check_line(struct view line)
 
 static int add_include(struct fw_model *m, const char *path, struct view text, struct error *e)
 {
+	size_t n = strlen(path);
+	const char *end_of_path = path + (n > PATH_SHOWN ? n - PATH_SHOWN : 0);
+
 	for (unsigned number = 1; text.len > 0; number++) {
 		const char *end = memchr(text.ptr, '\n', text.len);
 		struct view line = { text.ptr, end != NULL ? (size_t)(end - text.ptr) : text.len };
@@ -92,9 +125,11 @@ static int add_include(struct fw_model *m, const char *path, struct view text, s
 		if (line.len == 0 || *line.ptr == '#')
 			continue;
 		if (check_line(line) == -1)
-			return error_set(
-			    e, "%s:%u: this is not one nft rule; write one rule a line, without ';'", path, number);
-		fw_rule_add(m, "custom", FW_CONTINUE, "firewall.include, %s:%u", path, number)->custom = view_dup(line);
+			return error_set(e,
+			    "%s:%u: this is not one nft rule; write one rule a line, in UTF-8, without ';'", path,
+			    number);
+		fw_rule_add(m, "custom", FW_CONTINUE, "firewall.include, %s:%u", end_of_path, number)->custom =
+		    view_dup(line);
 		m->includes = true;
 	}
 	return 0;
@@ -180,6 +215,7 @@ void fw_model_free(struct fw_model *m)
 			free_rule(&m->chains[i].rules[j]);
 		free(m->chains[i].rules);
 	}
+	free(m->notes);
 	fw_ranges_free(&m->behind4);
 	fw_ranges_free(&m->behind6);
 	free(m->sets);

@@ -125,6 +125,7 @@ struct fw_model {
 	bool gateway;
 	char outside[16], inside[16];      /* interfaces of a gateway */
 	struct fw_ranges behind4, behind6; /* who is behind it */
+	char *notes;                       /* fw_model_notes; NULL: none */
 };
 
 /* ranges.c */
@@ -174,14 +175,13 @@ void fw_model_behind(struct fw_model *, const struct site *); /* who is behind a
 void fw_model_gateway(struct fw_model *, const struct site *);
 void fw_rule_from_behind(const struct fw_model *, struct fw_rule *, enum fw_type);
 size_t fw_mail_ports(const struct site *, uint16_t ports[SERVICE_COUNT]);
+int fw_forwarder(const char *text, char address[64], uint16_t *port); /* of dns.forward: "ADDRESS" or "ADDRESS@PORT" */
 bool fw_serves_dns(const struct site *);
 const struct strings *fw_dns_clients(const struct site *, struct strings *room); /* NULL: nobody; none in it: anyone */
 bool fw_family_on(const struct site *, enum fw_type);
 
-/* text.c: pieces that the reports of kernel_compare.c use */
+/* text.c */
 void fw_rule_text(const struct fw_rule *, struct buf *out);
-void fw_set_text(const struct fw_set *, struct buf *out);
-void fw_chain_head_text(const struct fw_chain *, struct buf *out);
 /* Every chain that some site's model may have, so that text removes those of an older one. */
 extern const char *const fw_all_chains[];
 bool fw_chain_known(const struct fw_model *, const char *name); /* text deletes it anyhow */

@@ -62,11 +62,11 @@ struct fw_set *fw_set_add(struct fw_model *m, const char *name, enum fw_type typ
 	return set;
 }
 
-/* nft comments hold no quote, and what a name holds that is not printable would not come back the same. */
+/* nft comments hold no quote, JSON only UTF-8, and what is not printable would not come back the same. */
 static void clean(char *comment)
 {
 	for (; *comment != '\0'; comment++)
-		if (*comment == '"' || *comment == '\\' || (unsigned char)*comment < ' ' || *comment == 0x7f)
+		if (*comment == '"' || *comment == '\\' || *comment < ' ' || *comment > '~')
 			*comment = '_';
 }
 

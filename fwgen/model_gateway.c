@@ -13,23 +13,23 @@
 static const enum fw_type families[] = { FW_TYPE_IPV4, FW_TYPE_IPV6 };
 
 struct ways {
-	uint16_t tcp[256], udp[256];
+	uint16_t *tcp, *udp;
 	size_t tcp_count, udp_count;
 };
 
 static void add_way(struct ways *w, const char *protocol, uint16_t port)
 {
-	bool udp = strcmp(protocol, "udp") == 0;
-	size_t *n = udp ? &w->udp_count : &w->tcp_count;
-
-	if (*n < 256)
-		(udp ? w->udp : w->tcp)[(*n)++] = port;
+	if (strcmp(protocol, "udp") == 0)
+		w->udp[w->udp_count++] = port;
+	else
+		w->tcp[w->tcp_count++] = port;
 }
 
 /* The ports that lead to the host. */
 static struct ways ways_of(const struct site *s)
 {
-	struct ways w = { .tcp_count = 0 };
+	size_t max = SERVICE_COUNT + 1 + s->firewall.extra_count;
+	struct ways w = { xcalloc(max, sizeof(*w.tcp)), xcalloc(max, sizeof(*w.udp)), 0, 0 };
 	struct strings room;
 
 	w.tcp_count = fw_mail_ports(s, w.tcp);
@@ -95,6 +95,8 @@ static void add_prerouting(struct fw_model *m, const struct site *s)
 			add_dnat(m, s, families[i], from[j], IPPROTO_UDP, w.udp, w.udp_count, why);
 		}
 	}
+	free(w.tcp);
+	free(w.udp);
 }
 
 void fw_rule_from_behind(const struct fw_model *m, struct fw_rule *r, enum fw_type type)
@@ -146,6 +148,22 @@ static void host_out(struct fw_model *m, const struct site *s, enum fw_type type
 	fw_rule_ports(r, FW_DPORT, strcmp(protocol, "udp") == 0 ? IPPROTO_UDP : IPPROTO_TCP, ports, count);
 }
 
+/* Those that are asked at port 53 may be asked as all others. */
+static void add_forwarders(struct fw_model *m, const struct site *s, enum fw_type type)
+{
+	char address[64];
+	char *one[] = { address };
+	struct strings to = { one, 1 };
+	uint16_t port;
+
+	for (size_t i = 0; i < s->dns.forward.count; i++) {
+		if (fw_forwarder(s->dns.forward.at[i], address, &port) == -1 || port == 53)
+			continue;
+		host_out(m, s, type, "udp", &port, 1, &to, "names for the host, dns.forward");
+		host_out(m, s, type, "tcp", &port, 1, &to, "names for the host, dns.forward");
+	}
+}
+
 static void add_host_egress(struct fw_model *m, const struct site *s, enum fw_type type)
 {
 	uint16_t mail[] = { 25, (uint16_t)s->relay.port_out, 465, 587, (uint16_t)s->relay.port };
@@ -157,6 +175,7 @@ static void add_host_egress(struct fw_model *m, const struct site *s, enum fw_ty
 		return;
 	host_out(m, s, type, "udp", names, 1, NULL, "names for the host");
 	host_out(m, s, type, "tcp", names, 1, NULL, "names for the host");
+	add_forwarders(m, s, type);
 	for (size_t i = 0; i < s->firewall.out_count; i++) {
 		const struct site_egress *o = &s->firewall.out[i];
 		char *comment = xasprintf("firewall.out %.90s", o->name);

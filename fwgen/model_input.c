@@ -95,7 +95,11 @@ static void add_flags(struct fw_model *m, const char *chain, uint32_t mask, uint
 
 enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16, URG = 32 };
 
-static void add_flag_rules(struct fw_model *m, const char *chain)
+/*
+ * Where nothing tracked connections before these rules, those that are open look as if they began in their middle: the
+ * administrator's, who just loaded them, must not be cut off.
+ */
+static void add_flag_rules(struct fw_model *m, const struct site *s, const char *chain, bool forward)
 {
 	struct fw_rule *r;
 	struct fw_term *t;
@@ -106,6 +110,10 @@ static void add_flag_rules(struct fw_model *m, const char *chain)
 	add_flags(m, chain, FIN | RST, FIN | RST, "FIN with RST");
 	add_flags(m, chain, FIN | ACK, FIN, "FIN without ACK");
 	r = fw_rule_add(m, chain, FW_DROP, "a TCP connection begins with SYN alone, RFC 9293");
+	if (!forward) {
+		fw_rule_port(r, "tcp", s->firewall.ssh_port);
+		r->terms[0].inverted = true;
+	}
 	t = fw_term_add(r, FW_TCP_FLAGS);
 	t->mask = FIN | SYN | RST | ACK;
 	t->bits = SYN;
@@ -126,16 +134,18 @@ static const char *const bogons[] = { "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10"
 static const char *const examples[] = { "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32",
 	"3fff::/20" };
 
+/* Who names every address names none in particular. */
+static void use_one(struct fw_ranges *used, const char *prefix)
+{
+	if (prefix[0] != '\0' && fw_ranges_add_prefix(used, prefix) == 0 && used->count > 0 &&
+	    fw_range_bits(used->type, &used->at[used->count - 1]) == 0)
+		used->count--;
+}
+
 static void use(struct fw_ranges *used, const struct strings *prefixes)
 {
 	for (size_t i = 0; i < prefixes->count; i++)
-		fw_ranges_add_prefix(used, prefixes->at[i]);
-}
-
-static void use_one(struct fw_ranges *used, const char *address)
-{
-	if (address[0] != '\0')
-		fw_ranges_add_prefix(used, address);
+		use_one(used, prefixes->at[i]);
 }
 
 /* Addresses of one family that the site itself names. */
@@ -187,6 +197,8 @@ static void add_bogons(struct fw_model *m, const struct site *s, const char *cha
 	fw_ranges_free(&used4);
 	fw_ranges_free(&used6);
 	list.count = n;
+	if (!fw_prefixes_have(&list, type))
+		return;
 	r = fw_rule_add(m, chain, FW_DROP, "no address of the Internet, firewall.bogons, RFC 6890");
 	if (m->gateway)
 		fw_rule_named(r, FW_IIFNAME, s->gateway.outside);
@@ -288,7 +300,7 @@ void fw_model_guards(struct fw_model *m, const struct site *s, const char *chain
 	add_icmps(m, s, chain, forward);
 	if (!forward && fw_family_on(s, FW_TYPE_IPV6))
 		add_dhcpv6(m);
-	add_flag_rules(m, chain);
+	add_flag_rules(m, s, chain, forward);
 	for (size_t i = 0; s->firewall.bogons && i < 2; i++)
 		if (fw_family_on(s, families[i]))
 			add_bogons(m, s, chain, families[i]);

@@ -2,7 +2,7 @@
  * What goes out.  Port 25 of others is for the process that sends mail alone; with firewall.egress nothing else leaves
  * but what the site needs (names, mail) and what firewall.out names.  Users are looked up now: where there is no user
  * of the sending process (nothing installed, everything runs as one user) port 25 cannot be held for it and is left
- * alone.
+ * alone; the model's notes say so.
  */
 #include <netinet/in.h>
 #include <pwd.h>
@@ -25,15 +25,42 @@ static bool has_user(const char *name, uid_t *uid)
 	return p != NULL;
 }
 
-/* A rule for what that user sends ("" is everyone), or NULL where there is no such user. */
+const char *fw_model_notes(const struct fw_model *m)
+{
+	return m->notes != NULL ? m->notes : "";
+}
+
+/* Once for each user and purpose, in the order of the rules. */
+static void note_missing(struct fw_model *m, const char *user, const char *comment)
+{
+	bool open = fw_chain_find(m, "output")->accepts;
+	char *line = open ? xasprintf("there is no user %s: port 25 out is not held for it and stays open to all; "
+				      "create it and load the rules again\n",
+				user)
+			  : xasprintf("there is no user %s: nothing goes out as it (%s), since firewall.egress is on; "
+				      "create it and load the rules again\n",
+				user, comment);
+
+	if (strstr(fw_model_notes(m), line) == NULL) {
+		char *all = xasprintf("%s%s", fw_model_notes(m), line);
+
+		free(m->notes);
+		m->notes = all;
+	}
+	free(line);
+}
+
+/* A rule for what that user sends ("" is everyone), or NULL where there is no such user, which is noted. */
 static struct fw_rule *add_user_rule(struct fw_model *m, const char *user, const char *comment)
 {
 	struct fw_rule *r;
 	struct fw_term *t;
 	uid_t uid = 0;
 
-	if (user[0] != '\0' && !has_user(user, &uid))
+	if (user[0] != '\0' && !has_user(user, &uid)) {
+		note_missing(m, user, comment);
 		return NULL;
+	}
 	r = fw_rule_add(m, "output", FW_ACCEPT, "%s", comment);
 	if (user[0] == '\0')
 		return r;
@@ -71,19 +98,26 @@ static void add_query(
 	add_out(m, user, "tcp", port, to, comment);
 }
 
-/* "ADDRESS" or "ADDRESS@PORT" */
+int fw_forwarder(const char *text, char address[64], uint16_t *port)
+{
+	const char *at = strchr(text, '@');
+	uint64_t number = 53;
+	struct view v = { text, at != NULL ? (size_t)(at - text) : strlen(text) };
+
+	if (view_copy(v, address, 64) == -1 || (at != NULL && view_u64(view_of(at + 1), 65535, &number) == -1))
+		return -1;
+	*port = (uint16_t)number;
+	return 0;
+}
+
 static void add_forwarder(struct fw_model *m, const char *text)
 {
 	char address[64];
-	const char *at = strchr(text, '@');
-	uint64_t port = 53;
-	struct view v = { text, at != NULL ? (size_t)(at - text) : strlen(text) };
 	char *one[] = { address };
+	uint16_t port;
 
-	if (view_copy(v, address, sizeof(address)) == -1 ||
-	    (at != NULL && view_u64(view_of(at + 1), 65535, &port) == -1))
-		return;
-	add_query(m, RESOLVER_USER, (uint16_t)port, &(struct strings){ one, 1 }, "names, dns.forward");
+	if (fw_forwarder(text, address, &port) == 0)
+		add_query(m, RESOLVER_USER, port, &(struct strings){ one, 1 }, "names, dns.forward");
 }
 
 static void add_names(struct fw_model *m, const struct site *s)

@@ -245,17 +245,17 @@ static void put_origin(struct nftnl_udata_buf *u, const struct fw_term *t)
 /* Elements ----------------------------------------------------------------------------------------------------------
  */
 
-static void put_element(struct nlmsghdr *h, const unsigned char *key, size_t width, uint32_t flags, bool open)
+static void put_element(struct nlmsghdr *h, const struct fw_point *p, size_t width)
 {
 	static const unsigned char userdata[] = { NFTNL_UDATA_SET_ELEM_FLAGS, 4, INTERVAL_OPEN, 0, 0, 0 };
 	struct nlattr *element = mnl_attr_nest_start(h, NFTA_LIST_ELEM), *nested;
 
-	if (flags != 0)
-		mnl_attr_put_u32(h, NFTA_SET_ELEM_FLAGS, htonl(flags));
+	if (p->end)
+		mnl_attr_put_u32(h, NFTA_SET_ELEM_FLAGS, htonl(NFT_SET_ELEM_INTERVAL_END));
 	nested = mnl_attr_nest_start(h, NFTA_SET_ELEM_KEY);
-	mnl_attr_put(h, NFTA_DATA_VALUE, width, key);
+	mnl_attr_put(h, NFTA_DATA_VALUE, width, p->key);
 	mnl_attr_nest_end(h, nested);
-	if (open)
+	if (p->open)
 		mnl_attr_put(h, NFTA_SET_ELEM_USERDATA, sizeof(userdata), userdata);
 	mnl_attr_nest_end(h, element);
 }
@@ -270,15 +270,33 @@ static bool next_value(unsigned char out[16], const unsigned char *value, size_t
 	return false;
 }
 
-static void put_range(struct nlmsghdr *h, const struct fw_ranges *r, size_t i)
+static bool begins_at_zero(const struct fw_ranges *r)
 {
-	size_t width = fw_type_width(r->type);
-	unsigned char after[16];
-	bool has_end = next_value(after, r->at[i].last, width);
+	static const unsigned char zero[16];
 
-	put_element(h, r->at[i].first, width, 0, !has_end);
-	if (has_end && (i + 1 == r->count || memcmp(after, r->at[i + 1].first, width) != 0))
-		put_element(h, after, width, NFT_SET_ELEM_INTERVAL_END, false);
+	return memcmp(r->at[0].first, zero, sizeof(zero)) == 0;
+}
+
+struct fw_point *fw_points(const struct fw_ranges *r, bool interval, size_t *count)
+{
+	struct fw_point *points = xcalloc(2 * r->count + 1, sizeof(*points));
+	size_t width = fw_type_width(r->type), n = 0;
+
+	if (interval && r->count > 0 && !begins_at_zero(r))
+		points[n++].end = true;
+	for (size_t i = 0; i < r->count; i++) {
+		unsigned char after[16];
+		bool ends = interval && next_value(after, r->at[i].last, width);
+
+		memcpy(points[n].key, r->at[i].first, width);
+		points[n++].open = interval && !ends;
+		if (ends && (i + 1 == r->count || memcmp(after, r->at[i + 1].first, width) != 0)) {
+			memcpy(points[n].key, after, width);
+			points[n++].end = true;
+		}
+	}
+	*count = n;
+	return points;
 }
 
 static struct nlmsghdr *begin_elements(
@@ -293,34 +311,22 @@ static struct nlmsghdr *begin_elements(
 	return h;
 }
 
-static bool begins_at_zero(const struct fw_ranges *r)
-{
-	static const unsigned char zero[16];
-
-	return memcmp(r->at[0].first, zero, sizeof(zero)) == 0;
-}
-
 static void put_elements(
     struct batch *b, const char *set, uint32_t id, const struct fw_ranges *r, bool interval, const char *about)
 {
-	static const unsigned char zero[16];
-	size_t width = fw_type_width(r->type), i = 0;
+	size_t width = fw_type_width(r->type), i = 0, count;
+	struct fw_point *points = fw_points(r, interval, &count);
 
-	while (i < r->count) {
+	while (i < count) {
 		struct nlmsghdr *h = begin_elements(b, NFT_MSG_NEWSETELEM, set, id, about);
 		struct nlattr *list = mnl_attr_nest_start(h, NFTA_SET_ELEM_LIST_ELEMENTS);
 
-		if (interval && i == 0 && !begins_at_zero(r))
-			put_element(h, zero, width, NFT_SET_ELEM_INTERVAL_END, false);
-		for (; i < r->count && h->nlmsg_len < LIST_MAX; i++) {
-			if (interval)
-				put_range(h, r, i);
-			else
-				put_element(h, r->at[i].first, width, 0, false);
-		}
+		for (; i < count && h->nlmsg_len < LIST_MAX; i++)
+			put_element(h, &points[i], width);
 		mnl_attr_nest_end(h, list);
 		end(b, h);
 	}
+	free(points);
 }
 
 static void put_named_set(struct batch *b, const struct fw_set *s, const struct fw_state *state)
@@ -348,7 +354,7 @@ static void put_named_set(struct batch *b, const struct fw_set *s, const struct 
 }
 
 /* Without a range among them they need no intervals. */
-static bool has_range(const struct fw_ranges *r)
+bool fw_needs_intervals(const struct fw_ranges *r)
 {
 	for (size_t i = 0; i < r->count; i++)
 		if (!fw_range_single(r->type, &r->at[i]))
@@ -359,7 +365,7 @@ static bool has_range(const struct fw_ranges *r)
 static void put_anonymous_set(struct batch *b, const struct fw_anonymous *a, const char *about)
 {
 	const struct fw_ranges *r = &a->term->values;
-	bool interval = has_range(r), host_order = a->term->kind == FW_L4PROTO;
+	bool interval = fw_needs_intervals(r), host_order = a->term->kind == FW_L4PROTO;
 	struct nftnl_udata_buf *u = made(nftnl_udata_buf_alloc(128));
 	struct nftnl_set *s = new_set(
 	    FW_ANONYMOUS, a->id, r->type, NFT_SET_ANONYMOUS | NFT_SET_CONSTANT | (interval ? NFT_SET_INTERVAL : 0u));
@@ -403,6 +409,8 @@ static void put_removal(struct batch *b, const struct fw_there *t)
 	case FW_THERE_OBJECT:
 		put_object(b, NFT_MSG_DELOBJ, t->name, t->type);
 		break;
+	case FW_THERE_FLOWTABLE:
+		break;
 	}
 }
 
@@ -436,54 +444,23 @@ static void put_model(struct batch *b, const struct fw_model *m, const struct fw
 			put_rule(b, &m->chains[i], &m->chains[i].rules[j]);
 }
 
-/* What the kernel answered: 0 or the first errno, and which message it is about. */
-static int answers(struct fw_netlink *n, uint32_t last, uint32_t *about)
-{
-	bool acknowledged = false;
-	int first = 0;
-
-	for (;;) {
-		ssize_t got = recv(mnl_socket_get_fd(n->socket), n->received, FW_RECEIVE_SIZE, MSG_DONTWAIT);
-		int left = (int)got;
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0 && errno != EAGAIN)
-			return errno;
-		if (got < 0)
-			return first != 0 || acknowledged ? first : EBADMSG;
-		for (struct nlmsghdr *h = (void *)n->received; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
-			const struct nlmsgerr *error = mnl_nlmsg_get_payload(h);
-
-			if (h->nlmsg_type != NLMSG_ERROR || mnl_nlmsg_get_payload_len(h) < sizeof(*error))
-				continue;
-			if (error->error != 0 && first == 0) {
-				first = -error->error;
-				*about = h->nlmsg_seq;
-			}
-			acknowledged = acknowledged || h->nlmsg_seq == last;
-		}
-	}
-}
-
-/* The kernel has done it, or refused it, when sending returns. */
+/* 0, or an errno and which message it is about. */
 static int commit(struct fw_netlink *n, struct batch *b, size_t last_at, uint32_t last, uint32_t *about)
 {
 	struct nlmsghdr *h;
-	int size = (int)b->out.len + 65536, fd = mnl_socket_get_fd(n->socket);
 
 	if (b->out.full)
 		return EMSGSIZE;
 	h = (void *)(b->out.data + last_at);
 	h->nlmsg_flags |= NLM_F_ACK;
-	if (b->out.len > 100000 && setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
-		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	if (mnl_socket_sendto(n->socket, b->out.data, b->out.len) < 0)
-		return errno;
-	return answers(n, last, about);
+	return fw_send_batch(
+	    mnl_socket_get_fd(n->socket), b->out.data, b->out.len, n->received, FW_RECEIVE_SIZE, last, about);
 }
 
-/* Once: 0, or an errno with an error that says what it is about. */
+/*
+ * Once: 0, or an errno with an error that says what it is about.  A dormant table is only woken (ERESTART): the kernel
+ * takes no new hooks in the same batch.
+ */
 static int try_load(struct fw_netlink *n, const struct fw_model *m, const struct fw_state *s, struct error *e)
 {
 	struct batch b = { .out = BUF_INIT(BATCH_MAX),
@@ -496,15 +473,19 @@ static int try_load(struct fw_netlink *n, const struct fw_model *m, const struct
 	int err;
 
 	control(&b, NFNL_MSG_BATCH_BEGIN, &s->generation);
-	put_table(&b);
-	put_removals(&b, s);
-	put_model(&b, m, s);
+	if (!s->dormant) {
+		put_table(&b);
+		put_removals(&b, s);
+		put_model(&b, m, s);
+	}
 	last_at = b.out.len;
-	put_table(&b); /* for its acknowledgement */
+	put_table(&b); /* for its acknowledgement, and to wake it */
 	last = b.sequence;
 	control(&b, NFNL_MSG_BATCH_END, NULL);
 	n->sequence = b.sequence;
 	err = commit(n, &b, last_at, last, &about);
+	if (err == 0 && s->dormant)
+		err = ERESTART;
 	if (err != 0)
 		fw_netlink_error(err, about > b.first && about <= last ? b.about[about - b.first] : NULL, e);
 	buf_free(&b.out);

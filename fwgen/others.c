@@ -9,7 +9,6 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <libnftnl/chain.h>
 #include <libnftnl/expr.h>
 #include <libnftnl/rule.h>
@@ -21,6 +20,7 @@
 #include <string.h>
 
 #include "fwgen/kernel.h"
+#include "fwgen/netlink.h"
 #include "fwgen/others_legacy.h"
 
 #define TABLES_MAX 256
@@ -229,52 +229,37 @@ static int on_rule(const struct nlmsghdr *h, void *data)
 	return MNL_CB_OK;
 }
 
-static int dump(struct mnl_socket *nl, uint16_t type, mnl_cb_t callback, struct found *f)
+/* 0, or an errno. */
+static int dump(struct fw_netlink *n, uint16_t type, mnl_cb_t callback, struct found *f)
 {
-	_Alignas(struct nlmsghdr) char bytes[65536];
-	struct nlmsghdr *h = nftnl_nlmsg_build_hdr(bytes, type, NFPROTO_UNSPEC, NLM_F_DUMP, type);
-	ssize_t n = mnl_socket_sendto(nl, h, h->nlmsg_len);
-	int more = n == -1 ? -1 : MNL_CB_OK;
+	_Alignas(struct nlmsghdr) char request[256];
+	struct nlmsghdr *h = nftnl_nlmsg_build_hdr(request, type, NFPROTO_UNSPEC, NLM_F_DUMP, ++n->sequence);
 
-	while (more > MNL_CB_STOP) {
-		n = mnl_socket_recvfrom(nl, bytes, sizeof(bytes));
-		more = n == -1 ? -1 : mnl_cb_run(bytes, (size_t)n, type, mnl_socket_get_portid(nl), callback, f);
-	}
-	return more;
+	if (mnl_socket_sendto(n->socket, h, h->nlmsg_len) < 0)
+		return errno;
+	return fw_answer(
+	    mnl_socket_get_fd(n->socket), n->received, FW_RECEIVE_SIZE, n->sequence, n->portid, callback, f);
 }
 
 #define DUMP_TRIES 8 /* a dump that somebody's change interrupted (EINTR) is made again */
 
 static int dump_all(struct found *f, struct error *e)
 {
-	struct mnl_socket *nl = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-	int result = -1;
+	struct fw_netlink n;
+	int err = EINTR;
 
-	if (nl == NULL || mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) == -1) {
-		error_errno(e, "cannot open a netlink socket");
-		if (nl != NULL)
-			mnl_socket_close(nl);
+	if (fw_netlink_open(&n, e) == -1)
 		return -1;
-	}
-	for (int i = 0; i < DUMP_TRIES; i++) {
+	for (int i = 0; err == EINTR && i < DUMP_TRIES; i++) {
 		memset(f, 0, sizeof(*f));
-		result = dump(nl, NFT_MSG_GETTABLE, on_table, f);
-		if (result != -1)
-			result = dump(nl, NFT_MSG_GETCHAIN, on_chain, f);
-		if (result != -1)
-			result = dump(nl, NFT_MSG_GETRULE, on_rule, f);
-		if (result != -1 || errno != EINTR)
-			break;
-		mnl_socket_close(nl); /* with what is left of the dump */
-		nl = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-		if (nl == NULL || mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) == -1)
-			break;
+		err = dump(&n, NFT_MSG_GETTABLE, on_table, f);
+		if (err == 0)
+			err = dump(&n, NFT_MSG_GETCHAIN, on_chain, f);
+		if (err == 0)
+			err = dump(&n, NFT_MSG_GETRULE, on_rule, f);
 	}
-	if (result == -1)
-		error_errno(e, "cannot read the tables of nftables; it needs CAP_NET_ADMIN");
-	if (nl != NULL)
-		mnl_socket_close(nl);
-	return result == -1 ? -1 : 0;
+	fw_netlink_close(&n);
+	return err == 0 ? 0 : fw_netlink_error(err, "the tables of others", e);
 }
 
 /* ---- what is said */

@@ -1,8 +1,9 @@
 /*
  * The rule model as nft text.  One transaction that does not ask what was there: every chain that any site has is
  * declared and deleted, sets of the model are declared without elements, those that are the model's own are emptied,
- * and then all is written.  Bans and meters keep their elements; a set or a counter of an older site that no rule
- * names stays and does nothing, until fw_kernel_load, which asks, removes it.
+ * and then all is written.  Bans and counts of connections keep their elements.  Rates begin anew, since each source
+ * keeps the rate it began with, and text does not know whether that is still the site's.  A set or a counter of an
+ * older site that no rule names stays and does nothing, until fw_kernel_load, which asks, removes it.
  */
 #include <netinet/in.h>
 #include <stdio.h>
@@ -224,7 +225,7 @@ static void put_set_head(const struct fw_set *set, struct buf *out)
 	buf_puts(out, ";");
 }
 
-void fw_set_text(const struct fw_set *set, struct buf *out)
+static void put_set(const struct fw_set *set, struct buf *out)
 {
 	put_set_head(set, out);
 	if (set->interval && set->elements.count > 0) {
@@ -241,7 +242,7 @@ void fw_set_text(const struct fw_set *set, struct buf *out)
 	buf_puts(out, " }\n");
 }
 
-void fw_chain_head_text(const struct fw_chain *c, struct buf *out)
+static void put_chain_head(const struct fw_chain *c, struct buf *out)
 {
 	static const char *const hooks[] = { "prerouting", "input", "forward", "output", "postrouting" };
 
@@ -282,8 +283,14 @@ static void each_chain(const struct fw_model *m, const char *begin, struct buf *
 /* What was there before is taken away, whichever of it was. */
 static void put_start(const struct fw_model *m, struct buf *out)
 {
-	buf_puts(out, "# Written by mailadm from the site file; edit that, not this.\n"
-		      "table inet " FW_TABLE " {\n");
+	const char *note = fw_model_notes(m);
+
+	buf_puts(out, "# Written by mailadm from the site file; edit that, not this.\n");
+	for (size_t len; *note != '\0'; note += len) {
+		len = strcspn(note, "\n") + 1;
+		buf_printf(out, "# %.*s", (int)len, note);
+	}
+	buf_puts(out, "table inet " FW_TABLE " {\n");
 	for (size_t i = 0; i < m->set_count; i++) {
 		put_set_head(&m->sets[i], out);
 		buf_puts(out, " }\n");
@@ -292,7 +299,7 @@ static void put_start(const struct fw_model *m, struct buf *out)
 	buf_puts(out, "}\nflush table inet " FW_TABLE "\n");
 	each_chain(m, "delete chain inet " FW_TABLE " ", out);
 	for (size_t i = 0; i < m->set_count; i++)
-		if (m->sets[i].interval)
+		if (m->sets[i].interval || (m->sets[i].dynamic && m->sets[i].timeouts))
 			buf_printf(out, "flush set inet " FW_TABLE " %s\n", m->sets[i].name);
 }
 
@@ -303,14 +310,14 @@ int fw_model_text(const struct fw_model *m, struct buf *out)
 	for (size_t i = 0; i < m->counter_count; i++)
 		buf_printf(out, "\tcounter %s { }\n", m->counters[i]);
 	for (size_t i = 0; i < m->set_count; i++)
-		fw_set_text(&m->sets[i], out);
+		put_set(&m->sets[i], out);
 	for (size_t i = 0; i < m->chain_count; i++) {
 		const struct fw_chain *c = &m->chains[i];
 
 		buf_printf(out, "\tchain %s {\n", c->name);
 		if (c->hook != FW_NO_HOOK) {
 			buf_puts(out, "\t\t");
-			fw_chain_head_text(c, out);
+			put_chain_head(c, out);
 			buf_addc(out, '\n');
 		}
 		for (size_t j = 0; j < c->count; j++) {

@@ -106,13 +106,25 @@ static void decide(struct batch *b, size_t i, enum fw_tried got)
 /* What connect or send said.  The output chain's drop is EPERM at once for a datagram. */
 static void failed(struct batch *b, size_t i, int err)
 {
-	struct fw_try *result = b->probes[i].result;
-
 	if (err == EINPROGRESS || err == EAGAIN)
 		return;
-	if (err == EINVAL || err == EADDRNOTAVAIL || err == ENETUNREACH)
-		snprintf(result->note, sizeof(result->note), "no such packet can be sent or taken (%s)", strerror(err));
-	decide(b, i, err == ECONNREFUSED || err == EHOSTUNREACH || err == EACCES ? FW_TRIED_REFUSE : FW_TRIED_DROP);
+	decide(b, i,
+	    err == ECONNREFUSED || err == EHOSTUNREACH || err == ENETUNREACH || err == EACCES ? FW_TRIED_REFUSE
+											      : FW_TRIED_DROP);
+}
+
+/* What the kernel does not even send tells nothing about the rules; a neighbour or a router may send it. */
+static bool unsendable(struct batch *b, size_t i, int err)
+{
+	struct fw_try *result = b->probes[i].result;
+
+	if (err != EINVAL && err != EADDRNOTAVAIL && err != ENETUNREACH)
+		return false;
+	result->sent = false;
+	snprintf(result->note, sizeof(result->note), "by the model alone: no such packet can be sent here (%s)",
+	    strerror(err));
+	decide(b, i, result->decision.accept ? FW_TRIED_ACCEPT : FW_TRIED_DROP);
+	return true;
 }
 
 /* The socket belongs to its probe's user as nft's skuid sees it: by the fsuid that opened it. */
@@ -136,6 +148,7 @@ static int send_one(struct batch *b, size_t i, struct error *e)
 	const struct try_probe *p = &b->probes[i];
 	struct endpoint from = endpoint(&p->from, 0), to = endpoint(&p->to, p->port);
 	uint32_t number = (uint32_t)i;
+	int err = 0;
 
 	if (try_net_enter(b->net, p->sender, e) == -1)
 		return -1;
@@ -147,9 +160,11 @@ static int send_one(struct batch *b, size_t i, struct error *e)
 	if ((!p->outgoing && bind(fd, (struct sockaddr *)&from.address, from.len) == -1) ||
 	    connect(fd, (struct sockaddr *)&to.address, to.len) == -1 ||
 	    (p->udp && send(fd, &number, sizeof(number), 0) == -1))
-		failed(b, i, errno);
+		err = errno;
 	else if (!p->udp)
 		decide(b, i, FW_TRIED_ACCEPT);
+	if (err != 0 && !unsendable(b, i, err))
+		failed(b, i, err);
 	return 0;
 }
 

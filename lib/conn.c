@@ -56,6 +56,7 @@ static void destroy(struct conn *c)
 	conn_enter(c, CONN_CLOSED);
 	if (c->fd != -1)
 		close(c->fd);
+	conn_deflate_free(c);
 	evbuffer_free(c->in);
 	evbuffer_free(c->out);
 	free(c->tls_error);
@@ -81,7 +82,7 @@ static uint64_t deadline(const struct conn *c)
 	case CONN_STARTTLS:
 		if (c->read_s > 0 && conn_wants_read(c))
 			r = c->read_at + (uint64_t)c->read_s * 1000;
-		if (c->write_s > 0 && evbuffer_get_length(c->out) > 0)
+		if (c->write_s > 0 && conn_output_len(c) > 0)
 			w = c->write_at + (uint64_t)c->write_s * 1000;
 		return r == 0 || (w != 0 && w < r) ? w : r;
 	default:
@@ -154,7 +155,7 @@ static void push(struct conn *c)
 		c->read_at = clock_mono_ms();
 		conn_io_handshake(c);
 	}
-	if (c->state == CONN_FLUSHING && evbuffer_get_length(c->out) == 0) {
+	if (c->state == CONN_FLUSHING && conn_output_len(c) == 0) {
 		conn_io_shut(c);
 		c->write_at = clock_mono_ms();
 		c->timer_at = 0;
@@ -442,9 +443,9 @@ void conn_printf(struct conn *c, const char *fmt, ...)
 	va_end(ap);
 }
 
-size_t conn_output_len(struct conn *c)
+size_t conn_output_len(const struct conn *c)
 {
-	return evbuffer_get_length(c->out);
+	return evbuffer_get_length(c->out) + conn_deflate_waiting(c);
 }
 
 void conn_set_low_water(struct conn *c, size_t bytes)
@@ -513,7 +514,7 @@ int conn_detach(struct conn *c, struct buf *rest)
 {
 	int fd = c->fd;
 
-	if (c->ssl != NULL || c->state != CONN_OPEN || fd == -1)
+	if (c->ssl != NULL || c->deflate != NULL || c->state != CONN_OPEN || fd == -1)
 		return -1;
 	bool was_busy = c->busy;
 	c->busy = true;

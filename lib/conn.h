@@ -49,6 +49,12 @@ struct conn *conn_connect(struct event_base *, const struct sockaddr *to, sockle
  * name, or NULL.  `secured` or `ended` follows.
  */
 void conn_start_tls(struct conn *, SSL_CTX *, bool server, const char *sni);
+/*
+ * COMPRESS=DEFLATE (RFC 4978) on a plain connection: what is queued from now on leaves deflated, what has not been read
+ * yet is inflated; what is in conn_input stays as it is (a client sends nothing before it has seen the reply).  -1: it is
+ * TLS, closing, or on already.  A broken stream ends with CONN_ERROR.  About 100 KiB of memory.
+ */
+int conn_start_deflate(struct conn *);
 void conn_free(struct conn *); /* at once, output discarded; NULL is fine */
 /*
  * Closes after what is queued has been written (close_notify included), after 10 s without progress, or after 60 s in
@@ -62,7 +68,7 @@ struct evbuffer *conn_output(struct conn *); /* add only; evbuffer_add_file only
 void conn_write(struct conn *, const void *, size_t);
 void conn_writev(struct conn *, struct view);
 void conn_printf(struct conn *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-size_t conn_output_len(struct conn *);
+size_t conn_output_len(const struct conn *);
 void conn_set_low_water(struct conn *, size_t); /* default 0 */
 void conn_pause(struct conn *);                 /* stop reading: back-pressure */
 void conn_resume(struct conn *); /* after conn_pause `readable` comes again even if bytes are already waiting */
@@ -80,7 +86,7 @@ const char *conn_tls_error(const struct conn *);
 int conn_fd(const struct conn *);
 /*
  * Gives the plain fd away with all still unread input (appended to rest, less the line last returned) and frees the
- * connection.  -1, and nothing happens, for TLS, while output is still waiting (see drained), or when rest is full.
+ * connection.  -1, and nothing happens, for TLS or deflate, while output is still waiting (see drained), or when rest is full.
  */
 int conn_detach(struct conn *, struct buf *rest);
 

@@ -28,6 +28,7 @@ struct conn {
 	enum conn_end end; /* why FAILED, or what eof is */
 	int error;         /* errno of CONN_ERROR */
 	char *tls_error;
+	struct conn_deflate *deflate; /* NULL: off */
 	size_t low_water, max_input;
 	size_t scanned, line; /* conn_line: bytes seen to be clean; bytes of the line that was handed out */
 	size_t plain; /* STARTTLS: bytes of output that precede the handshake; what is queued later is for TLS */
@@ -56,8 +57,15 @@ void conn_io_flush(struct conn *);
 void conn_io_shut(struct conn *);   /* FLUSHING is over: close_notify and SHUT_WR, then LINGERING */
 void conn_io_linger(struct conn *); /* reads and discards; CLOSED at the end */
 
+/* conn_deflate.c; these stand in for reading and writing where it is on. */
+void conn_deflate_fill(struct conn *);
+int conn_deflate_flush(struct conn *); /* -1: conn_fail was called */
+void conn_deflate_free(struct conn *);
+size_t conn_deflate_waiting(const struct conn *); /* deflated bytes that have not been written */
+
 void conn_enter(struct conn *, enum conn_state); /* the one place that changes state */
 void conn_fail(struct conn *, enum conn_end, int error);
+void conn_end_input(struct conn *, enum conn_end, int error); /* the peer's side is over */
 void conn_arm(struct event *, bool *armed, bool wanted);
 bool conn_wants_read(const struct conn *);
 

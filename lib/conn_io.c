@@ -81,8 +81,8 @@ void conn_fail(struct conn *c, enum conn_end end, int error)
 	c->ended_due = true;
 }
 
-/* The peer's side is over; told when reading is on and the rest was taken. */
-static void end_of_input(struct conn *c, enum conn_end end, int error)
+/* Told when reading is on and the rest was taken. */
+void conn_end_input(struct conn *c, enum conn_end end, int error)
 {
 	c->eof = true;
 	c->end = end;
@@ -116,11 +116,11 @@ static bool tls_waits(struct conn *c, int ret)
 		conn_arm(&c->ev_write, &c->write_armed, true);
 		return true;
 	case SSL_ERROR_ZERO_RETURN:
-		end_of_input(c, CONN_EOF, 0);
+		conn_end_input(c, CONN_EOF, 0);
 		return false;
 	case SSL_ERROR_SYSCALL:
 		ERR_clear_error();
-		end_of_input(c, err == 0 ? CONN_EOF : CONN_ERROR, err);
+		conn_end_input(c, err == 0 ? CONN_EOF : CONN_ERROR, err);
 		return false;
 	default:
 		keep_tls_error(c);
@@ -172,9 +172,9 @@ static void fill_plain(struct conn *c, size_t room)
 		c->readable_due = true;
 		c->read_at = clock_mono_ms();
 	} else if (n == 0) {
-		end_of_input(c, CONN_EOF, 0);
+		conn_end_input(c, CONN_EOF, 0);
 	} else if (errno != EAGAIN && errno != EINTR) {
-		end_of_input(c, CONN_ERROR, errno);
+		conn_end_input(c, CONN_ERROR, errno);
 	}
 }
 
@@ -203,7 +203,9 @@ void conn_io_fill(struct conn *c)
 {
 	size_t have = evbuffer_get_length(c->in);
 
-	if (c->ssl != NULL)
+	if (c->deflate != NULL)
+		conn_deflate_fill(c);
+	else if (c->ssl != NULL)
 		fill_tls(c, c->max_input - have);
 	else
 		fill_plain(c, c->max_input - have);
@@ -248,23 +250,33 @@ static ssize_t write_tls(struct conn *c)
 	return -1;
 }
 
-void conn_io_flush(struct conn *c)
+/* -1: it failed. */
+static int write_some(struct conn *c, bool starting)
 {
-	size_t budget = WRITE_SLICE, before = evbuffer_get_length(c->out);
-	bool starting = c->state == CONN_STARTTLS;
+	size_t budget = WRITE_SLICE;
 
 	if (starting && c->plain < budget)
 		budget = c->plain;
 	while (budget > 0 && evbuffer_get_length(c->out) > 0) {
 		ssize_t n = c->ssl != NULL && !starting ? write_tls(c) : write_plain(c, budget);
 		if (n == -1)
-			return;
+			return -1;
 		if (n == 0)
 			break;
 		budget -= (size_t)n < budget ? (size_t)n : budget;
 		c->plain -= starting ? (size_t)n : 0;
 	}
-	size_t after = evbuffer_get_length(c->out);
+	return 0;
+}
+
+void conn_io_flush(struct conn *c)
+{
+	size_t before = conn_output_len(c), after;
+	bool starting = c->state == CONN_STARTTLS;
+
+	if (c->deflate != NULL ? conn_deflate_flush(c) : write_some(c, starting))
+		return;
+	after = conn_output_len(c);
 	conn_arm(&c->ev_write, &c->write_armed, starting ? c->plain > 0 : after > 0);
 	if (starting)
 		c->flush_due = true; /* the rest, when it may be encrypted */
@@ -283,6 +295,7 @@ void conn_io_shut(struct conn *c)
 		SSL_free(c->ssl);
 		c->ssl = NULL;
 	}
+	conn_deflate_free(c);
 	evbuffer_drain(c->in, evbuffer_get_length(c->in));
 	evbuffer_drain(c->out, evbuffer_get_length(c->out));
 	conn_arm(&c->ev_write, &c->write_armed, false);

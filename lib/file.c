@@ -103,6 +103,17 @@ int file_read(const char *path, size_t max, struct buf *out, struct error *e)
 	return r;
 }
 
+int file_read_there(const char *path, size_t max, struct buf *out, struct error *e)
+{
+	struct stat st;
+
+	if (lstat(path, &st) == -1 && errno == ENOENT)
+		return 0;
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) /* a pipe would have us wait */
+		return error_set(e, "%s: is not a file; move it away", path);
+	return file_read(path, max, out, e) == -1 ? -1 : 1;
+}
+
 int file_mkdirs(const char *path, mode_t mode, struct error *e)
 {
 	char *copy = xstrdup(path);

@@ -1,6 +1,7 @@
 /*
  * proc.h: starting processes.  proc_spawn_self forks a single-threaded parent; the child touches nothing of it and
- * execs at once.  proc_run is posix_spawnp and poll: no shell, no descriptor beyond 2 inherited.
+ * execs at once.  proc_run is posix_spawnp and poll: no shell, no descriptor beyond 2 inherited.  What it runs gets a
+ * process group, so that a limit ends also what the program has started, and Ctrl-C does not cut it off half-way.
  */
 #include "proc.h"
 
@@ -14,12 +15,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "buf.h"
+#include "clock.h"
 
+#define LIMIT_ENV "MAILADM_TEST_TOOL_LIMIT" /* seconds */
+#define LIMIT_MAX_S 3600
+#define KILLED_MS 5000 /* for a killed program to go: one that the kernel holds is left behind */
 #define ENV_MAX 16
 #define CHUNK 65536
 #define HIGH_FD 10 /* out of the way of 0 to PROC_CHANNEL_FD */
@@ -95,7 +101,25 @@ struct run {
 	struct view input;
 	struct buf *out[2]; /* what comes from its 1 and 2; NULL is discarded */
 	int fd[3];          /* our ends; -1 when closed */
+	bool limited;
+	uint64_t end; /* by clock_mono_ms */
 };
+
+unsigned proc_limit(void)
+{
+	const char *text = getenv(LIMIT_ENV);
+	unsigned long limit = text != NULL ? strtoul(text, NULL, 10) : 0;
+
+	return limit > 0 && limit <= LIMIT_MAX_S ? (unsigned)limit : PROC_LIMIT_S;
+}
+
+/* For poll: -1 is for ever, 0 means that the time is over. */
+static int time_left(const struct run *run)
+{
+	uint64_t now = clock_mono_ms();
+
+	return !run->limited ? -1 : now >= run->end ? 0 : (int)(run->end - now);
+}
 
 static void close_end(int *fd)
 {
@@ -118,7 +142,8 @@ static int spawn(char *const argv[], struct run *run, pid_t *pid, struct error *
 	sigfillset(&all);
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setsigdefault(&attr, &all);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	posix_spawnattr_setflags(&attr,
+	    (short)(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | (run->limited ? POSIX_SPAWN_SETPGROUP : 0)));
 	for (int i = 0; i < 3 && r == 0; i++) {
 		int p[2];
 		if (pipe2(p, O_CLOEXEC) == -1) {
@@ -138,7 +163,10 @@ static int spawn(char *const argv[], struct run *run, pid_t *pid, struct error *
 		close_end(&theirs[i]);
 	posix_spawn_file_actions_destroy(&actions);
 	posix_spawnattr_destroy(&attr);
-	return r == 0 ? 0 : error_set(e, "cannot run %s: %s", argv[0], strerror(r));
+	if (r != 0)
+		error_set(e, "cannot run %s: %s", argv[0], strerror(r));
+	errno = r;
+	return r == 0 ? 0 : -1;
 }
 
 static void feed(struct run *run)
@@ -180,7 +208,10 @@ static void talk(struct run *run)
 		struct pollfd p[3];
 		for (int i = 0; i < 3; i++)
 			p[i] = (struct pollfd){ .fd = run->fd[i], .events = i == 0 ? POLLOUT : POLLIN };
-		if (poll(p, 3, -1) == -1)
+		int left = time_left(run), ready = left == 0 ? 0 : poll(p, 3, left);
+		if (ready == 0) /* over, however much it still has to say */
+			break;
+		if (ready == -1)
 			continue; /* EINTR */
 		if (p[0].revents != 0)
 			feed(run);
@@ -212,26 +243,75 @@ static void talk_without_sigpipe(struct run *run)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
-int proc_run(char *const argv[], struct view input, struct buf *out, struct buf *err, struct error *e)
+/* Waits for the end of the process, for ms at most (-1: for ever).  false: it goes on. */
+static bool wait_end(pid_t pid, int ms, int *status)
 {
-	struct run run = { .input = input, .out = { out, err }, .fd = { -1, -1, -1 } };
-	int status = 0;
-	pid_t pid = -1;
+	struct pollfd ended = { .fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN };
+	int ready = 1;
+	pid_t got;
 
-	if (spawn(argv, &run, &pid, e) == -1) {
-		for (int i = 0; i < 3; i++)
-			close_end(&run.fd[i]);
-		return -1;
+	if (ms >= 0 && ended.fd != -1)
+		do
+			ready = poll(&ended, 1, ms);
+		while (ready == -1 && errno == EINTR);
+	if (ended.fd != -1)
+		close(ended.fd);
+	do
+		got = waitpid(pid, status, ready == 0 ? WNOHANG : 0);
+	while (got == -1 && errno == EINTR);
+	return got == pid;
+}
+
+static int finish(const char *name, struct run *run, pid_t pid, struct error *e)
+{
+	struct buf *out = run->out[0];
+	int status = 0;
+	bool ended = wait_end(pid, time_left(run), &status);
+
+	for (int i = 1; i < 3; i++) /* not before: it would die of that, and not of its time */
+		close_end(&run->fd[i]);
+	if (!ended) {
+		kill(-pid, SIGKILL);
+		wait_end(pid, KILLED_MS, &status);
+		errno = ETIMEDOUT;
+		return error_set(e, "%s did not end within %u seconds and was killed", name, proc_limit());
 	}
-	talk_without_sigpipe(&run);
-	while (waitpid(pid, &status, 0) == -1) {
-		if (errno != EINTR)
-			return error_errno(e, "%s: waitpid", argv[0]);
-	}
+	if (run->limited && time_left(run) == 0) /* what it started may still hold its output */
+		kill(-pid, SIGKILL);
+	errno = 0;
 	if (out != NULL && out->full)
-		return error_set(e, "%s wrote more than %zu bytes", argv[0], out->max);
+		return error_set(e, "%s wrote more than %zu bytes", name, out->max);
 	if (WIFSIGNALED(status))
 		return error_set(
-		    e, "%s was ended by signal %d (%s)", argv[0], WTERMSIG(status), strsignal(WTERMSIG(status)));
+		    e, "%s was ended by signal %d (%s)", name, WTERMSIG(status), strsignal(WTERMSIG(status)));
 	return WEXITSTATUS(status);
+}
+
+static int run_program(char *const argv[], struct view input, struct run *run, struct error *e)
+{
+	pid_t pid = -1;
+
+	run->input = input;
+	for (int i = 0; i < 3; i++)
+		run->fd[i] = -1;
+	run->end = clock_mono_ms() + 1000ull * proc_limit();
+	if (spawn(argv, run, &pid, e) == -1) {
+		int why = errno;
+		for (int i = 0; i < 3; i++)
+			close_end(&run->fd[i]);
+		errno = why;
+		return -1;
+	}
+	talk_without_sigpipe(run);
+	return finish(argv[0], run, pid, e);
+}
+
+int proc_run(char *const argv[], struct view input, struct buf *out, struct buf *err, struct error *e)
+{
+	return run_program(argv, input, &(struct run){ .out = { out, err }, .limited = true }, e);
+}
+
+int proc_run_unlimited(char *const argv[], struct view input, struct buf *out, struct buf *err, struct error *e)
+{
+	return run_program(argv, input, &(struct run){ .out = { out, err } }, e);
 }

@@ -9,12 +9,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define MONITOR_SOCKET "control.sock"
-
 int control_connect(const struct site *site, struct error *e)
 {
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	char *path = xasprintf("%s/" MONITOR_SOCKET, site->run_dir);
+	char *path = xasprintf("%s/" CONTROL_SOCKET, site->run_dir);
 	int fd = -1, r;
 
 	if (view_copy(view_of(path), to.sun_path, sizeof(to.sun_path)) < 0) {

@@ -10,6 +10,8 @@
 #include "lib/log.h"
 #include "site/site.h"
 
+#define CONTROL_SOCKET "control.sock" /* in run_dir */
+
 enum control_type {
 	CONTROL_STATUS = 1, /* -> TEXT: a JSON object, see `mailadm status --json` */
 	CONTROL_RELOAD,     /* -> TEXT: findings that are warnings, or FAILED: the errors; the old site stays then */

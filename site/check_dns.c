@@ -176,6 +176,14 @@ static void check_sts(const struct site *site, const struct site_domain *d, stru
 		    d->name);
 }
 
+/* The two keys are two records and two files. */
+static void check_selectors(const struct site_domain *d, struct findings *f)
+{
+	if (d->dkim_selector && d->dkim_ed25519 && strcmp(d->dkim_selector, d->dkim_ed25519) == 0)
+		findings_add(f, false, &d->origin,
+		    "domain %s has one DKIM selector for two keys; let dkim_selector and dkim_ed25519 differ", d->name);
+}
+
 static void check_published(const struct site *site, struct findings *f)
 {
 	for (size_t i = 0; i < site->domain_count; i++) {
@@ -184,6 +192,7 @@ static void check_published(const struct site *site, struct findings *f)
 			continue;
 		check_reports(site, d, f);
 		check_sts(site, d, f);
+		check_selectors(d, f);
 	}
 }
 

@@ -3,10 +3,10 @@
  * the site, what the firewall reads, secrets, users; and the advice that comes last. What is not here is a warning:
  * `mailadm check` also runs on a git checkout, where keys are not.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <pwd.h>
 #include <stdlib.h>
@@ -15,28 +15,21 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "lib/pem.h"
 #include "lib/text.h"
 #include "secrets.h"
 
-static FILE *open_file(
-    const struct site *site, const char *name, const struct site_origin *at, const char *what, struct findings *f)
+/* The file's text, or -1 and a warning. */
+static int read_pem(const struct site *site, const char *name, const struct site_origin *at, const char *what,
+    struct buf *out, struct findings *f)
 {
 	char *path = site_path(site, name);
-	FILE *file = fopen(path, "re");
-	if (!file)
-		findings_add(
-		    f, true, at, "%s %s cannot be read: %s; it must be there to serve", what, path, strerror(errno));
+	struct error e;
+	int r = pem_file_read(path, out, &e);
+	if (r < 0)
+		findings_add(f, true, at, "%s %s; it must be there to serve", what, e.text);
 	free(path);
-	return file;
-}
-
-static int no_passphrase(char *buf, int size, int rwflag, void *arg)
-{
-	(void)buf;
-	(void)size;
-	(void)rwflag;
-	(void)arg;
-	return -1;
+	return r;
 }
 
 static void check_certificate(const struct site *site, X509 *certificate, EVP_PKEY *key, struct findings *f)
@@ -59,18 +52,17 @@ static void check_tls(const struct site *site, struct findings *f)
 	struct site_origin at = check_origin(site, "tls.certificate"), key_at = check_origin(site, "tls.key");
 	if (!site->tls.certificate[0] || !site->tls.key[0])
 		return;
-	FILE *file = open_file(site, site->tls.certificate, &at, "tls.certificate", f);
-	if (file && !(certificate = PEM_read_X509(file, NULL, no_passphrase, NULL)))
+	struct buf text = BUF_INIT(PEM_FILE_MAX), secret = BUF_INIT(PEM_FILE_MAX);
+	if (read_pem(site, site->tls.certificate, &at, "tls.certificate", &text, f) == 0 &&
+	    !(certificate = pem_certificate(buf_view(&text), NULL)))
 		findings_add(f, false, &at,
 		    "tls.certificate holds no PEM certificate; name a file with -----BEGIN CERTIFICATE-----");
-	if (file)
-		fclose(file);
-	file = open_file(site, site->tls.key, &key_at, "tls.key", f);
-	if (file && !(key = PEM_read_PrivateKey(file, NULL, no_passphrase, NULL)))
+	if (read_pem(site, site->tls.key, &key_at, "tls.key", &secret, f) == 0 &&
+	    !(key = pem_private_key(buf_view(&secret))))
 		findings_add(f, false, &key_at,
 		    "tls.key holds no PEM key without a passphrase; name a file with -----BEGIN PRIVATE KEY-----");
-	if (file)
-		fclose(file);
+	buf_free(&text);
+	pem_wipe(&secret);
 	if (certificate)
 		check_certificate(site, certificate, key, f);
 	ERR_clear_error();
@@ -78,18 +70,43 @@ static void check_tls(const struct site *site, struct findings *f)
 	EVP_PKEY_free(key);
 }
 
+/* Is there a public key under the selector, or one that a rollover made of it: SELECTOR-20261124? */
+static bool has_dkim(const struct site *site, const struct site_domain *d, const char *selector)
+{
+	char *path = xasprintf("%s/dkim/%s.%s.pub", site->dir, d->name, selector);
+	bool found = access(path, F_OK) == 0;
+	char *prefix = xasprintf("%s.%.51s-", d->name, selector), *folder = xasprintf("%s/dkim", site->dir);
+	size_t len = strlen(prefix);
+	DIR *dir = found ? NULL : opendir(folder);
+	const struct dirent *entry;
+	while (dir && !found && (entry = readdir(dir)) != NULL) {
+		const char *rest = entry->d_name + len;
+		found = strncmp(entry->d_name, prefix, len) == 0 && *rest != '\0' &&
+		        strcmp(rest + strspn(rest, "0123456789-"), ".pub") == 0;
+	}
+	if (dir)
+		closedir(dir);
+	free(folder);
+	free(prefix);
+	free(path);
+	return found;
+}
+
 static void check_dkim(const struct site *site, struct findings *f)
 {
 	for (size_t i = 0; i < site->domain_count; i++) {
 		const struct site_domain *d = &site->domains[i];
-		if (!d->name || !d->dkim_selector || !d->mail)
+		const char *missing = NULL;
+		if (!d->name || !d->dkim_selector || !d->dkim_ed25519 || !d->mail)
 			continue;
-		char *path = xasprintf("%s/dkim/%s.%s.pub", site->dir, d->name, d->dkim_selector);
-		if (access(path, F_OK) < 0)
+		if (!has_dkim(site, d, d->dkim_selector))
+			missing = d->dkim_selector;
+		else if (d->dkim_ed25519[0] && !has_dkim(site, d, d->dkim_ed25519))
+			missing = d->dkim_ed25519;
+		if (missing)
 			findings_add(f, true, &d->origin,
-			    "domain %s has no DKIM key beside the site (dkim/%s.%s.pub); run mailadm dns keygen",
-			    d->name, d->name, d->dkim_selector);
-		free(path);
+			    "domain %s has no DKIM key beside the site (dkim/%s.%s.pub); run mailadm dns keygen", d->name,
+			    d->name, missing);
 	}
 }
 

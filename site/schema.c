@@ -23,6 +23,7 @@ static const char *const role_words[] = { "host", "gateway", NULL };
 static const char *const family_words[] = { "both", "ipv4", "ipv6", NULL };
 static const char *const verdict_words[] = { "accept", "drop", NULL };
 static const char *const sts_words[] = { "none", "testing", "enforce", NULL };
+static const char *const over_quota_words[] = { "defer", "refuse", NULL };
 static const char *const dns_server_words[] = { "auto", "bind", "none", NULL };
 
 static bool is_alias(const void *element)
@@ -61,8 +62,14 @@ const struct schema_row schema[] = {
 	  .doc = "The domain; accented names are turned into A-labels." },
 	{ "domains[].catch_all", TYPE_ADDRESS, IN(site_domain, catch_all), .shown = "none",
 	  .doc = "Where mail to unknown local parts goes; without it they are refused." },
+	{ "domains[].quota", TYPE_SIZE, IN(site_domain, quota), .fallback = "0", .max = UINT64_C(1) << 50,
+	  .doc = "How much mail the domain's accounts may hold together; 0 is no limit." },
 	{ "domains[].dkim_selector", TYPE_STRING, IN(site_domain, dkim_selector), .fallback = "mail", .check = check_label,
-	  .doc = "The selector under which the DKIM key is published." },
+	  .doc = "The selector under which the RSA key of DKIM is published." },
+	{ "domains[].dkim_ed25519", TYPE_STRING, IN(site_domain, dkim_ed25519), .fallback = "mail-ed25519", .optional = true,
+	  .check = check_label,
+	  .doc = "The same for the Ed25519 key (RFC 8463), with which mail is signed too once mailadm dns rollover has seen it on "
+		 "every name server; \"\" for none." },
 	{ "domains[].dmarc", TYPE_ENUM, IN(site_domain, dmarc), .fallback = "quarantine", .words = dmarc_words,
 	  .doc = "The policy that the DMARC record asks of receivers." },
 	{ "domains[].dns", TYPE_BOOL, IN(site_domain, dns), .fallback = "true",
@@ -86,6 +93,8 @@ const struct schema_row schema[] = {
 	  .doc = "The display name." },
 	{ "accounts[].quota", TYPE_SIZE, IN(site_account, quota), .fallback = "0", .max = UINT64_C(1) << 50,
 	  .doc = "How much mail the account may hold; 0 is no limit." },
+	{ "accounts[].quota_messages", TYPE_INT, IN(site_account, quota_messages), .fallback = "0", .max = 1000000000,
+	  .doc = "How many messages the account may hold; 0 is no limit." },
 	{ "accounts[].protocols", TYPE_PROTOCOLS, IN(site_account, protocols), .fallback = "imap pop3 submission",
 	  .doc = "What the account may use: imap, pop3, submission." },
 	{ "accounts[].password", TYPE_SECRET,
@@ -144,6 +153,11 @@ const struct schema_row schema[] = {
 	  .doc = "How long expunged mail can be brought back." },
 	{ "limits.disk_reserve", TYPE_SIZE, SITE(limits.disk_reserve), .fallback = "256M", .max = UINT64_C(1) << 50,
 	  .doc = "Disk space kept free: below it new mail is put off." },
+	{ "limits.over_quota", TYPE_ENUM, SITE(limits.over_quota), .fallback = "defer", .words = over_quota_words,
+	  .doc = "What senders to a full mailbox are told: defer (452, they try again for days) or refuse (552, it bounces)." },
+	{ "limits.quota_warnings", TYPE_STRING, SITE(limits.quota_warnings), .fallback = "80 95", .optional = true,
+	  .check = check_percents, .example = "\"80 95\"",
+	  .doc = "At how many percent of its quota an account gets a message that warns of it, once each; \"\" for never." },
 
 	{ "relay", TYPE_GROUP, .doc = "How mail leaves." },
 	{ "relay.smarthost", TYPE_STRING, SITE(relay.smarthost), .fallback = "", .optional = true, .check = check_host,

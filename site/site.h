@@ -29,7 +29,9 @@ enum protocol { PROTOCOL_IMAP = 1, PROTOCOL_POP3 = 2, PROTOCOL_SUBMISSION = 4 };
 struct site_domain {
 	char *name;             /* A-labels, lower case */
 	char *catch_all;        /* an address for unknown local parts, or NULL */
-	char *dkim_selector;    /* default "mail" */
+	uint64_t quota;         /* bytes of all its accounts together, 0: none */
+	char *dkim_selector;    /* of the RSA key; default "mail" */
+	char *dkim_ed25519;     /* of the Ed25519 key; default "mail-ed25519", "" none */
 	char *dmarc;            /* none, quarantine (default), reject */
 	bool dns;               /* we publish its zone (default true) */
 	bool mail;              /* false: null MX, SPF -all (default true) */
@@ -43,6 +45,7 @@ struct site_account {
 	char *address;      /* normalised: the account's key everywhere */
 	char *name;         /* display name, or "" */
 	uint64_t quota;     /* bytes, 0: none */
+	int quota_messages; /* 0: none */
 	unsigned protocols; /* PROTOCOL_ bits */
 	struct site_origin origin;
 };
@@ -150,6 +153,8 @@ struct site {
 		int auth_failures; /* per address and account before throttling, default 10 in 10 min */
 		uint64_t undelete; /* seconds, default 14d */
 		uint64_t disk_reserve; /* bytes kept free: below it new mail gets 452; default 256M */
+		char *over_quota;      /* defer (default): 452 4.2.2; refuse: 552 5.2.2 */
+		char *quota_warnings;  /* percents, such as "80 95" (default); "" none */
 	} limits;
 	struct {                               /* sending */
 		char *smarthost;               /* "" : by MX */

@@ -393,6 +393,21 @@ const char *check_host(const char *s)
 	return "is no host name; write it like \"mail.example.org\"";
 }
 
+const char *check_percents(const char *s)
+{
+	unsigned last = 0, count = 0;
+	while (*s) {
+		size_t digits = strspn(s, "0123456789");
+		uint64_t n;
+		if (view_u64((struct view){ s, digits }, 99, &n) < 0 || n <= last || ++count > PERCENTS_MAX ||
+		    (s[digits] && s[digits] != ' '))
+			return "is no list of at most eight rising percents from 1 to 99; write it like \"80 95\"";
+		last = (unsigned)n;
+		s += digits + strspn(s + digits, " ");
+	}
+	return NULL;
+}
+
 const char *check_ip(const char *s)
 {
 	unsigned char bytes[16];

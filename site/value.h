@@ -22,6 +22,8 @@ int prefix_normalise(const char *v, char *out, size_t size);
 /* Checks that schema rows name: why a text does not fit (with what to do), or NULL. */
 const char *check_fqdn(const char *);
 const char *check_host(const char *);
+#define PERCENTS_MAX 8
+const char *check_percents(const char *);
 const char *check_ip(const char *);
 const char *check_label(const char *);
 const char *check_name(const char *);

@@ -17,15 +17,6 @@ static void reply(struct chan *chan, uint32_t id, enum guard_message type, int64
 	buf_free(&out);
 }
 
-static bool one_line(const char *s)
-{
-	for (; *s != '\0'; s++) {
-		if ((unsigned char)*s < ' ' || *s == 0x7f)
-			return false;
-	}
-	return true;
-}
-
 static int receive_ban(struct guard *g, struct chan *chan, struct imsg *m)
 {
 	struct cursor c = cursor_of(m->data.ptr, m->data.len);
@@ -38,7 +29,7 @@ static int receive_ban(struct guard *g, struct chan *chan, struct imsg *m)
 	struct error e = { "" };
 
 	cursor_str(&c, why, sizeof(why));
-	if (malformed < 0 || !cursor_done(&c) || why[0] == '\0' || !one_line(why))
+	if (malformed < 0 || !cursor_done(&c) || !jail_why_good(why))
 		return -1;
 	never = never_find(&g->never, &who);
 	if (never != NULL || who.family == 0) {
@@ -63,18 +54,23 @@ static int receive_unban(struct guard *g, struct chan *chan, struct imsg *m)
 	struct cursor c = cursor_of(m->data.ptr, m->data.len);
 	struct guard_source who;
 	int malformed = guard_source_get(&c, &who);
-	char text[GUARD_SOURCE_TEXT], why[128];
+	char text[GUARD_SOURCE_TEXT];
 	struct error e = { "" };
+	struct jail_ban b;
 
 	if (malformed < 0 || !cursor_done(&c))
 		return -1;
 	guard_source_text(&who, text);
-	if (!jail_unban(g->jail, &who, clock_wall())) {
-		snprintf(why, sizeof(why), "%s is not banned", text);
-		reply(chan, m->id, GUARD_MSG_REFUSED, 0, why);
+	/* The firewall first: what stays in it would be taken for a ban again. */
+	if (jail_find(g->jail, &who, clock_wall(), &b) && guard_kernel_remove(g, &who, &e) < 0) {
+		reply(chan, m->id, GUARD_MSG_REFUSED, 0, e.text);
 		return 0;
 	}
-	guard_kernel_remove(g, &who, &e);
+	if (!jail_unban(g->jail, &who, clock_wall())) {
+		error_set(&e, "%s is not banned", text);
+		reply(chan, m->id, GUARD_MSG_REFUSED, 0, e.text);
+		return 0;
+	}
 	guard_save_now(g, &e);
 	log_info("event=unban ip=%s by=hand", text);
 	reply(chan, m->id, GUARD_MSG_DONE, 0, e.text);

@@ -33,7 +33,7 @@ static int save(struct guard *g, bool at_once, struct error *e)
 		return 0;
 	if (dir < 0) {
 		return error_set(e, "there is no folder " STATE_FOLDER);
-	} else if (state_save(dir, g->jail, clock_wall(), e) < 0) {
+	} else if (guard_state_save(dir, g->jail, clock_wall(), e) < 0) {
 		if (!g->save_failed)
 			role_alert(g->ctx, "bans", "bans cannot be written down: %s", e->text);
 		g->save_failed = true;
@@ -283,7 +283,8 @@ static void start(struct role_ctx *ctx)
 	int r;
 
 	use_rules(g);
-	r = ctx->fds[ROLE_FD_BANS_DIR] < 0 ? 0 : state_load(ctx->fds[ROLE_FD_BANS_DIR], g->jail, clock_wall(), &e);
+	r = ctx->fds[ROLE_FD_BANS_DIR] < 0 ? 0
+	                                   : guard_state_load(ctx->fds[ROLE_FD_BANS_DIR], g->jail, clock_wall(), &e);
 	if (r != 0)
 		role_alert(ctx, "bans-file", "%s", e.text);
 	guard_sync(g, true);

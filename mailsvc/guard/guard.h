@@ -28,6 +28,7 @@ struct guard {
 	struct bans *kernel;  /* NULL: no netlink */
 	bool aside;           /* the machine's firewall is left alone */
 	char kernel_why[256]; /* why bans have no effect; "" : they have */
+	bool compared;        /* kernel and jail agreed once: from then on a ban that is over here is over there */
 	bool generation_known;
 	uint32_t generation;
 	uint64_t look_again;  /* clock_mono_ms: not before */

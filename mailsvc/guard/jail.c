@@ -51,6 +51,15 @@ const char *offence_text(enum offence o)
 	return texts[o];
 }
 
+bool jail_why_good(const char *s)
+{
+	bool good = *s != '\0';
+
+	for (; *s != '\0'; s++)
+		good = good && (unsigned char)*s >= ' ' && *s != 0x7f;
+	return good;
+}
+
 struct jail *jail_new(void)
 {
 	struct jail *j = xcalloc(1, sizeof(*j));
@@ -290,13 +299,36 @@ int jail_put(struct jail *j, const struct jail_ban *b, int64_t now)
 	return 0;
 }
 
+int jail_resume(struct jail *j, const struct jail_ban *b, int64_t now)
+{
+	struct jail_ban found = *b;
+	struct entry *e = find(j, &b->who);
+
+	if (e != NULL && e->until > now)
+		return -1;
+	if (e != NULL) {
+		found.times = remembered(e, now) + 1;
+		if (found.times > JAIL_TIMES_MAX)
+			found.times = JAIL_TIMES_MAX;
+		e->times = 0;
+	}
+	return jail_put(j, &found, now);
+}
+
 bool jail_unban(struct jail *j, const struct guard_source *who, int64_t now)
 {
 	struct entry *e = find(j, who);
 	bool was = e != NULL && e->until > now;
 
-	if (e != NULL)
+	if (e == NULL)
+		return false;
+	if (e->known <= now) {
 		drop(j, e);
+		return was;
+	}
+	e->offences = e->times = 0; /* that somebody logged in from there is no past to forget */
+	e->since = e->until = 0;
+	place(j, e, now);
 	return was;
 }
 

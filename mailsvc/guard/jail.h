@@ -8,8 +8,8 @@
  * logged in from within a day is not banned.
  *
  * What strangers can fill is bounded: the sources that are watched or known make room by least recent use; bans that
- * offences bring are at most JAIL_RATE a minute and JAIL_AUTOMATIC at once for each family of addresses, so that
- * whoever owns a /32 of IPv6 can neither fill the memory nor take the place of IPv4's.
+ * offences bring are at most JAIL_RATE a minute, and none is made while JAIL_AUTOMATIC stand, for each family of
+ * addresses, so that whoever owns a /32 of IPv6 can neither fill the memory nor take the place of IPv4's.
  */
 #ifndef MAILSVC_GUARD_JAIL_H
 #define MAILSVC_GUARD_JAIL_H
@@ -36,6 +36,7 @@ enum offence {
 	OFFENCE_COUNT
 };
 const char *offence_text(enum offence); /* "failed logins" */
+bool jail_why_good(const char *);       /* a line that can be a ban's why: not empty, printable */
 
 struct jail_ban {
 	struct guard_source who;
@@ -62,10 +63,15 @@ void jail_login(struct jail *, const struct guard_source *, int64_t now);
 /* By hand, also of a known source; seconds 0: as long as the next ban by offences would be. -1: the table is full. */
 int jail_ban(struct jail *, const struct guard_source *, uint64_t seconds, const char *why, int64_t now,
     struct jail_ban *out, struct error *);
-/* From a file or the kernel. -1: full, or it is there already. */
+/* From a file or the kernel. -1: full, or it is there already, be it as past. */
 int jail_put(struct jail *, const struct jail_ban *, int64_t now);
-bool jail_unban(
-    struct jail *, const struct guard_source *, int64_t now); /* and forgets its past; false: was not banned */
+/*
+ * From the kernel, of a guard that was killed before it wrote it down: what the source had before is its past, and
+ * times is counted on from there. -1: full, or it is banned.
+ */
+int jail_resume(struct jail *, const struct jail_ban *, int64_t now);
+/* And forgets its past, but not that somebody logged in from there; false: was not banned. */
+bool jail_unban(struct jail *, const struct guard_source *, int64_t now);
 bool jail_find(const struct jail *, const struct guard_source *, int64_t now, struct jail_ban *out); /* banned now */
 size_t jail_expire(struct jail *, int64_t now); /* moves the bans that are over out of the way; how many */
 /* Those banned now, and with past those that were and are not yet forgotten. fn must not change the jail. */

@@ -2,13 +2,14 @@
 #include "mailsvc/guard/never.h"
 
 #include <arpa/inet.h>
-#include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "fwgen/answer.h"
 
 #pragma GCC diagnostic ignored "-Wconversion" /* libmnl's loops over attributes subtract pointers into an int */
 
@@ -100,24 +101,20 @@ static int on_address(const struct nlmsghdr *h, void *arg)
 
 void never_add_machine(struct never *n, int fd)
 {
+	static uint32_t sequence; /* what a dump that failed left in the socket is not the answer to the next */
 	struct {
 		struct nlmsghdr header;
 		struct ifaddrmsg message;
 	} request = { .header = { .nlmsg_len = sizeof(request),
 			  .nlmsg_type = RTM_GETADDR,
 			  .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
-			  .nlmsg_seq = 1 } };
+			  .nlmsg_seq = ++sequence } };
 	char *answer;
-	int r = MNL_CB_OK;
 
 	if (fd < 0 || send(fd, &request, sizeof(request), 0) < 0)
 		return;
 	answer = xmalloc(ANSWER_SIZE);
-	while (r > MNL_CB_STOP) {
-		ssize_t got = recv(fd, answer, ANSWER_SIZE, 0);
-
-		r = got < 0 ? MNL_CB_ERROR : mnl_cb_run(answer, (size_t)got, 1, 0, on_address, n);
-	}
+	fw_answer(fd, answer, ANSWER_SIZE, sequence, 0, on_address, n); /* a part of them is better than none */
 	free(answer);
 }
 

@@ -59,15 +59,6 @@ static struct view word(struct view *line)
 	return w;
 }
 
-static bool printable(const char *s)
-{
-	for (; *s != '\0'; s++) {
-		if ((unsigned char)*s < ' ' || *s == 0x7f)
-			return false;
-	}
-	return true;
-}
-
 static const char *parse_ban(struct view line, struct jail_ban *b)
 {
 	static const uint64_t end_of_time = 1ull << 40;
@@ -85,7 +76,7 @@ static const char *parse_ban(struct view line, struct jail_ban *b)
 		return "it ends before it begins, or after more than a year";
 	if (view_u64(word(&line), JAIL_TIMES_MAX, &times) < 0 || times == 0)
 		return "it does not say how often";
-	if (line.len == 0 || view_copy(line, b->why, sizeof(b->why)) < 0 || !printable(b->why))
+	if (view_copy(line, b->why, sizeof(b->why)) < 0 || !jail_why_good(b->why))
 		return "it does not say why, in one short printable line";
 	b->since = (int64_t)since;
 	b->until = (int64_t)until;
@@ -182,7 +173,7 @@ static void empty(struct jail *j, int64_t now)
 	buf_free(&all);
 }
 
-int state_load(int dir, struct jail *j, int64_t now, struct error *e)
+int guard_state_load(int dir, struct jail *j, int64_t now, struct error *e)
 {
 	struct buf text = BUF_INIT(STATE_TEXT_MAX + 65536);
 	struct loading l = { j, now };
@@ -239,7 +230,7 @@ static int write_new(int dir, struct view text, struct error *e)
 	return r;
 }
 
-int state_save(int dir, const struct jail *j, int64_t now, struct error *e)
+int guard_state_save(int dir, const struct jail *j, int64_t now, struct error *e)
 {
 	struct buf text = BUF_INIT(STATE_TEXT_MAX);
 	int r = -1;

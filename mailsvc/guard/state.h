@@ -30,8 +30,8 @@ int state_parse(struct view text, state_fn, void *arg, struct error *e);
  * dir is a descriptor of STATE/bans.  No file: an empty jail.  One that cannot be read as above is renamed to list.bad,
  * and the call is 1 with e saying so; the jail is empty then.  -1: it cannot be read at all.
  */
-int state_load(int dir, struct jail *, int64_t now, struct error *e);
+int guard_state_load(int dir, struct jail *, int64_t now, struct error *e);
 /* Writes list.new, syncs it and renames it; the file belongs to whom the folder does. */
-int state_save(int dir, const struct jail *, int64_t now, struct error *e);
+int guard_state_save(int dir, const struct jail *, int64_t now, struct error *e);
 
 #endif

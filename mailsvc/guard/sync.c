@@ -104,13 +104,6 @@ static void push(struct many *m, const struct ban *b)
 	m->at[m->count++] = *b;
 }
 
-static int by_address(const void *a, const void *b)
-{
-	const struct ban *x = a, *y = b;
-
-	return x->ipv6 != y->ipv6 ? x->ipv6 - y->ipv6 : memcmp(x->address, y->address, sizeof(x->address));
-}
-
 struct comparing {
 	struct many kernel; /* by address */
 	struct many missing;
@@ -124,7 +117,7 @@ static void look_for(const struct jail_ban *b, void *arg)
 	struct ban want;
 
 	guard_ban_of(b, c->now_ms, &want);
-	there = c->kernel.count > 0 ? bsearch(&want, c->kernel.at, c->kernel.count, sizeof(want), by_address) : NULL;
+	there = c->kernel.count > 0 ? bsearch(&want, c->kernel.at, c->kernel.count, sizeof(want), ban_order) : NULL;
 	if (there != NULL && there->left_ms < want.left_ms + APART_MS && want.left_ms < there->left_ms + APART_MS)
 		return;
 	if (there != NULL || want.left_ms > 1000)
@@ -146,7 +139,7 @@ static void look_at_kernel(struct guard *g, struct comparing *c, struct many *wr
 		    b->left_ms / 1000 < JAIL_LONGEST ? now + (int64_t)(b->left_ms / 1000) : now + JAIL_LONGEST;
 		if (never_find(&g->never, &known.who) != NULL)
 			push(wrong, b);
-		else if (known.until > now && jail_put(g->jail, &known, now) == 0)
+		else if (known.until > now && (g->compared ? jail_put : jail_resume)(g->jail, &known, now) == 0)
 			guard_changed(g);
 		else if (b->left_ms > APART_MS) /* over, by a clock that was set since */
 			push(wrong, b);
@@ -159,7 +152,7 @@ static void compare(struct guard *g, struct comparing *c)
 	struct error e = { "" };
 
 	if (c->kernel.count > 0)
-		qsort(c->kernel.at, c->kernel.count, sizeof(*c->kernel.at), by_address);
+		qsort(c->kernel.at, c->kernel.count, sizeof(*c->kernel.at), ban_order);
 	look_at_kernel(g, c, &wrong);
 	jail_each(g->jail, false, c->now_ms / 1000, look_for, c);
 	if (wrong.count > 0 && bans_remove(g->kernel, wrong.at, wrong.count, &e) == 0)
@@ -169,6 +162,10 @@ static void compare(struct guard *g, struct comparing *c)
 		own_change(g);
 	}
 	kernel_is(g, e.text);
+	if (e.text[0] == '\0')
+		g->compared = true;
+	else
+		g->generation_known = false; /* it may pass without a change of the rules: look again */
 	free(wrong.at);
 	free(c->missing.at);
 }
@@ -197,6 +194,7 @@ void guard_sync(struct guard *g, bool forced)
 	g->generation = generation;
 	g->generation_known = true;
 	if (bans_list(g->kernel, &c.kernel.at, &c.kernel.count, &e) < 0) {
+		g->generation_known = false;
 		kernel_is(g, e.text);
 		return;
 	}

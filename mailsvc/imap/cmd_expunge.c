@@ -15,6 +15,8 @@ static void on_expunged(struct imap_session *s, struct slices *x)
 {
 	if (x->status != STORE_OK)
 		imap_finish_store(s, x->status);
+	else if ((s->enabled & ENABLED_QRESYNC) && x->source_count > 0)
+		imap_finish(s, "OK [HIGHESTMODSEQ %llu] EXPUNGE completed.", (unsigned long long)x->modseq);
 	else
 		imap_finish(s, "OK EXPUNGE completed.");
 }

@@ -4,6 +4,9 @@
  * The UID map of a mailbox without gaps follows from three numbers (first UID, UIDNEXT, messages) and costs one look-up
  * whatever the size; otherwise it is one walk of the index.  \Recent messages are nearly always the newest: they are
  * looked for at the end first.  A session that may write claims them, so that no other session sees them as recent.
+ *
+ * (QRESYNC (uidvalidity modseq [known-uids [(seqs uids)]])) of RFC 7162: with the UIDVALIDITY of today, what changed since
+ * modseq is told before the reply.  The last pair only lets a server without a change log guess better; it is not used.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -86,16 +89,24 @@ static void announce(struct imap_session *s, const struct mailbox_row *row)
 		if (walk.unseen > 0)
 			conn_printf(s->conn, "* OK [UNSEEN %u] First unseen.\r\n", walk.unseen);
 	}
-	conn_printf(s->conn, "* OK [UIDVALIDITY %u] UIDs valid.\r\n* OK [UIDNEXT %u] Predicted next UID.\r\n",
-	    row->uid_validity, row->uid_next);
+	conn_printf(s->conn,
+	    "* OK [UIDVALIDITY %u] UIDs valid.\r\n* OK [UIDNEXT %u] Predicted next UID.\r\n"
+	    "* OK [HIGHESTMODSEQ %llu] Highest.\r\n",
+	    row->uid_validity, row->uid_next, (unsigned long long)(row->modseq > 0 ? row->modseq : 1));
 }
 
+/* Takes the parameters' known UIDs. */
 static void finish_select(struct imap_session *s)
 {
-	if (s->mailbox->read_only)
-		imap_finish(s, "OK [READ-ONLY] EXAMINE completed.");
+	struct imap_mailbox *m = s->mailbox;
+	const char *text = m->read_only ? "OK [READ-ONLY] EXAMINE completed." : "OK [READ-WRITE] SELECT completed.";
+	struct uid_range *known = m->known;
+
+	m->known = NULL;
+	if (known != NULL)
+		imap_start_resync(s, m->known_modseq, known, m->known_count, text);
 	else
-		imap_finish(s, "OK [READ-WRITE] SELECT completed.");
+		imap_finish(s, "%s", text);
 }
 
 static void on_claimed(void *arg, const struct store_result *result)
@@ -107,44 +118,151 @@ static void on_claimed(void *arg, const struct store_result *result)
 	finish_select(s);
 }
 
+struct select_params {
+	bool condstore, qresync;
+	uint32_t uid_validity;
+	uint64_t modseq;
+	struct uid_range *known;
+	size_t known_count;
+};
+
+static bool parse_uids(struct imap_parser *p, struct uid_range **out, size_t *count)
+{
+	struct imap_set set;
+
+	if (!imap_parse_set(p, &set))
+		return false;
+	imap_set_to_uids(&set, out, count);
+	imap_set_free(&set);
+	return true;
+}
+
+/* " (1:3,5 7:9,11)": checked, and of no further use. */
+static bool skip_match_data(struct imap_parser *p)
+{
+	struct imap_set set;
+
+	for (int i = 0; i < 2; i++) {
+		if (!(i == 0 ? imap_parse_char(p, '(') : imap_parse_sp(p)) || !imap_parse_set(p, &set))
+			return false;
+		imap_set_free(&set);
+	}
+	return imap_parse_char(p, ')');
+}
+
+/* " (uidvalidity modseq [known-uids] [(seqs uids)])" */
+static bool parse_qresync(struct imap_parser *p, struct select_params *params)
+{
+	bool known = false;
+
+	if (!imap_parse_sp(p) || !imap_parse_char(p, '(') || !imap_parse_nz_number(p, &params->uid_validity) ||
+	    !imap_parse_since(p, false, &params->modseq))
+		return false;
+	while (imap_accept(p, ' ')) {
+		if (imap_peek(p) == '(')
+			return skip_match_data(p) && imap_parse_char(p, ')');
+		if (known || !parse_uids(p, &params->known, &params->known_count))
+			return imap_fail(p, "Expected known UIDs.");
+		known = true;
+	}
+	return imap_parse_char(p, ')');
+}
+
+static bool parse_params(struct imap_session *s, struct imap_parser *p, struct select_params *params)
+{
+	struct view word;
+
+	if (!imap_accept(p, ' '))
+		return true;
+	if (!imap_parse_char(p, '('))
+		return false;
+	if (imap_accept(p, ')'))
+		return true;
+	do {
+		if (!imap_parse_word(p, &word))
+			return false;
+		if (view_caseeq(word, "CONDSTORE")) {
+			params->condstore = true;
+		} else if (view_caseeq(word, "QRESYNC") && !params->qresync) {
+			if (!(s->enabled & ENABLED_QRESYNC))
+				return imap_fail(p, "QRESYNC has not been enabled.");
+			params->qresync = true;
+			if (!parse_qresync(p, params))
+				return false;
+		} else {
+			return imap_fail(p, "Unknown SELECT parameter.");
+		}
+	} while (imap_accept(p, ' '));
+	return imap_parse_char(p, ')');
+}
+
+/* Opens it; params.known is taken over. */
+static int open_mailbox(
+    struct imap_session *s, const struct mailbox_row *row, bool read_only, struct select_params *params)
+{
+	struct imap_mailbox *m = xcalloc(1, sizeof(*m));
+
+	m->id = row->id;
+	m->uid_validity = row->uid_validity;
+	m->read_only = read_only;
+	m->modseq = m->expunge_modseq = row->modseq;
+	if (params->qresync && params->uid_validity == row->uid_validity) {
+		m->known_modseq = params->modseq;
+		m->known = params->known;
+		m->known_count = params->known_count;
+		params->known = NULL;
+		if (m->known == NULL) {
+			m->known = xmalloc(sizeof(*m->known));
+			*m->known = (struct uid_range){ 1, UINT32_MAX };
+			m->known_count = 1;
+		}
+	}
+	imap_take_keywords(m, row);
+	load_map(s, m, row);
+	imap_select_mailbox(s, m);
+	announce(s, row);
+	view_end(imap_view(s));
+	if (!read_only && m->recent.count > 0) {
+		s->pending = store_claim_recent(imap_store(s), m->id, on_claimed, s);
+		return IMAP_WAIT;
+	}
+	finish_select(s);
+	return s->job.run != NULL ? IMAP_WAIT : IMAP_DONE;
+}
+
+/* The earlier mailbox is closed whatever comes of it (RFC 3501 6.3.1), and the client told where its data ends. */
+static void leave(struct imap_session *s)
+{
+	if (s->mailbox == NULL)
+		return;
+	imap_deselect(s);
+	conn_printf(s->conn, "* OK [CLOSED] The mailbox before is closed.\r\n");
+}
+
 int imap_cmd_select(struct imap_session *s, struct imap_parser *p, bool read_only)
 {
 	char name[MAILBOX_NAME_MAX + 1];
+	struct select_params params = { 0 };
 	struct mailbox_row row;
-	struct imap_mailbox *m;
+	int status = IMAP_BAD;
 
-	if (!imap_parse_sp(p) || !imap_parse_mailbox(p, name))
-		return IMAP_BAD;
-	if (imap_accept(p, ' ') && (!imap_parse_char(p, '(') || !imap_parse_char(p, ')')))
-		return imap_bad(p, "Unknown SELECT parameter.");
-	if (!imap_parse_end(p))
-		return IMAP_BAD;
-	imap_deselect(s);
+	if (!imap_parse_sp(p) || !imap_parse_mailbox(p, name) || !parse_params(s, p, &params) || !imap_parse_end(p))
+		goto out;
+	if (params.condstore)
+		s->enabled |= ENABLED_CONDSTORE;
+	leave(s);
+	status = IMAP_DONE;
 	if (view_begin(imap_view(s)) < 0) {
 		imap_finish_store(s, STORE_UNAVAILABLE);
-		return IMAP_DONE;
-	}
-	if (view_mailbox_by_name(imap_view(s), s->account, name, &row) != 1) {
+	} else if (view_mailbox_by_name(imap_view(s), s->account, name, &row) != 1) {
 		view_end(imap_view(s));
 		imap_finish(s, "NO [NONEXISTENT] No such mailbox.");
-		return IMAP_DONE;
+	} else {
+		status = open_mailbox(s, &row, read_only, &params);
 	}
-	m = xcalloc(1, sizeof(*m));
-	m->id = row.id;
-	m->uid_validity = row.uid_validity;
-	m->read_only = read_only;
-	m->modseq = m->expunge_modseq = row.modseq;
-	imap_take_keywords(m, &row);
-	load_map(s, m, &row);
-	imap_select_mailbox(s, m);
-	announce(s, &row);
-	view_end(imap_view(s));
-	if (read_only || m->recent.count == 0) {
-		finish_select(s);
-		return IMAP_DONE;
-	}
-	s->pending = store_claim_recent(imap_store(s), m->id, on_claimed, s);
-	return IMAP_WAIT;
+out:
+	free(params.known);
+	return status;
 }
 
 static void on_closed(void *arg, const struct store_result *result)
@@ -153,7 +271,9 @@ static void on_closed(void *arg, const struct store_result *result)
 
 	s->pending = 0;
 	imap_deselect(s);
-	if (result->status == STORE_OK || result->status == STORE_NO_MAILBOX)
+	if (result->status == STORE_OK && (s->enabled & ENABLED_QRESYNC))
+		imap_finish(s, "OK [HIGHESTMODSEQ %llu] CLOSE completed.", (unsigned long long)result->modseq);
+	else if (result->status == STORE_OK || result->status == STORE_NO_MAILBOX)
 		imap_finish(s, "OK CLOSE completed.");
 	else
 		imap_finish_store(s, result->status);

@@ -50,16 +50,56 @@ static int run_id(struct imap_session *s, struct imap_parser *p)
 	return IMAP_DONE;
 }
 
-/* No extension needs to be enabled: what is asked for is ignored, as RFC 5161 says of unknown ones. */
+/* RFC 4978: the reply is the last that leaves as it is. */
+static int run_compress(struct imap_session *s, struct imap_parser *p)
+{
+	struct view name;
+
+	if (!imap_parse_sp(p) || !imap_parse_atom(p, &name) || !imap_parse_end(p))
+		return IMAP_BAD;
+	if (!view_caseeq(name, "DEFLATE"))
+		return imap_bad(p, "Unknown compression.");
+	if (s->compressed) {
+		imap_finish(s, "NO [COMPRESSIONACTIVE] DEFLATE is active already.");
+		return IMAP_DONE;
+	}
+	if (s->process->compressed >= COMPRESSED_MAX) {
+		imap_finish(s, "NO [LIMIT] Too many sessions are compressed; go on without.");
+		return IMAP_DONE;
+	}
+	imap_finish(s, "OK DEFLATE active.");
+	s->compressed = conn_start_deflate(s->conn) == 0;
+	s->process->compressed += s->compressed;
+	return IMAP_DONE;
+}
+
+/* What is not known is ignored (RFC 5161 3.1). */
 static int run_enable(struct imap_session *s, struct imap_parser *p)
 {
+	static const struct {
+		const char *name;
+		unsigned bits;
+	} extensions[] = {
+		{ "CONDSTORE", ENABLED_CONDSTORE },
+		{ "QRESYNC", ENABLED_QRESYNC | ENABLED_CONDSTORE },
+	};
+	bool named[sizeof(extensions) / sizeof(extensions[0])] = { false };
 	struct view name;
 
 	do {
 		if (!imap_parse_sp(p) || !imap_parse_atom(p, &name))
 			return IMAP_BAD;
+		for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++)
+			named[i] |= view_caseeq(name, extensions[i].name);
 	} while (imap_peek(p) != -1);
-	conn_printf(s->conn, "* ENABLED\r\n");
+	conn_printf(s->conn, "* ENABLED");
+	for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++) {
+		if (!named[i])
+			continue;
+		s->enabled |= extensions[i].bits;
+		conn_printf(s->conn, " %s", extensions[i].name);
+	}
+	conn_printf(s->conn, "\r\n");
 	return IMAP_DONE;
 }
 
@@ -156,6 +196,7 @@ const struct imap_command imap_commands[] = {
 	{ "NAMESPACE", 0, run_namespace },
 	{ "ID", 0, run_id },
 	{ "ENABLE", 0, run_enable },
+	{ "COMPRESS", IMAP_NO_SYNC, run_compress },
 	{ "LOGOUT", IMAP_NO_SYNC, run_logout },
 	{ "LOGIN", 0, run_refused },
 	{ "AUTHENTICATE", 0, run_refused },

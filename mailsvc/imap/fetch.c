@@ -1,6 +1,6 @@
 /*
- * FETCH and UID FETCH, as a job in three steps: look for unread messages where reading marks them (without PEEK, in a
- * mailbox open for writing), have store mark them, send.
+ * FETCH and UID FETCH, as a job in steps: keep of the ranges what changed (CHANGEDSINCE, RFC 7162), look for unread
+ * messages where reading marks them (without PEEK, in a mailbox open for writing), have store mark them, send.
  *
  * Replies gather in one buffer that goes to the connection in pieces of about FLUSH bytes.  A slice ends when the
  * output is at its mark, or after SLICE_MS; a snapshot lives within a slice.  Short contents are read straight into the
@@ -31,12 +31,15 @@ struct piece { /* body bytes that go between out[..at] and out[at..] */
 	uint64_t offset, left;
 };
 
-enum step { STEP_LOOK, STEP_MARK, STEP_SEND };
+enum step { STEP_CHANGES, STEP_LOOK, STEP_MARK, STEP_SEND };
 
 struct fetch {
 	struct imap_session *session;
 	struct fetch_items items;
 	enum step step;
+	const char *finish;       /* the tagged line of success */
+	struct uid_range *known; /* VANISHED: as asked for, whether they exist or not */
+	size_t known_count;
 	struct uid_range *ranges; /* what is asked for */
 	size_t count, at;
 	uint32_t uid; /* next to look at in ranges[at]; 0: its first */
@@ -67,6 +70,7 @@ static void fetch_free(void *state)
 	struct fetch *f = state;
 
 	fetch_items_free(&f->items);
+	free(f->known);
 	free(f->ranges);
 	free(f->unread);
 	free(f->marked);
@@ -227,6 +231,13 @@ static void prepare_flag_text(struct fetch *f)
 	}
 }
 
+static void put_modseq(struct buf *out, uint64_t modseq)
+{
+	buf_add(out, "MODSEQ (", 8);
+	put_number(out, modseq);
+	buf_addc(out, ')');
+}
+
 static int put_content(struct fetch *f, struct fetch_source *src, const struct fetch_item *item)
 {
 	struct fetch_content c;
@@ -271,9 +282,8 @@ static int put_item(
 		put_number(out, row->size);
 		return 0;
 	case FETCH_MODSEQ:
-		buf_add(out, "MODSEQ (", 8);
-		put_number(out, row->modseq);
-		return buf_addc(out, ')');
+		put_modseq(out, row->modseq);
+		return 0;
 	case FETCH_CONTENT:
 		return put_content(f, src, item);
 	case FETCH_ENVELOPE:
@@ -325,6 +335,10 @@ static int put_message(struct fetch *f, const struct message_row *row, uint32_t 
 		buf_add(&f->out, "FLAGS ", 6);
 		put_flags(f, row);
 		buf_addc(&f->out, ' ');
+		if ((f->session->enabled & ENABLED_CONDSTORE) && !f->items.modseq) {
+			put_modseq(&f->out, row->modseq);
+			buf_addc(&f->out, ' ');
+		}
 	}
 	for (size_t i = 0; i < f->items.count && rc == 0; i++) {
 		if (i > 0)
@@ -466,8 +480,27 @@ static bool send_slice(struct fetch *f)
 	if (f->failed)
 		imap_finish(s, "NO [SERVERBUG] Some messages could not be read.");
 	else
-		imap_finish(s, "OK FETCH completed.");
+		imap_finish(s, "%s", f->finish);
 	return true;
+}
+
+static bool changes_slice(struct fetch *f)
+{
+	struct imap_session *s = f->session;
+	struct uid_range *changed;
+	size_t count;
+
+	if (imap_snapshot(s) != 0)
+		return true;
+	if (f->items.vanished)
+		imap_send_vanished(s, f->items.since, f->known, f->known_count);
+	imap_changed_since(s, f->items.since, f->ranges, f->count, &changed, &count);
+	view_end(imap_view(s));
+	free(f->ranges);
+	f->ranges = changed;
+	f->count = count;
+	f->step = f->items.sets_seen && !s->mailbox->read_only ? STEP_LOOK : STEP_SEND;
+	return false;
 }
 
 static bool look_slice(struct fetch *f)
@@ -491,6 +524,8 @@ static bool fetch_run(struct imap_session *s, void *state)
 
 	(void)s;
 	f->slice_end = clock_mono_ms() + SLICE_MS;
+	if (f->step == STEP_CHANGES)
+		return changes_slice(f);
 	if (f->step == STEP_LOOK)
 		return look_slice(f);
 	if (f->step == STEP_MARK && f->unread_sent < f->unread_count) {
@@ -501,22 +536,67 @@ static bool fetch_run(struct imap_session *s, void *state)
 	return send_slice(f);
 }
 
-int imap_cmd_fetch(struct imap_session *s, struct imap_parser *p, bool uid)
+static struct fetch *fetch_new(struct imap_session *s)
 {
 	struct fetch *f = xcalloc(1, sizeof(*f));
-	struct imap_job job = { fetch_run, fetch_free, f };
 
 	f->session = s;
 	f->source.read = read_body;
 	f->source.arg = f;
 	f->out.max = REPLY_MAX;
 	f->scratch.max = FETCH_HEADER_MAX + STORE_INLINE_MAX;
-	if (!imap_parse_sp(p) || !imap_parse_uids(s, p, uid, &f->ranges, &f->count) || !imap_parse_sp(p) ||
-	    !fetch_items_parse(p, uid, &f->items) || !imap_parse_end(p)) {
+	f->finish = "OK FETCH completed.";
+	return f;
+}
+
+/* The set as messages, and as it stands. */
+static bool parse_set(struct fetch *f, struct imap_parser *p, bool uid)
+{
+	struct imap_set set;
+	bool fine;
+
+	if (!imap_parse_sp(p) || !imap_parse_set(p, &set))
+		return false;
+	fine = imap_resolve_set(f->session, p, &set, uid, &f->ranges, &f->count);
+	if (fine && uid)
+		imap_set_to_uids(&set, &f->known, &f->known_count);
+	imap_set_free(&set);
+	return fine && imap_parse_sp(p);
+}
+
+int imap_cmd_fetch(struct imap_session *s, struct imap_parser *p, bool uid)
+{
+	struct fetch *f = fetch_new(s);
+	struct imap_job job = { fetch_run, fetch_free, f };
+
+	if (!parse_set(f, p, uid) || !fetch_items_parse(p, uid, &f->items) || !imap_parse_end(p) ||
+	    (f->items.vanished && !(s->enabled & ENABLED_QRESYNC) && !imap_fail(p, "QRESYNC has not been enabled."))) {
 		fetch_free(f);
 		return IMAP_BAD;
 	}
-	f->step = f->items.sets_seen && !s->mailbox->read_only ? STEP_LOOK : STEP_SEND;
+	if (f->items.modseq)
+		s->enabled |= ENABLED_CONDSTORE;
+	if (f->items.since_given)
+		f->step = STEP_CHANGES;
+	else
+		f->step = f->items.sets_seen && !s->mailbox->read_only ? STEP_LOOK : STEP_SEND;
 	imap_start_job(s, &job);
 	return IMAP_WAIT;
+}
+
+void imap_start_resync(
+    struct imap_session *s, uint64_t since, struct uid_range *known, size_t known_count, const char *finish)
+{
+	struct fetch *f = fetch_new(s);
+	struct imap_job job = { fetch_run, fetch_free, f };
+
+	f->items = fetch_items_resync(since);
+	f->finish = finish;
+	f->known = known;
+	f->known_count = known_count;
+	f->count = 1;
+	f->ranges = xmalloc(sizeof(*f->ranges));
+	*f->ranges = (struct uid_range){ 1, UINT32_MAX };
+	f->step = STEP_CHANGES;
+	imap_start_job(s, &job);
 }

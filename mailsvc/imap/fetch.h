@@ -36,6 +36,7 @@ struct fetch_section {
 	enum fetch_part part;
 	struct view *fields; /* names; borrow the command */
 	size_t field_count;
+	bool kept; /* PART_FIELDS whose names the message's record keeps (mime_kept) */
 	bool partial;
 	uint32_t origin, size; /* <origin.size> */
 };
@@ -53,11 +54,15 @@ struct fetch_items {
 	bool flags;     /* FLAGS is among them */
 	bool sets_seen; /* reading without PEEK */
 	bool body;      /* something needs the body's record or bytes */
+	bool modseq;    /* MODSEQ is among them */
+	bool since_given, vanished; /* (CHANGEDSINCE since [VANISHED]) */
+	uint64_t since;
 };
 
-/* "(UID BODY.PEEK[])", "FULL", "FLAGS". uid: a UID FETCH, whose replies always have UID. Free with fetch_items_free,
+/* "(UID BODY.PEEK[])", "FULL", "FLAGS (CHANGEDSINCE 5 VANISHED)". uid: a UID FETCH, whose replies always have UID. Free with fetch_items_free,
  * also after failure. */
 bool fetch_items_parse(struct imap_parser *, bool uid, struct fetch_items *);
+struct fetch_items fetch_items_resync(uint64_t since); /* UID FLAGS MODSEQ (CHANGEDSINCE since VANISHED) */
 void fetch_items_free(struct fetch_items *);
 
 /* A message as FETCH and SEARCH read it. */

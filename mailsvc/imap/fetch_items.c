@@ -37,6 +37,7 @@ static struct fetch_item *add(struct fetch_items *items, enum fetch_kind kind)
 	memset(&items->at[items->count], 0, sizeof(*items->at));
 	items->at[items->count].kind = kind;
 	items->flags |= kind == FETCH_FLAGS;
+	items->modseq |= kind == FETCH_MODSEQ;
 	items->body |= kind >= FETCH_ENVELOPE;
 	return &items->at[items->count++];
 }
@@ -59,6 +60,7 @@ static bool parse_fields(struct imap_parser *p, struct fetch_section *s, size_t 
 
 	if (!imap_parse_sp(p) || !imap_parse_char(p, '('))
 		return false;
+	s->kept = s->part == PART_FIELDS && s->path_len == 0;
 	do {
 		if (++*fields > FETCH_FIELDS_MAX)
 			return imap_fail(p, "Too many header fields.");
@@ -66,6 +68,7 @@ static bool parse_fields(struct imap_parser *p, struct fetch_section *s, size_t 
 			return false;
 		s->fields = xreallocarray(s->fields, s->field_count + 1, sizeof(*s->fields));
 		s->fields[s->field_count++] = name;
+		s->kept = s->kept && mime_kept(name);
 	} while (imap_accept(p, ' '));
 	return imap_parse_char(p, ')');
 }
@@ -221,11 +224,8 @@ static bool parse_macro(struct imap_parser *p, struct fetch_items *items)
 	return true;
 }
 
-bool fetch_items_parse(struct imap_parser *p, bool uid, struct fetch_items *items)
+static bool parse_list(struct imap_parser *p, struct fetch_items *items)
 {
-	memset(items, 0, sizeof(*items));
-	if (uid)
-		add(items, FETCH_UID);
 	if (!imap_accept(p, '('))
 		return parse_macro(p, items) || parse_item(p, items);
 	do {
@@ -233,6 +233,53 @@ bool fetch_items_parse(struct imap_parser *p, bool uid, struct fetch_items *item
 			return false;
 	} while (imap_accept(p, ' '));
 	return imap_parse_char(p, ')');
+}
+
+/* "CHANGEDSINCE 5 VANISHED)", RFC 7162 3.1.4 and 3.2.6. */
+static bool parse_modifiers(struct imap_parser *p, bool uid, struct fetch_items *items)
+{
+	struct view word;
+
+	do {
+		if (!imap_parse_word(p, &word))
+			return false;
+		if (view_caseeq(word, "CHANGEDSINCE") && !items->since_given) {
+			items->since_given = true;
+			if (!imap_parse_since(p, false, &items->since))
+				return false;
+		} else if (view_caseeq(word, "VANISHED") && uid && !items->vanished) {
+			items->vanished = true;
+		} else {
+			return imap_fail(p, "Unknown FETCH modifier.");
+		}
+	} while (imap_accept(p, ' '));
+	if (items->vanished && !items->since_given)
+		return imap_fail(p, "VANISHED needs CHANGEDSINCE.");
+	return imap_parse_char(p, ')');
+}
+
+bool fetch_items_parse(struct imap_parser *p, bool uid, struct fetch_items *items)
+{
+	memset(items, 0, sizeof(*items));
+	if (uid)
+		add(items, FETCH_UID);
+	if (!parse_list(p, items))
+		return false;
+	if (imap_accept(p, ' ') && (!imap_parse_char(p, '(') || !parse_modifiers(p, uid, items)))
+		return false;
+	if (items->since_given)
+		add_once(items, FETCH_MODSEQ);
+	return true;
+}
+
+struct fetch_items fetch_items_resync(uint64_t since)
+{
+	struct fetch_items items = { .since_given = true, .vanished = true, .since = since };
+
+	add(&items, FETCH_UID);
+	add(&items, FETCH_FLAGS);
+	add(&items, FETCH_MODSEQ);
+	return items;
 }
 
 void fetch_items_free(struct fetch_items *items)

@@ -1,6 +1,7 @@
 /*
  * Where a section's bytes are: arithmetic on the offsets of the message's record.  Only HEADER.FIELDS is put together
- * in memory, from a header of at most FETCH_HEADER_MAX bytes (what is behind them is not found).
+ * in memory: from the fields that the record keeps where it has them all, else from a header of at most
+ * FETCH_HEADER_MAX bytes (what is behind them is not found).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -99,6 +100,24 @@ static int find_fields(struct fetch_source *src, const struct fetch_section *s, 
 	return rc;
 }
 
+/* The same from what the record keeps; false: it does not. */
+static bool find_kept(
+    const struct fetch_source *src, const struct fetch_section *s, struct buf *scratch, struct fetch_content *c)
+{
+	struct mime_record r;
+
+	if (mime_record_peek(&r, src->mime, src->length) != 0 || r.kept.ptr == NULL)
+		return false;
+	buf_reset(scratch);
+	(void)filter(src->prefix, s, scratch);
+	(void)filter(r.kept, s, scratch);
+	if (r.header_ends)
+		buf_puts(scratch, "\r\n");
+	c->exists = true;
+	c->text = buf_view(scratch);
+	return true;
+}
+
 static void take(struct fetch_content *c, uint64_t from, uint64_t to)
 {
 	c->offset = from;
@@ -188,7 +207,7 @@ int fetch_section_find(
 		c->exists = true;
 		c->text = src->prefix.len > 0 ? src->prefix : VIEW_LIT("");
 		take(c, 0, src->length);
-	} else if (locate(src, s, scratch, c) != 0) {
+	} else if (!(s->kept && find_kept(src, s, scratch, c)) && locate(src, s, scratch, c) != 0) {
 		return -1;
 	}
 	if (c->text.ptr == NULL)

@@ -66,6 +66,9 @@ struct imap_mailbox {
 		uint64_t modseq;
 		uint32_t uid;
 	} compare;
+	struct uid_range *known; /* SELECT (QRESYNC ...), until its reply: what the client has, as of known_modseq */
+	size_t known_count;
+	uint64_t known_modseq;
 	struct imap_session *hash_next; /* sessions by mailbox id, for pushes */
 };
 
@@ -78,12 +81,19 @@ enum imap_phase {
 	IMAP_PHASE_CLOSED,  /* output is being written, input no longer read */
 };
 
+/* What ENABLE (RFC 5161), or a command that implies it, has switched on. */
+enum imap_enabled {
+	ENABLED_CONDSTORE = 1, /* untagged FETCH has MODSEQ */
+	ENABLED_QRESYNC = 2,   /* and UID; expunges are VANISHED */
+};
+
 struct imap_session {
 	struct process *process;
 	struct conn *conn;
 	uint32_t account; /* id in the view */
 	enum imap_phase phase;
 	unsigned errors;
+	unsigned enabled; /* imap_enabled */
 	uint32_t pending; /* a request to store whose callback has this session: cancelled when the session dies */
 	struct imap_mailbox *mailbox; /* selected, or NULL */
 	struct imap_reader reader;
@@ -94,6 +104,7 @@ struct imap_session {
 	bool waiting_drain;    /* a job stopped because output is above the mark */
 	bool runnable;         /* in the process's run queue */
 	bool in_command;       /* inside a command's or job's function */
+	bool compressed;       /* COMPRESS=DEFLATE is on */
 	bool finished;         /* imap_finish was called: the reader still holds the command */
 	struct imap_job job;   /* run NULL: nothing to run */
 	void *append;          /* cmd_append.c, while a message is on its way */
@@ -118,7 +129,8 @@ struct imap_command {
 extern const struct imap_command imap_commands[]; /* name NULL ends it */
 
 #define IMAP_CAPABILITY /* after authentication; only what fully works */                                              \
-	"IMAP4rev1 LITERAL+ ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT MOVE CHILDREN SPECIAL-USE"
+	"IMAP4rev1 LITERAL+ ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT MOVE CHILDREN SPECIAL-USE COMPRESS=DEFLATE " \
+	"CONDSTORE QRESYNC"
 
 /* The process ------------------------------------------------------------------------------------------- */
 struct store_client *imap_store(const struct imap_session *);
@@ -142,7 +154,7 @@ int imap_bad(struct imap_parser *, const char *error); /* returns IMAP_BAD */
 
 /* "(\Seen $Forwarded)" with \Recent as this session has it. */
 void imap_put_flags(const struct imap_session *, const struct message_row *, struct buf *out);
-/* "* SEQ FETCH (FLAGS (...))" or with " UID n" inside; nothing when the row is not in the map. */
+/* "* SEQ FETCH (FLAGS (...))", with UID and MODSEQ where the session wants them; nothing when the row is not in the map. */
 void imap_send_flags(struct imap_session *, const struct message_row *, bool uid);
 /* A string as quoted or literal; NULL view: NIL. */
 void imap_put_string(struct buf *out, struct view);
@@ -175,6 +187,21 @@ bool imap_parse_uids(
 void imap_note_own(struct imap_session *, uint64_t modseq, const struct uid_range *, size_t count);
 void imap_note_silent(struct imap_session *, const uint64_t *steps, size_t count);
 bool imap_is_recent(const struct imap_session *, uint32_t uid);
+
+/* What changed since a modseq (resync.c), inside a snapshot -------------------------------------------------- */
+/* UIDs of the map, among those within (sorted, disjoint), that came or changed flags after since. malloc'd, sorted, merged. */
+void imap_changed_since(const struct imap_session *, uint64_t since, const struct uid_range *within, size_t within_count,
+    struct uid_range **out, size_t *count);
+/* "* VANISHED (EARLIER) uids" of those within that were expunged after since. */
+void imap_send_vanished(struct imap_session *, uint64_t since, const struct uid_range *within, size_t within_count);
+/* A set of UIDs as it stands, whether they exist or not, "*" as the highest possible. malloc'd, sorted, merged. */
+void imap_set_to_uids(const struct imap_set *, struct uid_range **out, size_t *count);
+/*
+ * Starts a job that tells what changed after since, as VANISHED (EARLIER) among the UIDs known and FETCH (UID FLAGS
+ * MODSEQ), and then calls imap_finish with finish (a constant).  Takes known over.
+ */
+void imap_start_resync(
+    struct imap_session *, uint64_t since, struct uid_range *known, size_t known_count, const char *finish);
 
 /* Commands in files of their own -------------------------------------------------------------------------- */
 int imap_cmd_fetch(struct imap_session *, struct imap_parser *, bool uid);

@@ -41,6 +41,7 @@ void imap_deselect(struct imap_session *s)
 		free(m->keywords[i]);
 	free(m->own.at);
 	free(m->own.steps);
+	free(m->known);
 	free(m);
 }
 
@@ -108,8 +109,10 @@ void imap_send_flags(struct imap_session *s, const struct message_row *row, bool
 	if (seq == 0)
 		return;
 	buf_printf(&line, "* %u FETCH (", seq);
-	if (uid)
+	if (uid || (s->enabled & ENABLED_QRESYNC))
 		buf_printf(&line, "UID %u ", row->uid);
+	if (s->enabled & ENABLED_CONDSTORE)
+		buf_printf(&line, "MODSEQ (%llu) ", (unsigned long long)row->modseq);
 	buf_puts(&line, "FLAGS ");
 	imap_put_flags(s, row, &line);
 	buf_puts(&line, ")\r\n");
@@ -297,14 +300,36 @@ static int by_uid(const void *a, const void *b)
 	return x->first < y->first ? -1 : x->first > y->first;
 }
 
+/* "* VANISHED 3:5,9"; gone is sorted, an entry for each. */
+static void send_vanished(struct sync *y)
+{
+	struct buf line = BUF_INIT(SYNC_GONE * 16 + 64);
+	const char *gap = "* VANISHED ";
+
+	for (size_t i = 0, n; i < y->gone_count; i += n) {
+		uint32_t first = y->gone[i].first;
+
+		for (n = 1; i + n < y->gone_count && y->gone[i + n].first == first + n; n++)
+			;
+		buf_printf(&line, n == 1 ? "%s%u" : "%s%u:%zu", gap, first, first + n - 1);
+		gap = ",";
+	}
+	buf_puts(&line, "\r\n");
+	conn_writev(y->session->conn, buf_view(&line));
+	buf_free(&line);
+}
+
 /* Tells the client of expunges, highest first, and takes them out of the map. */
 static void report_expunges(struct sync *y)
 {
 	struct imap_mailbox *m = y->session->mailbox;
 
 	qsort(y->gone, y->gone_count, sizeof(*y->gone), by_uid);
-	for (size_t i = y->gone_count; i-- > 0;)
-		conn_printf(y->session->conn, "* %u EXPUNGE\r\n", uidmap_seq(&m->map, y->gone[i].first));
+	if (y->session->enabled & ENABLED_QRESYNC)
+		send_vanished(y);
+	else
+		for (size_t i = y->gone_count; i-- > 0;)
+			conn_printf(y->session->conn, "* %u EXPUNGE\r\n", uidmap_seq(&m->map, y->gone[i].first));
 	uidmap_remove(&m->map, y->gone, y->gone_count);
 	uidmap_remove(&m->recent, y->gone, y->gone_count);
 }
@@ -457,14 +482,20 @@ int imap_sync(struct imap_session *s, bool expunge)
 	return more;
 }
 
+/* Forgets what was noted before; the mailbox that takes a new note, or NULL. */
+static struct imap_mailbox *note_begin(struct imap_session *s, size_t count)
+{
+	if (s->mailbox == NULL)
+		return NULL;
+	note_nothing(s->mailbox);
+	return count > 0 ? s->mailbox : NULL;
+}
+
 void imap_note_own(struct imap_session *s, uint64_t modseq, const struct uid_range *ranges, size_t count)
 {
-	struct imap_mailbox *m = s->mailbox;
+	struct imap_mailbox *m = note_begin(s, count);
 
 	if (m == NULL)
-		return;
-	note_nothing(m);
-	if (count == 0)
 		return;
 	m->own.modseq = modseq;
 	m->own.count = count;
@@ -475,12 +506,9 @@ void imap_note_own(struct imap_session *s, uint64_t modseq, const struct uid_ran
 
 void imap_note_silent(struct imap_session *s, const uint64_t *steps, size_t count)
 {
-	struct imap_mailbox *m = s->mailbox;
+	struct imap_mailbox *m = note_begin(s, count);
 
 	if (m == NULL)
-		return;
-	note_nothing(m);
-	if (count == 0)
 		return;
 	m->own.modseq = steps[count - 1];
 	m->own.seen = m->modseq;

@@ -247,6 +247,13 @@ bool imap_parse_nz_number(struct imap_parser *p, uint32_t *out)
 	return true;
 }
 
+bool imap_parse_since(struct imap_parser *p, bool zero, uint64_t *modseq)
+{
+	if (!imap_parse_sp(p) || !imap_parse_number64(p, modseq))
+		return false;
+	return (*modseq > 0 || zero) && *modseq <= INT64_MAX ? true : imap_fail(p, "Not a mod-sequence.");
+}
+
 bool imap_parse_mailbox(struct imap_parser *p, char name[MAILBOX_NAME_MAX + 1])
 {
 	char *start = p->p;

@@ -35,6 +35,7 @@ bool imap_parse_list_mailbox(struct imap_parser *, struct view *); /* a LIST pat
 bool imap_parse_number(struct imap_parser *, uint32_t *);
 bool imap_parse_number64(struct imap_parser *, uint64_t *);
 bool imap_parse_nz_number(struct imap_parser *, uint32_t *);
+bool imap_parse_since(struct imap_parser *, bool zero, uint64_t *modseq); /* " 12345": 63 bits; may it be 0? */
 /* A mailbox name in modified UTF-7 (RFC 3501 5.1.3): decoded to the UTF-8 the store uses, INBOX in capitals. */
 bool imap_parse_mailbox(struct imap_parser *, char name[MAILBOX_NAME_MAX + 1]);
 /* The argument of ID (RFC 2971): NIL, or at most 30 pairs; checked, and of no further use. */

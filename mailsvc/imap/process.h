@@ -10,6 +10,7 @@
 #include "mailsvc/role.h"
 
 #define APPEND_BUDGET (512ull * 1024 * 1024) /* bytes of messages on their way in, all sessions */
+#define COMPRESSED_MAX 1000 /* sessions of a process: 100 KiB each */
 #define MAILBOX_BUCKETS 4096                 /* hash of sessions by mailbox id; a power of two */
 
 struct pop3_session;
@@ -30,6 +31,7 @@ struct process {
 	struct pop3_session *pop3_dead;
 	struct opening *openings;
 	unsigned session_count; /* both protocols, and what is being opened */
+	unsigned compressed;    /* sessions with COMPRESS=DEFLATE */
 	uint64_t append_bytes;  /* of APPEND_BUDGET in use */
 	struct imap_session *by_mailbox[MAILBOX_BUCKETS];
 };

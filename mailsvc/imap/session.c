@@ -129,6 +129,7 @@ void imap_free_dead(struct process *p)
 		process_log_close(s->opened, "imap", s->reason, s->bytes_in, s->bytes_out);
 		evbuffer_remove_cb_entry(conn_output(s->conn), s->counter);
 		conn_close(s->conn);
+		p->compressed -= s->compressed;
 		free(s->opened);
 		free(s);
 		p->session_count--;

@@ -11,17 +11,18 @@ void keys_client_attach(struct keys_client *, int fd);
 
 enum dkim_status {
 	DKIM_SIGNED,
-	DKIM_NO_KEY, /* there is none for the domain: mail goes unsigned */
+	DKIM_NO_KEY, /* there is none at all for the domain: mail goes unsigned */
 	DKIM_AWAY,   /* keys could not be asked: whether mail would be signed is not known */
 };
 
 /*
- * Signs message (header and body, CRLF) for domain with relaxed/relaxed and rsa-sha256, over the headers RFC 6376 5.4.1
- * names (From oversigned).  The callback gets the whole "DKIM-Signature: ...\r\n" field, or an empty view unless
- * DKIM_SIGNED. message need not outlive the call.
+ * Signs message (header and body, CRLF) for the domain with relaxed/relaxed, over the headers RFC 6376 5.4.1 names (From
+ * oversigned): with rsa-sha256, and with ed25519-sha256 where it has such a selector.  The callback gets the whole
+ * "DKIM-Signature: ...\r\n" fields of the keys there are, or an empty view unless DKIM_SIGNED.  Neither domain nor
+ * message need outlive the call.
  */
-typedef void (*dkim_fn)(void *arg, enum dkim_status, struct view field);
-uint32_t dkim_sign(struct keys_client *, const char *domain, const char *selector, struct view message, dkim_fn, void *arg);
+typedef void (*dkim_fn)(void *arg, enum dkim_status, struct view fields);
+uint32_t dkim_sign(struct keys_client *, const struct site_domain *, struct view message, dkim_fn, void *arg);
 void dkim_cancel(struct keys_client *, uint32_t id);
 
 /*

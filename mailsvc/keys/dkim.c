@@ -1,5 +1,5 @@
 /*
- * DKIM signing, relaxed/relaxed with rsa-sha256 (RFC 6376).  Everything but the private key operation is here.
+ * DKIM signing, relaxed/relaxed with rsa-sha256 (RFC 6376) or ed25519-sha256 (RFC 8463).  Everything but the private key operation is here.
  *
  * The canonicaliser holds back what may turn out not to count: white space before the end of a line, and empty lines
  * before the end of the body.  Lines of the signature field are at most 78 bytes, but for one single longer domain.
@@ -237,30 +237,28 @@ static void fold_names(struct buf *out, size_t *column, const struct chosen *cho
 	}
 }
 
-void dkim_prepare(
-    const char *domain, const char *selector, int64_t now, struct view message, struct buf *field, uint8_t hash[32])
+void dkim_prepare(const struct dkim_signer *signer, struct view message, const uint8_t body_hash[32],
+    struct buf *field, uint8_t hash[32])
 {
 	struct chosen chosen;
 	struct buf canonical = BUF_INIT(64 * 1024 * 1024);
-	uint8_t body_hash[32];
 	char when[24];
 	size_t header_len = mime_header_len(message), start = field->len, column;
 
 	choose((struct view){ message.ptr, header_len }, &chosen);
-	dkim_body_hash((struct view){ message.ptr + header_len, message.len - header_len }, body_hash);
-	snprintf(when, sizeof(when), "%lld", (long long)now);
+	snprintf(when, sizeof(when), "%lld", (long long)signer->now);
 
 	buf_puts(field, "DKIM-Signature:");
 	column = field->len - start;
 	fold_tag(field, &column, "v", "1");
-	fold_tag(field, &column, "a", "rsa-sha256");
+	fold_tag(field, &column, "a", signer->algorithm == DKIM_RSA ? "rsa-sha256" : "ed25519-sha256");
 	fold_tag(field, &column, "c", "relaxed/relaxed");
-	fold_tag(field, &column, "d", domain);
-	fold_tag(field, &column, "s", selector);
+	fold_tag(field, &column, "d", signer->domain);
+	fold_tag(field, &column, "s", signer->selector);
 	fold_tag(field, &column, "t", when);
 	fold_names(field, &column, &chosen);
 	fold(field, &column, " bh=", 4);
-	fold_base64(field, &column, (struct view){ (const char *)body_hash, sizeof(body_hash) });
+	fold_base64(field, &column, (struct view){ (const char *)body_hash, 32 });
 	buf_puts(field, ";\r\n\tb=");
 
 	for (size_t i = 0; i < chosen.count; i++)

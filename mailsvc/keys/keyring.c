@@ -1,6 +1,7 @@
 /*
- * The DKIM keys: RSA private keys by domain and selector, sorted for a binary search.  Only a prehashed SHA-256 is ever
- * signed (RFC 6376 3.3.1: RSASSA-PKCS1-v1_5).  Keys below 1024 bits are refused (RFC 8301 3.2).
+ * The DKIM keys: private keys by domain and selector, sorted for a binary search.  Only a SHA-256 is ever signed: with
+ * RSA as a prehash (RFC 6376 3.3.1: RSASSA-PKCS1-v1_5), with Ed25519 as the message (RFC 8463 3: PureEdDSA).  RSA keys
+ * below 1024 bits are refused (RFC 8301 3.2).
  */
 #include "keyring.h"
 
@@ -34,8 +35,9 @@ static EVP_PKEY *read_pem(struct view pem)
 	EVP_PKEY *pkey = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)"") : NULL;
 
 	BIO_free(bio);
-	if (pkey != NULL &&
-	    (!EVP_PKEY_is_a(pkey, "RSA") || EVP_PKEY_get_bits(pkey) < 1024 || EVP_PKEY_get_bits(pkey) > 8192)) {
+	bool rsa = pkey != NULL && EVP_PKEY_is_a(pkey, "RSA") && EVP_PKEY_get_bits(pkey) >= 1024 &&
+	           EVP_PKEY_get_bits(pkey) <= 8192;
+	if (pkey != NULL && !rsa && !EVP_PKEY_is_a(pkey, "ED25519")) {
 		EVP_PKEY_free(pkey);
 		pkey = NULL;
 	}
@@ -56,7 +58,7 @@ struct keyring *keyring_load(struct view packed, struct error *err)
 			break;
 		EVP_PKEY *pkey = read_pem(pem);
 		if (pkey == NULL) {
-			log_warnx("event=dkim domain=%s selector=%s error=\"not a usable RSA private key\"", domain,
+			log_warnx("event=dkim domain=%s selector=%s error=\"not a usable RSA or Ed25519 private key\"", domain,
 			    selector);
 			continue;
 		}
@@ -91,6 +93,28 @@ size_t keyring_count(const struct keyring *ring)
 	return ring->count;
 }
 
+static int sign_rsa(EVP_PKEY *pkey, const uint8_t hash[KEYS_HASH_LEN], unsigned char *to, size_t *len)
+{
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(pkey, NULL);
+	bool ok = ctx != NULL && EVP_PKEY_sign_init(ctx) == 1 &&
+	          EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) == 1 &&
+	          EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()) == 1 &&
+	          EVP_PKEY_sign(ctx, to, len, hash, KEYS_HASH_LEN) == 1;
+
+	EVP_PKEY_CTX_free(ctx);
+	return ok ? 0 : -1;
+}
+
+static int sign_ed25519(EVP_PKEY *pkey, const uint8_t hash[KEYS_HASH_LEN], unsigned char *to, size_t *len)
+{
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	bool ok = ctx != NULL && EVP_DigestSignInit(ctx, NULL, NULL, NULL, pkey) == 1 &&
+	          EVP_DigestSign(ctx, to, len, hash, KEYS_HASH_LEN) == 1;
+
+	EVP_MD_CTX_free(ctx);
+	return ok ? 0 : -1;
+}
+
 int keyring_sign(const struct keyring *ring, const struct keys_request *r, struct buf *out)
 {
 	struct key wanted = { (char *)r->domain, (char *)r->selector, NULL };
@@ -98,18 +122,15 @@ int keyring_sign(const struct keyring *ring, const struct keys_request *r, struc
 	    ring->count > 0 ? bsearch(&wanted, ring->keys, ring->count, sizeof(*ring->keys), compare_keys) : NULL;
 	size_t len = KEYS_SIGNATURE_MAX;
 	unsigned char *to;
-	int rc = -1;
+	int rc;
 
-	if (key == NULL)
+	/* What asks has written the algorithm into the field: a signature by another key would be wrong there. */
+	if (key == NULL || EVP_PKEY_is_a(key->pkey, "RSA") != (r->algorithm == DKIM_RSA) ||
+	    (to = (unsigned char *)buf_reserve(out, len)) == NULL)
 		return -1;
-	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key->pkey, NULL);
-	if (ctx != NULL && EVP_PKEY_sign_init(ctx) == 1 && EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) == 1 &&
-	    EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()) == 1 &&
-	    (to = (unsigned char *)buf_reserve(out, len)) != NULL &&
-	    EVP_PKEY_sign(ctx, to, &len, r->hash, sizeof(r->hash)) == 1) {
+	rc = r->algorithm == DKIM_RSA ? sign_rsa(key->pkey, r->hash, to, &len)
+	                              : sign_ed25519(key->pkey, r->hash, to, &len);
+	if (rc == 0)
 		out->len += len;
-		rc = 0;
-	}
-	EVP_PKEY_CTX_free(ctx);
 	return rc;
 }

@@ -3,9 +3,11 @@
 #define MAILSVC_KEYS_PROTO_H
 
 #include "lib/buf.h"
+#include "mailsvc/keys/dkim.h"
 
 enum keys_message {
-	KEYS_MESSAGE_SIGN = 1,      /* blob domain, blob selector, 32 bytes: SHA-256 of the header hash input */
+	KEYS_MESSAGE_SIGN = 1,      /* u8 algorithm, blob domain, blob selector, 32 bytes: SHA-256 of the header hash
+	                               input */
 	KEYS_MESSAGE_SIGNATURE = 2, /* blob signature; empty: no such key */
 };
 
@@ -15,6 +17,7 @@ enum keys_message {
 #define KEYS_SIGNATURE_MAX 1024 /* RSA-8192 */
 
 struct keys_request {
+	enum dkim_algorithm algorithm;
 	char domain[KEYS_DOMAIN_MAX + 1], selector[KEYS_SELECTOR_MAX + 1];
 	uint8_t hash[KEYS_HASH_LEN];
 };

@@ -15,7 +15,7 @@ struct piece {
 
 struct parser {
 	const char *p, *end;
-	struct piece phrase, local, domain, comment;
+	struct piece phrase, local, domain, route, comment;
 	bool group;
 	mime_mailbox_fn fn;
 	void *arg;
@@ -149,7 +149,8 @@ static void emit(struct parser *s)
 {
 	struct mime_mailbox m = { .name = piece_view(s->phrase.len ? &s->phrase : &s->comment),
 		.local = piece_view(&s->local),
-		.domain = piece_view(&s->domain) };
+		.domain = piece_view(&s->domain),
+		.route = piece_view(&s->route) };
 
 	if (m.local.len > 0 || m.domain.len > 0 || s->phrase.len > 0)
 		s->fn(s->arg, &m);
@@ -162,8 +163,9 @@ static void take_angle(struct parser *s)
 	s->local.len = s->domain.len = 0;
 	skip_space(s);
 	if (s->p < s->end && *s->p == '@') { /* a source route: "@a,@b:" */
-		while (s->p < s->end && *s->p != ':' && *s->p != '>')
-			s->p++;
+		for (; s->p < s->end && *s->p != ':' && *s->p != '>'; s->p++)
+			if (!space(*s->p))
+				put(&s->route, *s->p);
 		if (s->p < s->end && *s->p == ':')
 			s->p++;
 	}
@@ -210,7 +212,7 @@ static void take_one(struct parser *s)
 {
 	char c;
 
-	s->local.len = s->domain.len = s->comment.len = 0;
+	s->local.len = s->domain.len = s->route.len = s->comment.len = 0;
 	take_words(s, &s->phrase, s->group ? "<,;@" : "<,;:@", true);
 	c = s->p < s->end ? *s->p : '\0';
 	if (c == ':') {

@@ -115,7 +115,9 @@ static void add_mailbox(void *arg, const struct mime_mailbox *m)
 		return;
 	}
 	nstring(out, m->name);
-	buf_puts(out, " NIL ");
+	buf_addc(out, ' ');
+	nstring(out, m->route);
+	buf_addc(out, ' ');
 	mime_imap_string(out, m->local);
 	buf_addc(out, ' ');
 	mime_imap_string(out, m->domain);

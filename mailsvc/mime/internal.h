@@ -38,6 +38,9 @@ struct mime_fields {
 };
 void mime_fields_read(struct view block, struct mime_fields *);
 
+/* Appends what mime_record.header_ends, kept and folded are read from. */
+void mime_kept_put(struct buf *out, struct view header);
+
 /* Structured values, RFC 2045 5.1 (content.c) ---------------------------------------------------------------- */
 struct mime_params {
 	const char *p, *end;

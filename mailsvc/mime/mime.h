@@ -9,9 +9,10 @@
 
 #include "lib/buf.h"
 
-#define MIME_RECORD_VERSION 1
+#define MIME_RECORD_VERSION 2 /* of what is written; 1, without kept fields, is read too */
 #define MIME_DEPTH_MAX 50
 #define MIME_PARTS_MAX 2000
+#define MIME_KEPT_MAX (8 * 1024) /* bytes of a header's kept fields, and of each of its folded ones */
 #define MIME_RECORD_MAX                                                                                                \
 	(1 << 20) /* bytes of a record; a message whose record would be larger is one opaque text part */
 
@@ -27,6 +28,15 @@ struct mime_part {
 	uint32_t lines;             /* of body */
 };
 
+enum mime_folded {
+	MIME_FOLDED_FROM,
+	MIME_FOLDED_TO,
+	MIME_FOLDED_CC,
+	MIME_FOLDED_BCC,
+	MIME_FOLDED_SUBJECT,
+	MIME_FOLDED
+};
+
 /* A record that has been checked against its message's length: every offset is inside, every string whole. */
 struct mime_record {
 	struct view blob;
@@ -40,10 +50,19 @@ struct mime_record {
 	struct view subject;                             /* decoded to UTF-8, unfolded */
 	struct view base_subject;                        /* RFC 5256 2.1, case-folded */
 	struct view message_id, in_reply_to, references; /* as written, unfolded */
+	/* Of the message's own header.  ptr NULL: not recorded (an older record, or too long), read the header. */
+	struct view kept;                /* the fields whose names mime_kept knows, whole and in order */
+	bool header_ends;                /* with a blank line; together with kept */
+	struct view folded[MIME_FOLDED]; /* as SEARCH compares them (mime_search_addresses, mime_fold); "" when absent */
 };
 
 /* -1 when the record is broken, of another version, or lies about a message of message_len bytes. */
 int mime_record_open(struct mime_record *, struct view blob, uint64_t message_len);
+/*
+ * The same for readers of dates, subjects, message ids, kept and folded alone, in a fraction of the time: parts, envelope
+ * and bodystructure are not checked and must not be used.
+ */
+int mime_record_peek(struct mime_record *, struct view blob, uint64_t message_len);
 void mime_record_part(const struct mime_record *, uint32_t index, struct mime_part *out);
 /* "1.2.3" as IMAP numbers parts (RFC 9051 6.4.5.1), path as numbers; the index, or -1 when there is none. Empty: the
  * root. */
@@ -77,10 +96,15 @@ bool mime_parameter(struct view raw, const char *name, struct buf *out);
 struct mime_mailbox {
 	struct view name;          /* raw display name, quotes removed, not decoded */
 	struct view local, domain; /* domain empty when missing */
+	struct view route;         /* "@a,@b" of an obsolete source route (RFC 5322 4.4), usually empty */
 	bool group_start, group_end;
 };
 typedef void (*mime_mailbox_fn)(void *arg, const struct mime_mailbox *);
 void mime_addresses(struct view raw, mime_mailbox_fn, void *arg);
+
+/* "Name <local@domain>, local@domain" of an address field's value, decoded and folded (mime_fold), appended. */
+void mime_search_addresses(struct view raw, struct buf *folded);
+bool mime_kept(struct view name); /* is a field of this name in mime_record.kept? */
 
 /* RFC 5322 date-time with obsolete forms; 0, or -1. zone in minutes east. */
 int mime_parse_date(struct view raw, int64_t *when, int16_t *zone);

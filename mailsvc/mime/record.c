@@ -3,7 +3,8 @@
  *
  * Layout, little-endian: u32 version, u64 message length, u32 parts, i64 date, i16 zone; for each part u32 parent, u16
  * number, u8 kind, u64 header, u64 body, u64 end, u32 lines; then blobs: envelope, bodystructure, subject, base
- * subject, message-id, in-reply-to, references.  It comes from a process that strangers talk to: mime_record_open takes
+ * subject, message-id, in-reply-to, references; then (version 2) u8 whether the header ends with a blank line, and u8
+ * there, blob: of the kept fields and of each folded one.  It comes from a process that strangers talk to: mime_record_open takes
  * nothing on trust but that the words are those of the message.
  */
 #include <string.h>
@@ -107,6 +108,7 @@ static void encode(struct buf *out, struct view message, const struct scan *scan
 	put_unfolded(out, fields.value[FIELD_MESSAGE_ID]);
 	put_unfolded(out, fields.value[FIELD_IN_REPLY_TO]);
 	put_unfolded(out, fields.value[FIELD_REFERENCES]);
+	mime_kept_put(out, (struct view){ message.ptr, (size_t)root->body });
 }
 
 void mime_parse(struct view message, struct buf *record)
@@ -174,7 +176,30 @@ static bool parts_ok(const struct mime_record *r)
 	return true;
 }
 
-int mime_record_open(struct mime_record *r, struct view blob, uint64_t message_len)
+/* Absent and empty are not the same here. */
+static struct view read_optional(struct cursor *c)
+{
+	uint8_t there = cursor_u8(c);
+	struct view v = cursor_blob(c, MIME_KEPT_MAX);
+
+	if (there > 1 || (!there && v.len > 0))
+		c->bad = true;
+	return there ? (struct view){ v.ptr ? v.ptr : "", v.len } : VIEW_NONE;
+}
+
+static void read_kept(struct cursor *c, struct mime_record *r)
+{
+	uint8_t ends = cursor_u8(c);
+
+	r->header_ends = ends == 1;
+	if (ends > 1)
+		c->bad = true;
+	r->kept = read_optional(c);
+	for (unsigned i = 0; i < MIME_FOLDED; i++)
+		r->folded[i] = read_optional(c);
+}
+
+int mime_record_peek(struct mime_record *r, struct view blob, uint64_t message_len)
 {
 	struct cursor c = cursor_of(blob.ptr, blob.len);
 	uint32_t version = cursor_u32(&c);
@@ -185,8 +210,8 @@ int mime_record_open(struct mime_record *r, struct view blob, uint64_t message_l
 	r->part_count = cursor_u32(&c);
 	r->date = (int64_t)cursor_u64(&c);
 	r->date_zone = (int16_t)cursor_u16(&c);
-	if (c.bad || blob.len > MIME_RECORD_MAX || version != MIME_RECORD_VERSION || r->message_len != message_len ||
-	    r->part_count == 0 || r->part_count > MIME_PARTS_MAX)
+	if (c.bad || blob.len > MIME_RECORD_MAX || version == 0 || version > MIME_RECORD_VERSION ||
+	    r->message_len != message_len || r->part_count == 0 || r->part_count > MIME_PARTS_MAX)
 		return -1;
 	(void)cursor_bytes(&c, (size_t)r->part_count * PART_SIZE);
 	r->envelope = cursor_blob(&c, MIME_RECORD_MAX);
@@ -196,7 +221,14 @@ int mime_record_open(struct mime_record *r, struct view blob, uint64_t message_l
 	r->message_id = cursor_blob(&c, REFERENCES_MAX);
 	r->in_reply_to = cursor_blob(&c, REFERENCES_MAX);
 	r->references = cursor_blob(&c, REFERENCES_MAX);
-	if (!cursor_done(&c) || !parts_ok(r) || !mime_imap_text_ok(r->envelope) ||
+	if (version > 1)
+		read_kept(&c, r);
+	return cursor_done(&c) ? 0 : -1;
+}
+
+int mime_record_open(struct mime_record *r, struct view blob, uint64_t message_len)
+{
+	if (mime_record_peek(r, blob, message_len) != 0 || !parts_ok(r) || !mime_imap_text_ok(r->envelope) ||
 	    !mime_imap_text_ok(r->bodystructure) || !mime_utf8_valid(r->subject) || !mime_utf8_valid(r->base_subject))
 		return -1;
 	return 0;

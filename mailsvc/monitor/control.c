@@ -154,7 +154,7 @@ void control_answer(struct monitor *m, enum client_wants wants, uint32_t waiting
 
 int control_open(struct monitor *m, struct error *e)
 {
-	m->control_fd = listeners_local(m->site, "control.sock", SOCK_SEQPACKET, 0600, e);
+	m->control_fd = listeners_local(m->site, CONTROL_SOCKET, SOCK_SEQPACKET, 0600, e);
 	if (m->control_fd < 0)
 		return -1;
 	m->control_event = event_new(m->base, m->control_fd, EV_READ | EV_PERSIST, on_connect, m);

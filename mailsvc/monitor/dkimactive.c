@@ -39,7 +39,9 @@ static bool is_domain(struct view v)
 
 static int compare(const void *a, const void *b)
 {
-	return strcmp(((const struct dkim_selectors *)a)->domain, ((const struct dkim_selectors *)b)->domain);
+	const struct dkim_selectors *x = a, *y = b;
+	int c = strcmp(x->domain, y->domain);
+	return c ? c : strcmp(x->site, y->site);
 }
 
 static int parse_line(struct view line, struct dkim_selectors *out)
@@ -57,11 +59,15 @@ static int parse_line(struct view line, struct dkim_selectors *out)
 		if (count == 4)
 			return -1;
 	}
-	if (count != 4 || !is_domain(word[0]) || !is_selector(word[1]) || !is_selector(word[2]) ||
-	    (!view_eq(word[3], "-") && !is_selector(word[3])))
+	if (count != 4 || !is_domain(word[0]) || !is_selector(word[1]))
 		return -1;
-	*out = (struct dkim_selectors){ view_dup(word[0]), view_dup(word[1]), view_dup(word[2]),
-		view_dup(view_eq(word[3], "-") ? VIEW_LIT("") : word[3]) };
+	for (size_t i = 2; i < 4; i++) {
+		if (view_eq(word[i], "-"))
+			word[i] = VIEW_LIT("");
+		else if (!is_selector(word[i]))
+			return -1;
+	}
+	*out = (struct dkim_selectors){ view_dup(word[0]), view_dup(word[1]), view_dup(word[2]), view_dup(word[3]) };
 	return 0;
 }
 
@@ -118,12 +124,24 @@ void dkim_active_free(struct dkim_active *t)
 	*t = (struct dkim_active){ 0 };
 }
 
-const struct dkim_selectors *dkim_active_find(const struct dkim_active *t, const struct site_domain *d)
+const struct dkim_selectors *dkim_active_find(
+    const struct dkim_active *t, const struct site_domain *d, enum dkim_algorithm a)
 {
-	struct dkim_selectors wanted = { .domain = d->name };
-	const struct dkim_selectors *found =
-	    t->count ? bsearch(&wanted, t->at, t->count, sizeof(*t->at), compare) : NULL;
-	return found && strcmp(found->site, d->dkim_selector) == 0 ? found : NULL;
+	struct dkim_selectors wanted = { .domain = d->name, .site = (char *)dkim_selector_of(d, a) };
+	return t->count ? bsearch(&wanted, t->at, t->count, sizeof(*t->at), compare) : NULL;
+}
+
+const char *dkim_active_selector(const struct dkim_active *t, const struct site_domain *d, enum dkim_algorithm a)
+{
+	const struct dkim_selectors *found = dkim_active_find(t, d, a);
+	if (found != NULL && found->active[0] != '\0')
+		return found->active;
+	return a == DKIM_RSA ? d->dkim_selector : "";
+}
+
+static const char *or_dash(const char *selector)
+{
+	return selector[0] ? selector : "-";
 }
 
 static int write_table(const struct site *s, const struct dkim_active *t, struct error *e)
@@ -131,8 +149,8 @@ static int write_table(const struct site *s, const struct dkim_active *t, struct
 	char *dir = site_state(s, "keys"), *path = site_state(s, "keys/active");
 	struct buf text = BUF_INIT(ACTIVE_FILE_MAX);
 	for (size_t i = 0; i < t->count; i++)
-		buf_printf(&text, "%s %s %s %s\n", t->at[i].domain, t->at[i].site, t->at[i].active,
-		    t->at[i].other[0] ? t->at[i].other : "-");
+		buf_printf(&text, "%s %s %s %s\n", t->at[i].domain, t->at[i].site, or_dash(t->at[i].active),
+		    or_dash(t->at[i].other));
 	int r = text.full                         ? error_set(e, "%s: too many domains", path)
 	        : file_mkdirs(dir, 0700, e) == -1 ? -1
 	                                          : file_write_atomic(path, buf_view(&text), 0600, e);
@@ -142,24 +160,38 @@ static int write_table(const struct site *s, const struct dkim_active *t, struct
 	return r;
 }
 
-int dkim_active_set(
-    const struct site *s, const struct site_domain *d, const char *active, const char *other, struct error *e)
+static void drop(struct dkim_active *t, size_t at)
+{
+	selectors_free(&t->at[at]);
+	memmove(&t->at[at], &t->at[at + 1], (t->count - at - 1) * sizeof(*t->at));
+	t->count--;
+}
+
+/* Also takes away the domain's lines that do not count any more. */
+static void put(struct dkim_active *t, const struct site_domain *d, const struct dkim_selectors *line)
+{
+	size_t at = 0;
+	for (size_t i = t->count; i > 0; i--)
+		if (strcmp(t->at[i - 1].domain, d->name) == 0 && (strcmp(t->at[i - 1].site, line->site) == 0 ||
+		    (strcmp(t->at[i - 1].site, d->dkim_selector) != 0 && strcmp(t->at[i - 1].site, d->dkim_ed25519) != 0)))
+			drop(t, i - 1);
+	while (at < t->count && compare(&t->at[at], line) < 0)
+		at++;
+	t->at = xreallocarray(t->at, t->count + 1, sizeof(*t->at));
+	memmove(&t->at[at + 1], &t->at[at], (t->count - at) * sizeof(*t->at));
+	t->at[at] = *line;
+	t->count++;
+}
+
+int dkim_active_set(const struct site *s, const struct site_domain *d, enum dkim_algorithm a, const char *active,
+    const char *other, struct error *e)
 {
 	struct dkim_active t;
-	size_t at = 0;
 	if (dkim_active_load(s, &t, e) == -1)
 		return -1;
-	while (at < t.count && strcmp(t.at[at].domain, d->name) < 0)
-		at++;
-	if (at < t.count && strcmp(t.at[at].domain, d->name) == 0) {
-		selectors_free(&t.at[at]);
-	} else {
-		t.at = xreallocarray(t.at, t.count + 1, sizeof(*t.at));
-		memmove(&t.at[at + 1], &t.at[at], (t.count - at) * sizeof(*t.at));
-		t.count++;
-	}
-	t.at[at] =
-	    (struct dkim_selectors){ xstrdup(d->name), xstrdup(d->dkim_selector), xstrdup(active), xstrdup(other) };
+	const struct dkim_selectors line = { xstrdup(d->name), xstrdup(dkim_selector_of(d, a)), xstrdup(active),
+		xstrdup(other) };
+	put(&t, d, &line);
 	int r = write_table(s, &t, e);
 	dkim_active_free(&t);
 	return r;
@@ -172,12 +204,15 @@ int dkim_active_adopt(struct site *s, struct error *e)
 	if (dkim_active_load(s, &t, e) == -1)
 		return -1;
 	for (size_t i = 0; i < s->domain_count; i++) {
-		const struct dkim_selectors *found = dkim_active_find(&t, &s->domains[i]);
-		if (found == NULL || strcmp(found->active, s->domains[i].dkim_selector) == 0)
-			continue;
-		free(s->domains[i].dkim_selector);
-		s->domains[i].dkim_selector = xstrdup(found->active);
-		changed++;
+		struct site_domain *d = &s->domains[i];
+		char *signs[DKIM_ALGORITHMS], **in_site[DKIM_ALGORITHMS] = { &d->dkim_selector, &d->dkim_ed25519 };
+		for (enum dkim_algorithm a = DKIM_RSA; a < DKIM_ALGORITHMS; a++)
+			signs[a] = xstrdup(dkim_active_selector(&t, d, a));
+		for (enum dkim_algorithm a = DKIM_RSA; a < DKIM_ALGORITHMS; a++) {
+			changed += strcmp(*in_site[a], signs[a]) != 0;
+			free(*in_site[a]);
+			*in_site[a] = signs[a];
+		}
 	}
 	dkim_active_free(&t);
 	return changed;

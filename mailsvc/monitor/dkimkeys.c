@@ -26,35 +26,61 @@ char *dkim_private_file(const struct site *site, const char *domain, const char 
 	return xasprintf("%s/keys/%s.%s.key", site->state_dir, domain, selector);
 }
 
-/* The selector that signs; when STATE/keys/active cannot be read (which whoever signs says), the site's. */
-static char *active_selector(const struct site *site, const struct site_domain *d)
+const char *dkim_algorithm_name(enum dkim_algorithm a)
+{
+	return a == DKIM_RSA ? "rsa" : "ed25519";
+}
+
+/* The selector whose key must be there: the one that signs, or will be the first to; "" none. */
+static const char *needed_selector(
+    const struct dkim_active *active, const struct site_domain *d, enum dkim_algorithm a)
+{
+	const struct dkim_selectors *now = dkim_active_find(active, d, a);
+
+	if (dkim_selector_of(d, a)[0] == '\0')
+		return "";
+	if (now != NULL && now->active[0] != '\0')
+		return now->active;
+	return now != NULL && now->other[0] != '\0' ? now->other : dkim_selector_of(d, a);
+}
+
+/* The needed selector; when STATE/keys/active cannot be read (which whoever signs says), the site's.  NULL: none. */
+static char *needed_now(const struct site *site, const struct site_domain *d, enum dkim_algorithm a)
 {
 	struct dkim_active active;
 	struct error e;
-	const struct dkim_selectors *now = NULL;
-	char *selector;
+	const char *selector;
+	char *copy;
 
-	if (dkim_active_load(site, &active, &e) == 0)
-		now = dkim_active_find(&active, d);
-	selector = xstrdup(now != NULL ? now->active : d->dkim_selector);
+	dkim_active_load(site, &active, &e); /* empty on failure */
+	selector = needed_selector(&active, d, a);
+	copy = selector[0] != '\0' ? xstrdup(selector) : NULL;
 	dkim_active_free(&active);
-	return selector;
+	return copy;
 }
 
-char *dkim_public_path(const struct site *site, const struct site_domain *d)
+char *dkim_public_path(const struct site *site, const struct site_domain *d, enum dkim_algorithm a)
 {
-	char *selector = active_selector(site, d), *path = dkim_public_file(site, d->name, selector);
+	char *selector = needed_now(site, d, a);
+	char *path = selector != NULL ? dkim_public_file(site, d->name, selector) : NULL;
 
 	free(selector);
 	return path;
 }
 
-char *dkim_private_path(const struct site *site, const struct site_domain *d)
+char *dkim_private_path(const struct site *site, const struct site_domain *d, enum dkim_algorithm a)
 {
-	char *selector = active_selector(site, d), *path = dkim_private_file(site, d->name, selector);
+	char *selector = needed_now(site, d, a);
+	char *path = selector != NULL ? dkim_private_file(site, d->name, selector) : NULL;
 
 	free(selector);
 	return path;
+}
+
+/* As OpenSSL calls it, and people. */
+static const char *type_name(enum dkim_algorithm a)
+{
+	return a == DKIM_RSA ? "RSA" : "Ed25519";
 }
 
 static struct view bio_view(BIO *bio)
@@ -65,7 +91,7 @@ static struct view bio_view(BIO *bio)
 	return (struct view){ data, len > 0 ? (size_t)len : 0 };
 }
 
-static EVP_PKEY *read_private(const char *path, struct error *e)
+static EVP_PKEY *read_private(const char *path, enum dkim_algorithm a, struct error *e)
 {
 	struct buf pem = BUF_INIT(DKIM_FILE_MAX);
 	EVP_PKEY *key = NULL;
@@ -75,8 +101,9 @@ static EVP_PKEY *read_private(const char *path, struct error *e)
 
 		key = PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)(uintptr_t) "");
 		BIO_free(bio);
-		if (key == NULL || !EVP_PKEY_is_a(key, "RSA")) {
-			error_set(e, "%s: is not an RSA private key in PEM; move it away to have a new one made", path);
+		if (key == NULL || !EVP_PKEY_is_a(key, type_name(a))) {
+			error_set(e, "%s: is not an %s private key in PEM; move it away to have a new one made", path,
+			    type_name(a));
 			EVP_PKEY_free(key);
 			key = NULL;
 		}
@@ -88,15 +115,15 @@ static EVP_PKEY *read_private(const char *path, struct error *e)
 	return key;
 }
 
-static EVP_PKEY *make_private(const struct site *site, const char *path, struct error *e)
+static EVP_PKEY *make_private(const struct site *site, const char *path, enum dkim_algorithm a, struct error *e)
 {
 	char *dir = site_state(site, "keys");
-	EVP_PKEY *key = EVP_RSA_gen(DKIM_BITS);
+	EVP_PKEY *key = a == DKIM_RSA ? EVP_RSA_gen(DKIM_BITS) : EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 	BIO *bio = BIO_new(BIO_s_secmem());
 	bool ok = false;
 
 	if (key == NULL || bio == NULL || PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) != 1)
-		error_set(e, "%s: OpenSSL cannot make an RSA key", path);
+		error_set(e, "%s: OpenSSL cannot make an %s key", path, type_name(a));
 	else
 		ok = file_mkdirs(dir, 0700, e) == 0 && file_write_atomic(path, bio_view(bio), 0600, e) == 0;
 	if (!ok) {
@@ -136,12 +163,12 @@ static int ensure_public(
 }
 
 /* 1: made, 0: it was there; public_error is why the public half could not be written, "" when it was. */
-static int ensure_key(
-    const struct site *site, const char *domain, const char *selector, struct error *public_error, struct error *e)
+static int ensure_key(const struct site *site, const char *domain, enum dkim_algorithm a, const char *selector,
+    struct error *public_error, struct error *e)
 {
 	char *path = dkim_private_file(site, domain, selector);
 	bool missing = access(path, F_OK) < 0;
-	EVP_PKEY *key = missing ? make_private(site, path, e) : read_private(path, e);
+	EVP_PKEY *key = missing ? make_private(site, path, a, e) : read_private(path, a, e);
 	int r = key == NULL ? -1 : missing ? 1 : 0;
 
 	public_error->text[0] = '\0';
@@ -152,17 +179,19 @@ static int ensure_key(
 	return r;
 }
 
-int dkim_key_ensure(const struct site *site, const char *domain, const char *selector, struct error *e)
+int dkim_key_ensure(
+    const struct site *site, const char *domain, enum dkim_algorithm a, const char *selector, struct error *e)
 {
 	struct error public_error;
 
-	if (ensure_key(site, domain, selector, &public_error, e) < 0)
+	if (ensure_key(site, domain, a, selector, &public_error, e) < 0)
 		return -1;
 	return public_error.text[0] != '\0' ? error_set(e, "%s", public_error.text) : 0;
 }
 
 /* A site folder that cannot be written is said, not fatal: the host signs all the same. */
-static int ensure_active(const struct site *site, const char *domain, const char *selector, bool dry, struct error *e)
+static int ensure_needed(const struct site *site, const char *domain, enum dkim_algorithm a, const char *selector,
+    bool dry, struct error *e)
 {
 	struct error public_error;
 	int r;
@@ -174,7 +203,7 @@ static int ensure_active(const struct site *site, const char *domain, const char
 		free(path);
 		return r;
 	}
-	r = ensure_key(site, domain, selector, &public_error, e);
+	r = ensure_key(site, domain, a, selector, &public_error, e);
 	if (r >= 0 && public_error.text[0] != '\0')
 		log_warnx(
 		    "event=dkim domain=%s reason=\"the public key was not written: %s\"", domain, public_error.text);
@@ -188,15 +217,16 @@ int dkim_keys_ensure(const struct site *site, bool dry, struct error *e)
 
 	if (dkim_active_load(site, &active, e) < 0)
 		return -1;
-	for (size_t i = 0; i < site->domain_count && made >= 0; i++) {
+	for (size_t i = 0; i < site->domain_count; i++) {
 		const struct site_domain *d = &site->domains[i];
-		const struct dkim_selectors *now = dkim_active_find(&active, d);
 
-		if (!d->mail) /* nobody signs for it */
-			continue;
-		int r = ensure_active(site, d->name, now != NULL ? now->active : d->dkim_selector, dry, e);
+		/* Without mail nobody signs for it. */
+		for (enum dkim_algorithm a = DKIM_RSA; a < DKIM_ALGORITHMS && d->mail && made >= 0; a++) {
+			const char *selector = needed_selector(&active, d, a);
+			int r = selector[0] != '\0' ? ensure_needed(site, d->name, a, selector, dry, e) : 0;
 
-		made = r < 0 ? -1 : made + r;
+			made = r < 0 ? -1 : made + r;
+		}
 	}
 	dkim_active_free(&active);
 	return made;
@@ -225,13 +255,18 @@ int dkim_keys_pack(const struct site *site, struct buf *out, struct error *e)
 	struct dkim_active active;
 	int r = dkim_active_load(site, &active, e);
 
-	for (size_t i = 0; i < site->domain_count && r == 0; i++) {
+	for (size_t i = 0; i < site->domain_count; i++) {
 		const struct site_domain *d = &site->domains[i];
-		const struct dkim_selectors *now = dkim_active_find(&active, d);
 
-		r = pack_key(site, d->name, now != NULL ? now->active : d->dkim_selector, out, e);
-		if (r == 0 && now != NULL && now->other[0] != '\0')
-			r = pack_key(site, d->name, now->other, out, e);
+		for (enum dkim_algorithm a = DKIM_RSA; a < DKIM_ALGORITHMS && r == 0; a++) {
+			const struct dkim_selectors *now = dkim_active_find(&active, d, a);
+			const char *signs = dkim_active_selector(&active, d, a);
+
+			if (signs[0] != '\0')
+				r = pack_key(site, d->name, signs, out, e);
+			if (r == 0 && now != NULL && now->other[0] != '\0')
+				r = pack_key(site, d->name, now->other, out, e);
+		}
 	}
 	dkim_active_free(&active);
 	if (r == 0 && out->full)

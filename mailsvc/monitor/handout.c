@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,22 +13,12 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/pem.h"
 #include "lib/proc.h"
 #include "mailsvc/monitor/dkimkeys.h"
 #include "mailsvc/monitor/internal.h"
 
-#define PEM_FILE_MAX (1024u * 1024)
 #define EXPIRES_SOON (14 * 86400)
-
-/* A passphrase would have to be asked for: refuse instead. */
-static int no_passphrase(char *out, int size, int rw, void *arg)
-{
-	(void)out;
-	(void)size;
-	(void)rw;
-	(void)arg;
-	return -1;
-}
 
 static void check_expiry(struct handout *h, X509 *certificate)
 {
@@ -50,10 +39,8 @@ static void check_expiry(struct handout *h, X509 *certificate)
 static int check_pair(
     struct handout *h, struct view certificate, struct view key, const char *key_path, struct error *e)
 {
-	BIO *cbio = BIO_new_mem_buf(certificate.ptr, (int)certificate.len),
-	    *kbio = BIO_new_mem_buf(key.ptr, (int)key.len);
-	X509 *x = PEM_read_bio_X509(cbio, NULL, no_passphrase, NULL);
-	EVP_PKEY *k = PEM_read_bio_PrivateKey(kbio, NULL, no_passphrase, NULL);
+	X509 *x = pem_certificate(certificate, NULL);
+	EVP_PKEY *k = pem_private_key(key);
 	int r = -1;
 
 	if (x == NULL)
@@ -71,8 +58,6 @@ static int check_pair(
 	ERR_clear_error();
 	X509_free(x);
 	EVP_PKEY_free(k);
-	BIO_free(cbio);
-	BIO_free(kbio);
 	return r;
 }
 
@@ -84,8 +69,7 @@ static int load_tls(const struct site *site, struct handout *h, struct error *e)
 	int r = -1;
 
 	h->certificate = own ? site_path(site, site->tls.certificate) : site_state(site, "tls/cert.pem");
-	if (file_read(h->certificate, PEM_FILE_MAX, &certificate, e) < 0 ||
-	    file_read(key_path, PEM_FILE_MAX, &key, e) < 0)
+	if (pem_file_read(h->certificate, &certificate, e) < 0 || pem_file_read(key_path, &key, e) < 0)
 		goto out;
 	if (check_pair(h, buf_view(&certificate), buf_view(&key), key_path, e) < 0)
 		goto out;
@@ -93,9 +77,7 @@ static int load_tls(const struct site *site, struct handout *h, struct error *e)
 	buf_put_blob(&h->tls, buf_view(&key));
 	r = 0;
 out:
-	if (key.data != NULL)
-		explicit_bzero(key.data, key.cap);
-	buf_free(&key);
+	pem_wipe(&key);
 	buf_free(&certificate);
 	free(key_path);
 	return r;
@@ -115,11 +97,8 @@ void handout_free(struct handout *h)
 {
 	struct buf *secret[] = { &h->tls, &h->dkim };
 
-	for (size_t i = 0; i < 2; i++) {
-		if (secret[i]->data != NULL)
-			explicit_bzero(secret[i]->data, secret[i]->cap);
-		buf_free(secret[i]);
-	}
+	for (size_t i = 0; i < 2; i++)
+		pem_wipe(secret[i]);
 	free(h->certificate);
 	h->certificate = NULL;
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "mailsvc/control.h"
 #include "mailsvc/monitor/dkimkeys.h"
 #include "mailsvc/monitor/internal.h"
 #include "mailsvc/monitor/selfsigned.h"
@@ -320,7 +321,7 @@ int monitor_main(const char *site_path)
 	event_base_dispatch(m->base);
 	alert_stop(m);
 	unlink_socket(m->site, "submit.sock");
-	unlink_socket(m->site, "control.sock");
+	unlink_socket(m->site, CONTROL_SOCKET);
 	log_info("event=stopped");
 	return m->exit_status;
 }

@@ -128,7 +128,7 @@ static void result_send(struct send *s, struct item *it, bool expired)
 	it->resulted = true;
 	it->arg = s;
 	if (r->tell && r->bounce.delivery.remote_count > 0 && signer != NULL)
-		dkim_sign(s->keys, signer->name, signer->dkim_selector, buf_view(&r->bounce.message), on_signed, r);
+		dkim_sign(s->keys, signer, buf_view(&r->bounce.message), on_signed, r);
 	else
 		report_send(r);
 }

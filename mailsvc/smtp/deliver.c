@@ -6,6 +6,7 @@
 #include "mailsvc/smtp/smtp.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/clock.h"
 #include "lib/text.h"
@@ -15,6 +16,7 @@ static const struct smtp_refusal header_big = { 552, "5.3.4", "Header is larger 
 static const struct smtp_refusal loop = { 554, "5.4.6", "Too many Received fields: a mail loop" };
 static const struct smtp_refusal disk_full = { 452, "4.3.1", "No room for mail now, try again later" };
 static const struct smtp_refusal over_quota = { 452, "4.2.2", "A mailbox is full" };
+static const struct smtp_refusal over_quota_ever = { 552, "5.2.2", "The mailbox is full" };
 static const struct smtp_refusal unsigned_now = { 451, "4.3.0", "Cannot sign mail now, try again later" };
 static const struct smtp_refusal temporary = { 451, "4.3.0", "Cannot store mail now, try again later" };
 
@@ -41,7 +43,15 @@ static const struct smtp_refusal *header_refusal(struct view content)
 	return hops > SMTP_HOPS_MAX ? &loop : NULL;
 }
 
-static const struct smtp_refusal *store_refusal(enum store_status status)
+/* Among several recipients nobody knows whose mailbox is full: the client is to come again one by one (full.c). */
+static const struct smtp_refusal *full_refusal(const struct smtp_session *s)
+{
+	const char *policy = s->site->limits.over_quota;
+
+	return s->tx.recipient_count == 1 && policy != NULL && strcmp(policy, "refuse") == 0 ? &over_quota_ever : &over_quota;
+}
+
+static const struct smtp_refusal *store_refusal(const struct smtp_session *s, enum store_status status)
 {
 	switch (status) {
 	case STORE_OK:
@@ -49,7 +59,7 @@ static const struct smtp_refusal *store_refusal(enum store_status status)
 	case STORE_FULL:
 		return &disk_full;
 	case STORE_OVER_QUOTA:
-		return &over_quota;
+		return full_refusal(s);
 	default:
 		return &temporary;
 	}
@@ -90,7 +100,7 @@ static void log_accepted(const struct smtp_session *s, uint64_t queue_id)
 static void on_stored(void *arg, const struct store_result *result)
 {
 	struct smtp_session *s = arg;
-	const struct smtp_refusal *why = store_refusal(result->status);
+	const struct smtp_refusal *why = store_refusal(s, result->status);
 	enum smtp_step step;
 
 	s->request = 0;
@@ -194,7 +204,6 @@ enum smtp_step smtp_deliver(struct smtp_session *s)
 		return store_message(s);
 	}
 	smtp_enter(s, SMTP_SIGNING);
-	s->request =
-	    dkim_sign(s->server->keys, signer->name, signer->dkim_selector, smtp_tx_content_view(s), on_signed, s);
+	s->request = dkim_sign(s->server->keys, signer, smtp_tx_content_view(s), on_signed, s);
 	return SMTP_WAIT;
 }

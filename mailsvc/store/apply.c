@@ -33,21 +33,6 @@ bool mailbox_load(struct tx *tx, uint32_t id, struct open_mailbox *m)
 	return true;
 }
 
-/* Adds (modulo 2^64, so that differences work) to what an account holds. */
-void account_add(struct tx *tx, uint32_t account, uint64_t bytes, uint64_t messages, uint32_t mailboxes)
-{
-	struct key k = key_u32(account);
-	struct account_value a;
-	struct view address;
-
-	if (!get_account(tx, account, &a, &address))
-		return;
-	a.bytes += bytes;
-	a.messages += messages;
-	a.mailboxes += mailboxes;
-	tx_put2(tx, T_ACCOUNT, &k, &a, sizeof a, address);
-}
-
 void mailbox_save(struct tx *tx, uint32_t id, struct open_mailbox *m)
 {
 	struct key k = key_u32(id);
@@ -80,7 +65,7 @@ static void change_put(struct tx *tx, uint32_t mailbox, uint64_t modseq, uint32_
 	tx_put(tx, t, &k, (struct view){ &kind, 1 });
 }
 
-static void change_del(struct tx *tx, uint32_t mailbox, uint64_t modseq, uint32_t uid)
+void change_del(struct tx *tx, uint32_t mailbox, uint64_t modseq, uint32_t uid)
 {
 	struct key k = change_key(mailbox, modseq, uid);
 
@@ -133,8 +118,16 @@ static bool apply_body(struct tx *tx, const struct record *r)
 	struct key k = key_u64(r->body);
 	struct body_value b = { r->body_offset, r->body_length, r->body_segment, 0 }, old;
 
-	if (r->references == 0 || get_body(tx, r->body, &old, NULL))
+	if (r->references == 0)
 		return false;
+	if (get_body(tx, r->body, &old, NULL)) { /* compaction moves it; its references stay */
+		if (old.length != r->body_length)
+			return false;
+		segment_add(tx, old.segment, (uint64_t)0 - old.length, 0);
+		segment_add(tx, r->body_segment, r->body_length, r->body_length);
+		tx_put2(tx, T_BODY, &k, &b, sizeof b, r->mime);
+		return true;
+	}
 	tx_put2(tx, T_BODY, &k, &b, sizeof b, r->mime);
 	if (r->references > 1)
 		tx_put(tx, T_SHARED, &k, (struct view){ (const char *)&r->references, sizeof r->references });
@@ -144,10 +137,20 @@ static bool apply_body(struct tx *tx, const struct record *r)
 	return true;
 }
 
+/* A new row, with its change and counts; the caller sets uid_next and modseq. */
+void message_new(struct tx *tx, uint32_t mailbox, struct mailbox_value *m, uint32_t uid,
+    const struct message_value *row, struct view prefix)
+{
+	struct key k = message_key(mailbox, uid);
+
+	tx_put2(tx, T_MESSAGE, &k, row, sizeof *row, prefix);
+	change_put(tx, mailbox, row->modseq, uid, T_CHANGE, CHANGE_NEW);
+	count_row(m, uid, row, true);
+}
+
 static bool apply_message(struct tx *tx, const struct record *r)
 {
 	struct open_mailbox m;
-	struct key k = message_key(r->mailbox, r->uid);
 	struct message_value row = { .keywords = r->keywords,
 		.modseq = r->modseq,
 		.body = r->body,
@@ -159,9 +162,7 @@ static bool apply_message(struct tx *tx, const struct record *r)
 	if (!mailbox_load(tx, r->mailbox, &m) || r->uid < m.row.uid_next || r->uid == UINT32_MAX ||
 	    r->modseq <= m.row.modseq)
 		return false;
-	tx_put2(tx, T_MESSAGE, &k, &row, sizeof row, r->text);
-	change_put(tx, r->mailbox, r->modseq, r->uid, T_CHANGE, CHANGE_NEW);
-	count_row(&m.row, r->uid, &row, true);
+	message_new(tx, r->mailbox, &m.row, r->uid, &row, r->text);
 	m.row.uid_next = r->uid + 1;
 	m.row.modseq = r->modseq;
 	mailbox_save(tx, r->mailbox, &m);
@@ -202,7 +203,7 @@ static bool apply_flags(struct tx *tx, const struct record *r)
 }
 
 /* The keyword bits of one mailbox in the numbers of another; names that are not there are left out. */
-static uint64_t keywords_map(const struct view from[KEYWORDS_MAX], const struct view to[KEYWORDS_MAX], uint64_t bits)
+uint64_t keywords_map(const struct view from[KEYWORDS_MAX], const struct view to[KEYWORDS_MAX], uint64_t bits)
 {
 	uint64_t out = 0;
 
@@ -215,13 +216,7 @@ static uint64_t keywords_map(const struct view from[KEYWORDS_MAX], const struct 
 	return out;
 }
 
-/* Names copied out of the database, where the next write may move them. */
-struct keyword_names {
-	struct view at[KEYWORDS_MAX];
-	char text[KEYWORDS_MAX][KEYWORD_NAME_MAX];
-};
-
-static void keyword_names_load(struct tx *tx, uint32_t mailbox, struct keyword_names *n)
+void keyword_names_load(struct tx *tx, uint32_t mailbox, struct keyword_names *n)
 {
 	get_keywords(tx, mailbox, n->at);
 	for (int i = 0; i < KEYWORDS_MAX; i++)
@@ -248,13 +243,10 @@ static bool apply_copy(struct tx *tx, const struct record *r)
 	keyword_names_load(tx, r->mailbox, &names_to);
 	rows_start(&rows, tx, r->source, r->ranges);
 	while (next < UINT32_MAX && rows_next(&rows, &uid, &row, &prefix) && uid < from.row.uid_next) {
-		struct key k = message_key(r->mailbox, next);
 		row.keywords = keywords_map(names_from.at, names_to.at, row.keywords);
 		row.modseq = r->modseq;
 		row.saved = r->when;
-		tx_put2(tx, T_MESSAGE, &k, &row, sizeof row, prefix);
-		change_put(tx, r->mailbox, r->modseq, next, T_CHANGE, CHANGE_NEW);
-		count_row(&to.row, next, &row, true);
+		message_new(tx, r->mailbox, &to.row, next, &row, prefix);
 		body_refer(tx, row.body);
 		next++;
 	}
@@ -282,16 +274,6 @@ static void tombstones_prune(struct tx *tx, uint32_t mailbox, struct mailbox_val
 		mdb_cursor_close(c);
 }
 
-static void expunged_put(
-    struct tx *tx, int64_t when, uint32_t mailbox, uint32_t uid, const struct message_value *row, struct view prefix)
-{
-	struct key k = key_u64((uint64_t)when);
-
-	key_add_u32(&k, mailbox);
-	key_add_u32(&k, uid);
-	tx_put2(tx, T_EXPUNGED, &k, row, sizeof *row, prefix);
-}
-
 static bool apply_expunge(struct tx *tx, const struct record *r)
 {
 	struct open_mailbox m;
@@ -299,6 +281,7 @@ static bool apply_expunge(struct tx *tx, const struct record *r)
 	struct rows rows;
 	struct view prefix;
 	uint32_t uid;
+	bool any = false;
 
 	if (!mailbox_load(tx, r->mailbox, &m) || r->modseq <= m.row.modseq)
 		return false;
@@ -314,8 +297,11 @@ static bool apply_expunge(struct tx *tx, const struct record *r)
 		change_put(tx, r->mailbox, r->modseq, uid, T_GONE, CHANGE_EXPUNGED);
 		m.row.tombstones++;
 		count_row(&m.row, uid, &row, false);
+		any = true;
 	}
 	rows_end(&rows);
+	if (any && r->mode != 1)
+		expunged_due(tx, r->when, r->mailbox);
 	tombstones_prune(tx, r->mailbox, &m.row);
 	m.row.modseq = r->modseq;
 	mailbox_save(tx, r->mailbox, &m);
@@ -331,74 +317,6 @@ static bool apply_recent(struct tx *tx, const struct record *r)
 	m.row.recent_uid = r->uid;
 	m.row.recent = 0;
 	mailbox_save(tx, r->mailbox, &m);
-	return true;
-}
-
-static bool apply_purge(struct tx *tx, const struct record *r)
-{
-	struct key first = { 0 }, last = key_u64((uint64_t)r->when);
-	MDB_cursor *c = NULL;
-	struct view found, value;
-
-	key_add_u32(&last, r->mailbox);
-	key_add_u32(&last, r->uid);
-	while (tx_seek(tx, T_EXPUNGED, &c, &first, 0, &found, &value)) {
-		struct message_value row;
-		struct key k = { 0 };
-		if (found.len != last.len || memcmp(found.ptr, last.bytes, last.len) > 0 || value.len < sizeof row)
-			break;
-		memcpy(&row, value.ptr, sizeof row);
-		key_add(&k, found);
-		tx_del(tx, T_EXPUNGED, &k);
-		body_release(tx, row.body);
-	}
-	if (c)
-		mdb_cursor_close(c);
-	return true;
-}
-
-static void drop_prefix(struct tx *tx, enum table t, uint32_t mailbox)
-{
-	struct key prefix = key_u32(mailbox);
-	MDB_cursor *c = NULL;
-	struct view found, value;
-
-	while (tx_seek(tx, t, &c, &prefix, 4, &found, &value)) {
-		struct key k = { 0 };
-		key_add(&k, found);
-		tx_del(tx, t, &k);
-	}
-	if (c)
-		mdb_cursor_close(c);
-}
-
-/* uid UINT32_MAX says that these are the last rows. */
-static bool apply_sweep(struct tx *tx, const struct record *r)
-{
-	struct key dead = key_u32(r->mailbox);
-	struct buf range = BUF_INIT(8);
-	struct message_value row;
-	struct rows rows;
-	struct view v;
-	uint32_t uid;
-
-	if (!tx_get(tx, T_DEAD, &dead, &v) || r->uid == 0)
-		return false;
-	ranges_put(&range, (struct uid_range){ 1, r->uid });
-	rows_start(&rows, tx, r->mailbox, buf_view(&range));
-	while (rows_next(&rows, &uid, &row, &v)) {
-		struct key k = message_key(r->mailbox, uid);
-		expunged_put(tx, r->when, r->mailbox, uid, &row, v);
-		tx_del(tx, T_MESSAGE, &k);
-		change_del(tx, r->mailbox, row.modseq, uid);
-	}
-	rows_end(&rows);
-	buf_free(&range);
-	if (r->uid == UINT32_MAX) {
-		drop_prefix(tx, T_CHANGE, r->mailbox);
-		drop_prefix(tx, T_GONE, r->mailbox);
-		tx_del(tx, T_DEAD, &dead);
-	}
 	return true;
 }
 
@@ -423,7 +341,17 @@ bool apply(struct tx *tx, const struct record *r)
 		[RECORD_QUEUE_DROP] = apply_queue_drop,
 		[RECORD_PURGE] = apply_purge,
 		[RECORD_SWEEP] = apply_sweep,
+		[RECORD_ACL] = apply_acl,
+		[RECORD_METADATA] = apply_metadata,
+		[RECORD_IMPORTED] = apply_imported,
+		[RECORD_VALIDITY] = apply_validity,
+		[RECORD_RESTORE] = apply_restore,
+		[RECORD_OWNER] = apply_owner,
+		[RECORD_ADDRESS] = apply_address,
+		[RECORD_ERASE] = apply_erase,
+		[RECORD_WIPE] = apply_wipe,
+		[RECORD_WARNED] = apply_warned,
 	};
 
-	return fn[r->type](tx, r);
+	return fn[r->type] && fn[r->type](tx, r); /* the others are of state files */
 }

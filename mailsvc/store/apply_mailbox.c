@@ -1,35 +1,7 @@
-/* apply() for accounts, mailboxes, subscriptions and keyword names. */
+/* apply() for mailboxes, their owners and names, subscriptions and keyword names. */
 #include <string.h>
 
 #include "apply.h"
-
-bool apply_account(struct tx *tx, const struct record *r)
-{
-	struct key k = key_u32(r->account), name = { 0 };
-	struct account_value a = { 0 };
-	struct view address;
-
-	if (r->name.len == 0) { /* its name is given back, its mail stays */
-		char copy[ADDRESS_MAX];
-		if (!get_account(tx, r->account, &a, &address) || a.orphaned || address.len > sizeof copy)
-			return false;
-		memcpy(copy, address.ptr, address.len);
-		key_add(&name, address);
-		tx_del(tx, T_ACCOUNT_NAME, &name);
-		a.orphaned = 1;
-		tx_put2(tx, T_ACCOUNT, &k, &a, sizeof a, (struct view){ copy, address.len });
-		return true;
-	}
-	if (r->account == 0 || r->name.len >= ADDRESS_MAX || get_account(tx, r->account, &a, &address) ||
-	    find_account(tx, r->name))
-		return false;
-	key_add(&name, r->name);
-	tx_put(tx, T_ACCOUNT_NAME, &name, (struct view){ (const char *)&r->account, sizeof r->account });
-	tx_put2(tx, T_ACCOUNT, &k, &a, sizeof a, r->name);
-	if (tx->meta.next_account <= r->account)
-		tx->meta.next_account = r->account + 1;
-	return true;
-}
 
 bool apply_mailbox(struct tx *tx, const struct record *r)
 {
@@ -60,15 +32,6 @@ bool apply_mailbox(struct tx *tx, const struct record *r)
 	return true;
 }
 
-static void keywords_drop(struct tx *tx, uint32_t mailbox)
-{
-	for (uint8_t i = 0; i < KEYWORDS_MAX; i++) {
-		struct key k = key_u32(mailbox);
-		k.bytes[k.len++] = i;
-		tx_del(tx, T_KEYWORD, &k);
-	}
-}
-
 bool apply_delete(struct tx *tx, const struct record *r)
 {
 	struct open_mailbox m;
@@ -76,10 +39,12 @@ bool apply_delete(struct tx *tx, const struct record *r)
 
 	if (!mailbox_load(tx, r->mailbox, &m))
 		return false;
+	metadata_drop(tx, r->mailbox);
+	acl_drop(tx, r->mailbox);
 	name = mailbox_name_key(m.row.account, (struct view){ m.name, m.name_len });
 	tx_del(tx, T_MAILBOX_NAME, &name);
 	tx_del(tx, T_MAILBOX, &id);
-	keywords_drop(tx, r->mailbox);
+	grave_dig(tx, r->mailbox, &m, r->when);
 	tx_put(tx, T_DEAD, &id, (struct view){ (const char *)&m.row.account, sizeof m.row.account });
 	account_add(tx, m.row.account, (uint64_t)0 - m.row.bytes, (uint64_t)0 - m.row.messages, UINT32_MAX);
 	apply_changed(tx, r->mailbox);
@@ -100,6 +65,34 @@ bool apply_rename(struct tx *tx, const struct record *r)
 	tx_put(tx, T_MAILBOX_NAME, &k, (struct view){ (const char *)&r->mailbox, sizeof r->mailbox });
 	memcpy(m.name, r->name.ptr, r->name.len);
 	m.name_len = r->name.len;
+	mailbox_save(tx, r->mailbox, &m);
+	return true;
+}
+
+/* Its counts go from one account to another, with what its shared annotations are charged. */
+bool apply_owner(struct tx *tx, const struct record *r)
+{
+	struct open_mailbox m;
+	struct account_value to;
+	struct key k;
+	uint32_t charge;
+
+	if (r->name.len == 0 || r->name.len > NAME_MAX_BYTES || !mailbox_load(tx, r->mailbox, &m) ||
+	    !get_account(tx, r->account, &to, NULL) || find_mailbox(tx, r->account, r->name))
+		return false;
+	k = mailbox_name_key(m.row.account, (struct view){ m.name, m.name_len });
+	tx_del(tx, T_MAILBOX_NAME, &k);
+	k = mailbox_name_key(r->account, r->name);
+	tx_put(tx, T_MAILBOX_NAME, &k, (struct view){ (const char *)&r->mailbox, sizeof r->mailbox });
+	charge = metadata_shared(tx, r->mailbox);
+	account_charge(tx, m.row.account, 0u - charge);
+	account_charge(tx, r->account, charge);
+	account_add(tx, m.row.account, (uint64_t)0 - m.row.bytes, (uint64_t)0 - m.row.messages, UINT32_MAX);
+	account_add(tx, r->account, m.row.bytes, m.row.messages, 1);
+	memcpy(m.name, r->name.ptr, r->name.len);
+	m.name_len = r->name.len;
+	m.row.account = r->account;
+	m.row.special = r->special;
 	mailbox_save(tx, r->mailbox, &m);
 	return true;
 }

@@ -122,6 +122,7 @@ void checkpoint_end(struct engine *e)
 {
 	e->checkpoint_serial++;
 	e->durable_epoch = e->checkpoint.epoch;
+	e->durable_sequence = e->checkpoint.meta.sequence;
 	e->checkpoint_pending = false;
 	pins_release(e);
 }

@@ -202,6 +202,7 @@ static void on_reply(void *arg, enum rpc_status status, struct imsg *m)
 		result.uid_validity = in.uid_validity;
 		result.modseq = in.modseq;
 		result.queue_id = in.queue_id;
+		result.count = in.count;
 		modseqs = modseqs_array(in.modseqs, &result.modseq_count);
 		result.source = source;
 		result.destination = destination;
@@ -303,6 +304,55 @@ uint32_t store_append(struct store_client *c, uint32_t mailbox, const struct sto
 	return call(c, &r, fn, arg);
 }
 
+/* Bodies and records of all, one behind the other; free with proto_request_free and the two buffers. */
+static void appends_set(
+    struct proto_request *r, const struct store_append_item *items, size_t count, struct buf *bodies, struct buf *mimes)
+{
+	size_t total = 0, used = 0;
+
+	for (size_t i = 0; i < count; i++)
+		total += items[i].keyword_count;
+	r->appends = xcalloc(count + 1, sizeof *r->appends);
+	r->append_keywords = xcalloc(total + 1, sizeof *r->append_keywords);
+	for (size_t i = 0; i < count; i++) {
+		const struct store_append_item *in = &items[i];
+		struct proto_append *a = &r->appends[r->append_count++];
+		a->flags = in->flags;
+		a->date = in->internal_date;
+		a->body_len = in->body.body.len;
+		a->mime_len = (uint32_t)in->body.mime.len;
+		a->keywords = r->append_keywords + used;
+		a->keyword_count = in->keyword_count < KEYWORDS_MAX ? in->keyword_count : KEYWORDS_MAX;
+		for (size_t j = 0; j < a->keyword_count; j++)
+			r->append_keywords[used++] = view_of(in->keywords[j]);
+		buf_addv(bodies, in->body.body);
+		buf_addv(mimes, in->body.mime);
+	}
+	r->body = buf_view(bodies);
+	r->mime = buf_view(mimes);
+}
+
+uint32_t store_append_many(struct store_client *c, uint32_t mailbox, const struct store_append_item *items,
+    size_t count, store_fn fn, void *arg)
+{
+	struct proto_request r = { .type = STORE_APPEND_MANY, .mailbox = mailbox };
+	struct buf bodies = BUF_INIT(STORE_BODY_MAX), mimes = BUF_INIT(PROTO_MIMES_MAX);
+	uint32_t id;
+
+	/* Too many or too much is sent as none, which is refused. */
+	if (count <= STORE_APPEND_MAX)
+		appends_set(&r, items, count, &bodies, &mimes);
+	if (bodies.full || mimes.full) {
+		proto_request_free(&r);
+		r = (struct proto_request){ .type = STORE_APPEND_MANY, .mailbox = mailbox };
+	}
+	id = call(c, &r, fn, arg);
+	proto_request_free(&r);
+	buf_free(&bodies);
+	buf_free(&mimes);
+	return id;
+}
+
 static int range_cmp(const void *a, const void *b)
 {
 	const struct uid_range *x = a, *y = b;
@@ -362,6 +412,20 @@ uint32_t store_flags(struct store_client *c, uint32_t mailbox, enum flags_mode m
 	return call_ranges(c, &r, ranges, count, fn, arg);
 }
 
+uint32_t store_flags_unchanged(struct store_client *c, uint32_t mailbox, enum flags_mode mode, uint32_t flags,
+    const char *const *keywords, size_t keyword_count, const struct uid_range *ranges, size_t count,
+    uint64_t unchanged_since, store_fn fn, void *arg)
+{
+	struct proto_request r = { .type = STORE_FLAGS_UNCHANGED,
+		.mailbox = mailbox,
+		.mode = mode,
+		.flags = flags,
+		.unchanged_since = unchanged_since };
+
+	keywords_set(&r, keywords, keyword_count);
+	return call_ranges(c, &r, ranges, count, fn, arg);
+}
+
 uint32_t store_copy(struct store_client *c, uint32_t from, uint32_t to, bool move, const struct uid_range *ranges,
     size_t count, store_fn fn, void *arg)
 {
@@ -413,6 +477,95 @@ uint32_t store_subscribe(struct store_client *c, uint32_t account, const char *n
 uint32_t store_open_account(struct store_client *c, const char *address, store_fn fn, void *arg)
 {
 	return call(c, &(struct proto_request){ .type = STORE_OPEN_ACCOUNT, .name = view_of(address) }, fn, arg);
+}
+
+/* What is too long is sent as what is refused, not as what would close the channel. */
+static struct view at_most(struct view v, size_t max)
+{
+	if (v.len > max)
+		v.len = max;
+	return v;
+}
+
+static struct view address_of(const char *s)
+{
+	return s && strlen(s) < ADDRESS_MAX ? view_of(s) : VIEW_LIT("");
+}
+
+uint32_t store_set_acl(
+    struct store_client *c, uint32_t mailbox, const char *identifier, uint32_t rights, store_fn fn, void *arg)
+{
+	return call(c,
+	    &(struct proto_request){
+		.type = STORE_SET_ACL, .mailbox = mailbox, .flags = rights, .name = at_most(view_of(identifier), ADDRESS_MAX) },
+	    fn, arg);
+}
+
+uint32_t store_set_metadata(struct store_client *c, uint32_t account, uint32_t mailbox, const char *entry,
+    struct view value, store_fn fn, void *arg)
+{
+	return call(c,
+	    &(struct proto_request){ .type = STORE_SET_METADATA,
+		.account = account,
+		.mailbox = mailbox,
+		.mode = value.ptr != NULL,
+		.name = at_most(view_of(entry), METADATA_ENTRY_MAX + 1),
+		.value = at_most(value, METADATA_VALUE_MAX + 1) },
+	    fn, arg);
+}
+
+uint32_t store_import(struct store_client *c, const struct store_import *i, store_fn fn, void *arg)
+{
+	struct proto_request r = { .type = STORE_IMPORT,
+		.name = address_of(i->account),
+		.other = at_most(view_of(i->mailbox), MAILBOX_NAME_MAX),
+		.uid_validity = i->uid_validity,
+		.uid = i->uid,
+		.key = { (const char *)i->key, sizeof i->key },
+		.flags = i->flags,
+		.mode = i->body.body.ptr != NULL,
+		.date = i->internal_date,
+		.body = i->body.body,
+		.mime = i->body.mime };
+
+	keywords_set(&r, i->keywords, i->keyword_count);
+	return call(c, &r, fn, arg);
+}
+
+uint32_t store_undelete(
+    struct store_client *c, uint32_t account, uint32_t mailbox, int64_t since, store_fn fn, void *arg)
+{
+	return call(c,
+	    &(struct proto_request){ .type = STORE_UNDELETE, .account = account, .mailbox = mailbox, .date = since },
+	    fn, arg);
+}
+
+uint32_t store_rename_account(struct store_client *c, const char *from, const char *to, store_fn fn, void *arg)
+{
+	return call(c,
+	    &(struct proto_request){ .type = STORE_RENAME_ACCOUNT, .name = address_of(from), .other = address_of(to) }, fn,
+	    arg);
+}
+
+uint32_t store_hand_over(
+    struct store_client *c, const char *from, const char *to, const char *folder, store_fn fn, void *arg)
+{
+	return call(c,
+	    &(struct proto_request){ .type = STORE_HAND_OVER,
+		.name = address_of(from),
+		.other = address_of(to),
+		.value = at_most(view_of(folder), MAILBOX_NAME_MAX) },
+	    fn, arg);
+}
+
+uint32_t store_erase_account(struct store_client *c, const char *address, store_fn fn, void *arg)
+{
+	return call(c, &(struct proto_request){ .type = STORE_ERASE_ACCOUNT, .name = address_of(address) }, fn, arg);
+}
+
+void store_client_read_too(struct store_client *c)
+{
+	rpc_notify(c->rpc, STORE_ADMIN_READER, VIEW_NONE, -1);
 }
 
 uint32_t store_queue_result(struct store_client *c, const struct queue_result *q, store_fn fn, void *arg)

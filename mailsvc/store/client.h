@@ -36,6 +36,13 @@ enum message_flag {
 #define KEYWORDS_MAX 64	    /* per mailbox */
 #define KEYWORD_NAME_MAX 64 /* bytes */
 #define MAILBOX_NAME_MAX 512 /* bytes, UTF-8, "/" separates levels */
+#define STORE_APPEND_MAX 4000	     /* messages in one store_append_many */
+#define ACL_ENTRIES_MAX 1000	     /* of one mailbox */
+#define METADATA_ENTRY_MAX 255	     /* bytes of an entry's name */
+#define METADATA_VALUE_MAX (64 * 1024)
+#define METADATA_ENTRIES_MAX 500     /* of one mailbox and account */
+#define METADATA_TOTAL_MAX (16u << 20) /* bytes of names and values that one account is charged with */
+#define IMPORT_KEY_LEN 16
 
 enum special_use { SPECIAL_NONE, SPECIAL_DRAFTS, SPECIAL_SENT, SPECIAL_TRASH, SPECIAL_JUNK, SPECIAL_ARCHIVE };
 
@@ -46,13 +53,17 @@ struct store_result {
 	uint32_t mailbox;	/* created, or destination */
 	uint32_t uid_validity;	/* of the destination */
 	uint64_t modseq;	/* of the mailbox after the change */
-	/* append: uid_count 1. copy, move: source and destination uids pairwise in order. expunge: source. flags: changed. */
+	/*
+	 * append: destination, one uid a message in the order given. copy, move: source and destination uids pairwise in
+	 * order. expunge: source. flags: source is what changed, destination what store_flags_unchanged refused.
+	 */
 	const struct uid_range *source, *destination;
 	size_t source_count, destination_count;
 	/* flags: a long change is made in several steps, between which others change: the modseq of each, rising */
 	const uint64_t *modseqs;
 	size_t modseq_count;
 	uint64_t queue_id;	/* first queue entry made, for "queued as" */
+	uint64_t count;		/* messages changed: store_undelete, store_hand_over, store_erase_account */
 };
 typedef void (*store_fn)(void *arg, const struct store_result *);
 
@@ -94,9 +105,33 @@ uint32_t store_deliver(struct store_client *, const struct store_delivery *, sto
 uint32_t store_append(struct store_client *, uint32_t mailbox, const struct store_body *, uint32_t flags,
 		      const char *const *keywords, size_t keyword_count, int64_t internal_date, store_fn, void *arg);
 
+struct store_append_item {
+	struct store_body body;
+	uint32_t flags;
+	const char *const *keywords;
+	size_t keyword_count;
+	int64_t internal_date;
+};
+/*
+ * All of them in order or none, in one commit (MULTIAPPEND, RFC 3502): at least 1, at most STORE_APPEND_MAX and
+ * STORE_BODY_MAX bytes of bodies together, else STORE_INVALID.  result.destination: their uids.
+ */
+uint32_t store_append_many(struct store_client *, uint32_t mailbox, const struct store_append_item *, size_t count, store_fn, void *arg);
+
 enum flags_mode { FLAGS_SET, FLAGS_ADD, FLAGS_REMOVE };
 uint32_t store_flags(struct store_client *, uint32_t mailbox, enum flags_mode, uint32_t flags, const char *const *keywords,
 		     size_t keyword_count, const struct uid_range *, size_t range_count, store_fn, void *arg);
+/*
+ * The same (UNCHANGEDSINCE, RFC 7162 3.1.3), but a message whose modseq is above unchanged_since at that moment is left
+ * alone and among result.destination.  Each message is judged and changed in one step; a long list of them in several.
+ */
+uint32_t store_flags_unchanged(struct store_client *, uint32_t mailbox, enum flags_mode, uint32_t flags,
+			       const char *const *keywords, size_t keyword_count, const struct uid_range *,
+			       size_t range_count, uint64_t unchanged_since, store_fn, void *arg);
+/*
+ * Between mailboxes of one account or of two (whether the user may is the caller's to see: acl.h).  Quota: a copy, and a
+ * move to another account, is charged to the destination's owner; bodies are shared, never copied.
+ */
 uint32_t store_copy(struct store_client *, uint32_t from, uint32_t to, bool move, const struct uid_range *, size_t, store_fn, void *arg);
 uint32_t store_expunge(struct store_client *, uint32_t mailbox, bool only_deleted, const struct uid_range *, size_t, store_fn, void *arg);
 /* Clears FLAG_RECENT on everything below the mailbox's uid_next: the first session that selects read-write. */
@@ -108,6 +143,75 @@ uint32_t store_rename(struct store_client *, uint32_t mailbox, const char *name,
 uint32_t store_subscribe(struct store_client *, uint32_t account, const char *name, bool on, store_fn, void *arg);
 /* The account with its default mailboxes (INBOX; Drafts Sent Junk Trash, subscribed, with their special use), if it has none yet. result.mailbox: INBOX. */
 uint32_t store_open_account(struct store_client *, const char *address, store_fn, void *arg);
+
+/*
+ * Rights of one identifier on a mailbox (acl.h): ACL_* bits, 0 takes the entry away.  identifier: a normalised address or
+ * "anyone", each with "-" before it for rights taken away (RFC 4314 2).  The owner needs no entry: an entry that names
+ * the owner is kept and means nothing.  A new mailbox begins with its parent's entries.  Entries that name an address go
+ * when the account of that address is orphaned or erased, and follow it when it is renamed.  STORE_INVALID: no such
+ * identifier, unknown bits, or more than ACL_ENTRIES_MAX.
+ */
+uint32_t store_set_acl(struct store_client *, uint32_t mailbox, const char *identifier, uint32_t rights, store_fn, void *arg);
+
+/*
+ * One annotation (RFC 5464).  account 0: the shared one, else the private one of that account; mailbox 0: of the account
+ * itself (of the server, when account is 0 too).  entry: the whole name, such as "/private/comment", printable ASCII
+ * without * and %; kept in lower case.  value.ptr NULL takes it away; a value may be empty and hold any byte.
+ * STORE_INVALID: entry or value too long, or METADATA_ENTRIES_MAX reached (RFC 5464 TOOMANY); STORE_OVER_QUOTA: more than
+ * METADATA_TOTAL_MAX for the account that is charged (of shared entries: the mailbox's owner).
+ */
+uint32_t store_set_metadata(struct store_client *, uint32_t account, uint32_t mailbox, const char *entry, struct view value, store_fn, void *arg);
+
+struct store_import {
+	const char *account;	/* normalised address; made when it is missing and the site has it, else STORE_NO_ACCOUNT */
+	const char *mailbox;	/* made (with parents, subscribed) when missing */
+	uint32_t uid_validity;	/* kept when the mailbox is new, or is empty and never held a message; 0: own */
+	uint32_t uid;		/* kept when it is not below the mailbox's next uid; 0: the next */
+	uint8_t key[IMPORT_KEY_LEN]; /* who this message is at its source; all zero: none, imported without asking */
+	uint32_t flags;
+	const char *const *keywords; /* what the mailbox has no room for is left out */
+	size_t keyword_count;
+	int64_t internal_date;
+	struct store_body body;
+};
+/*
+ * One message of a migration, however often it is tried: the key is remembered with the mailbox, in the same commit, and
+ * a second import of it there answers STORE_EXISTS and changes nothing, also when the message was expunged meanwhile.
+ * The quota is not asked.  body.body.ptr NULL and no key: makes the mailbox and no message.  result: mailbox, its
+ * uid_validity, destination: the uid.  uid_validity is not kept (own) when it lies so far in the future that later
+ * mailboxes could have no greater one.
+ */
+uint32_t store_import(struct store_client *, const struct store_import *, store_fn, void *arg);
+
+/*
+ * Brings back what was expunged since then (seconds; inclusive), as far as `undelete` still keeps it: into its mailbox,
+ * or where that is gone into "Restored/NAME", under new uids, flags kept without \Deleted.  account: number; mailbox: a
+ * number that view_expunged gave, 0: all.  The quota is not asked.  In steps; result.count: messages.  Idempotent.
+ */
+uint32_t store_undelete(struct store_client *, uint32_t account, uint32_t mailbox, int64_t since, store_fn, void *arg);
+
+/*
+ * Account life.  An address finds the account that bears it, else the newest orphaned one that bore it.  All durable,
+ * and all may be asked again after a failure: what is done already is STORE_OK.
+ */
+/*
+ * from's account bears the address to, with all it has (ACL entries that name from name to).  Until the next reload of the
+ * site mail to from is delivered there.  When to has an account without any message, its name is taken from it, else
+ * STORE_EXISTS.  Also un-orphans: from may be equal to to.  result.mailbox: INBOX.
+ */
+uint32_t store_rename_account(struct store_client *, const char *from, const char *to, store_fn, void *arg);
+/*
+ * All mailboxes of from become folder/NAME of to (made when missing), with messages, UIDs, ACL and shared annotations; the
+ * quota moves along and is not asked.  Subscriptions move; special uses end.  STORE_EXISTS: a name is taken.
+ */
+uint32_t store_hand_over(struct store_client *, const char *from, const char *to, const char *folder, store_fn, void *arg);
+/*
+ * Every account of this address that is orphaned, and also the one that bears it unless the site has it in use, is
+ * forgotten: rows, expunged rows, ACL entries (its own and those that name it), annotations, subscriptions; bodies lose
+ * their references, and their bytes leave the disk with the next compaction.  In steps.  STORE_NO_ACCOUNT: there is none
+ * (any more); STORE_INVALID: it is in use (suspend it, or take it out of the site first).
+ */
+uint32_t store_erase_account(struct store_client *, const char *address, store_fn, void *arg);
 
 /* Pushed to every imap process after each commit: mailboxes that changed (any account). */
 typedef void (*store_changed_fn)(void *arg, const uint32_t *mailboxes, size_t count);
@@ -146,7 +250,13 @@ struct queue_result {
 uint32_t store_queue_result(struct store_client *, const struct queue_result *, store_fn, void *arg);
 
 /*
- * Administration (monitor hands the command line a channel to store): blocking, on that channel's descriptor.  The
+ * Administration (monitor hands the command line a channel to store).  Such a channel also speaks all of the above:
+ * store_client_attach(client, fd), and after store_client_read_too(client) it gets a reader's pages, so that a
+ * store_view (view.h) can follow it.  It is not told what changed, and takes no queue entries.
+ */
+void store_client_read_too(struct store_client *);
+/*
+ * Blocking, on that channel's descriptor (not beside a store_client on the same).  The
  * answers are JSON texts made by store (queue list, stat) so that the command line prints or passes them on.
  */
 int store_admin_queue_list(int fd, struct buf *json, struct error *); /* [{"id","sender","domain","recipients":[{"address","state","reply"}],"created","due","attempts","size"}] */
@@ -156,5 +266,11 @@ int store_admin_queue_drop(int fd, uint64_t id, struct error *);
 int store_admin_accounts(int fd, struct buf *json, struct error *); /* [{"address","id","messages","bytes","orphaned"}] */
 /* Ends the active segment, syncs, and lists the immutable segment files that hold everything committed so far. Kept until the channel closes. */
 int store_admin_snapshot(int fd, struct buf *json, struct error *); /* {"segments":["0000000001.log", ...],"position":N} */
+/*
+ * Begins a compaction when start is set, and says how it, or the one before, stands: {"running","phase","runs","log_bytes",
+ * "dead_bytes","bodies_moved","bytes_moved","state_bytes","segments_freed","bytes_freed","segments_pending","bytes_pending",
+ * "unreadable","error"}; runs: how many have ended since the store was opened.
+ */
+int store_admin_compact(int fd, bool start, struct buf *json, struct error *);
 
 #endif

@@ -86,3 +86,8 @@ int store_admin_snapshot(int fd, struct buf *json, struct error *e)
 {
 	return ask(fd, STORE_ADMIN_SNAPSHOT, 0, json, NULL, e);
 }
+
+int store_admin_compact(int fd, bool start, struct buf *json, struct error *e)
+{
+	return ask(fd, STORE_ADMIN_COMPACT, start, json, NULL, e);
+}

@@ -20,6 +20,9 @@
 #define NO_ROOM_MS 1000 /* between tries to publish on a full disk */
 #define HOUSEKEEPING_MS 1000
 #define LOOKOUT_US 100
+#define COMPACT_FIRST_MS 120000 /* after the start: is a compaction worth it? */
+#define COMPACT_EACH_MS 600000  /* and from then on */
+#define COMPACT_WAIT_MS 50
 #define ALONE_MIN 8
 
 struct list {
@@ -35,12 +38,12 @@ struct commit {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct list queue;
-	bool stop, checkpoint_written, asleep;
+	bool stop, checkpoint_written, asleep, compact_asked, compact_helped;
 	_Atomic bool submitted; /* since the last batch was taken */
 
 	pthread_mutex_t helper_lock;
 	pthread_cond_t helper_wake;
-	bool helper_stop, helper_extend, helper_index, helper_checkpoint;
+	bool helper_stop, helper_extend, helper_index, helper_checkpoint, helper_compact;
 
 	/* Towards the event loop, under lock. */
 	struct list done;
@@ -52,7 +55,8 @@ struct commit {
 	struct event *event;
 
 	/* The thread's own. */
-	uint64_t publish_at, housekeeping_at;
+	uint64_t publish_at, housekeeping_at, compact_at;
+	bool compact_wanted, compact_helping; /* helping: the helper has its turn */
 };
 
 static void list_init(struct list *l)
@@ -110,8 +114,9 @@ static void *helper_main(void *arg)
 
 	pthread_mutex_lock(&c->helper_lock);
 	for (;;) {
-		bool extend = c->helper_extend, index = c->helper_index, checkpoint = c->helper_checkpoint;
-		if (!extend && !index && !checkpoint) {
+		bool extend = c->helper_extend, index = c->helper_index, checkpoint = c->helper_checkpoint,
+		     compact = c->helper_compact;
+		if (!extend && !index && !checkpoint && !compact) {
 			if (c->helper_stop)
 				break;
 			pthread_cond_wait(&c->helper_wake, &c->helper_lock);
@@ -124,19 +129,31 @@ static void *helper_main(void *arg)
 			engine_extend_index(c->e);
 		if (checkpoint && checkpoint_write(c->e) == -1)
 			fatal("event=store.checkpoint");
+		if (compact)
+			compact_help(c->e);
 		pthread_mutex_lock(&c->helper_lock);
+		c->helper_compact &= !compact;
 		c->helper_extend &= !extend;
 		c->helper_index &= !index;
 		c->helper_checkpoint &= !checkpoint;
-		if (checkpoint) {
+		if (checkpoint || compact) {
 			pthread_mutex_lock(&c->lock);
-			c->checkpoint_written = true;
+			c->checkpoint_written |= checkpoint;
+			c->compact_helped |= compact;
 			pthread_cond_signal(&c->wake);
 			pthread_mutex_unlock(&c->lock);
 		}
 	}
 	pthread_mutex_unlock(&c->helper_lock);
 	return NULL;
+}
+
+static void helper_ask_compact(struct commit *c)
+{
+	pthread_mutex_lock(&c->helper_lock);
+	c->helper_compact = true;
+	pthread_cond_signal(&c->helper_wake);
+	pthread_mutex_unlock(&c->helper_lock);
 }
 
 static void helper_ask(struct commit *c, bool extend, bool index, bool checkpoint)
@@ -185,8 +202,8 @@ static void batch_fail(struct list *l, enum store_status status)
 		r->reply = (struct proto_reply){ .status = status };
 }
 
-/* Commits what was run; then answers. */
-static void flush(struct commit *c, struct list *done, struct list *later)
+/* Commits what was run; then answers. The error, or 0. */
+static int flush(struct commit *c, struct list *done, struct list *later)
 {
 	bool visible = false;
 	int error = 0;
@@ -204,13 +221,14 @@ static void flush(struct commit *c, struct list *done, struct list *later)
 	else if (engine_unpublished(c->e) && !c->publish_at)
 		c->publish_at = clock_mono_ms() + PUBLISH_MS;
 	if (!done->first && !error)
-		return;
+		return 0;
 	pthread_mutex_lock(&c->lock);
 	list_join(&c->done, done);
 	if (error)
 		c->error = error;
 	pthread_mutex_unlock(&c->lock);
 	notify(c);
+	return error;
 }
 
 static void run_batch(struct commit *c, struct list *batch)
@@ -241,6 +259,57 @@ static void run_batch(struct commit *c, struct list *batch)
 	}
 }
 
+/* A step of a compaction that makes records, in a frame of its own. */
+static void compact_step(struct commit *c)
+{
+	struct request *r = xcalloc(1, sizeof *r);
+	struct list none[2];
+	int error = 0;
+
+	list_init(&none[0]);
+	list_init(&none[1]);
+	r->p.type = ENGINE_COMPACT;
+	r->weight = compact_weight(c->e);
+	while (!error && engine_run(c->e, r) == RUN_AGAIN)
+		error = flush(c, &none[0], &none[1]);
+	if (!error && r->reply.status != STORE_OK)
+		error = r->reply.status == STORE_FULL ? ENOSPC : EIO;
+	if (!error)
+		error = flush(c, &none[0], &none[1]);
+	if (error)
+		compact_fail(c->e, error);
+	publish(c);
+	request_free(r);
+}
+
+static void compact_tick(struct commit *c, uint64_t now)
+{
+	if (c->compact_helping)
+		return;
+	pthread_mutex_lock(&c->lock);
+	c->compact_wanted |= c->compact_asked;
+	c->compact_asked = false;
+	pthread_mutex_unlock(&c->lock);
+	if (c->compact_wanted)
+		c->compact_wanted = !compact_start(c->e, false);
+	else if (now >= c->compact_at) {
+		compact_start(c->e, true);
+		c->compact_at = now + COMPACT_EACH_MS;
+	}
+	switch (compact_next(c->e, now)) {
+	case COMPACT_HELP:
+		c->compact_helping = true;
+		helper_ask_compact(c);
+		break;
+	case COMPACT_COMMIT:
+		compact_step(c);
+		break;
+	case COMPACT_WAIT:
+	case COMPACT_IDLE:
+		break;
+	}
+}
+
 /* What is due by time. */
 static void tick(struct commit *c, uint64_t now)
 {
@@ -261,6 +330,7 @@ static void tick(struct commit *c, uint64_t now)
 		checkpoint_begin(c->e);
 		helper_ask(c, false, false, true);
 	}
+	compact_tick(c, now);
 	if (engine_wants_log(c->e) || engine_wants_index(c->e))
 		helper_ask(c, engine_wants_log(c->e), engine_wants_index(c->e), false);
 }
@@ -273,6 +343,8 @@ static uint64_t next_wake(const struct commit *c, uint64_t now)
 		at = c->publish_at;
 	if (c->e->dirty_since && !c->e->checkpoint_pending && c->e->dirty_since + CHECKPOINT_MS < at)
 		at = c->e->dirty_since + CHECKPOINT_MS;
+	if (c->e->compact && !c->compact_helping && now + COMPACT_WAIT_MS < at)
+		at = now + (compact_next(c->e, now) == COMPACT_WAIT ? COMPACT_WAIT_MS : 0);
 	return at > now ? at - now : 0;
 }
 
@@ -326,7 +398,7 @@ static void *commit_main(void *arg)
 	for (;;) {
 		uint64_t ms = next_wake(c, clock_mono_ms());
 		bool written;
-		if (!c->queue.first && !c->checkpoint_written) {
+		if (!c->queue.first && !c->checkpoint_written && !c->compact_helped && !c->compact_asked) {
 			if (c->stop)
 				break;
 			wait_for_work(c, ms, look);
@@ -334,6 +406,8 @@ static void *commit_main(void *arg)
 		}
 		written = c->checkpoint_written;
 		c->checkpoint_written = false;
+		c->compact_helping &= !c->compact_helped;
+		c->compact_helped = false;
 		list_join(&batch, &c->queue);
 		atomic_store(&c->submitted, false);
 		pthread_mutex_unlock(&c->lock);
@@ -431,6 +505,7 @@ struct commit *commit_start(struct event_base *base, struct engine *e, const str
 	c->e = e;
 	c->ops = *ops;
 	c->arg = arg;
+	c->compact_at = clock_mono_ms() + COMPACT_FIRST_MS;
 	list_init(&c->queue);
 	list_init(&c->done);
 	pthread_mutex_init(&c->lock, NULL);
@@ -457,6 +532,14 @@ void commit_submit(struct commit *c, struct request *r)
 	atomic_store(&c->submitted, true);
 	if (first && c->asleep)
 		pthread_cond_signal(&c->wake);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void commit_compact(struct commit *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->compact_asked = true;
+	pthread_cond_signal(&c->wake);
 	pthread_mutex_unlock(&c->lock);
 }
 

@@ -15,6 +15,8 @@ struct commit_ops {
 struct commit;
 struct commit *commit_start(struct event_base *, struct engine *, const struct commit_ops *, void *arg);
 void commit_submit(struct commit *, struct request *);
+/* Begins a compaction, when none is under way; compact_status tells of it. */
+void commit_compact(struct commit *);
 void commit_stop(struct commit *); /* finishes what was submitted, calls back for it, and closes the engine */
 
 #endif

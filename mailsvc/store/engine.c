@@ -85,18 +85,22 @@ static int open_folders(struct engine *e, struct error *err)
 
 static int open_trusted(struct engine *e, struct error *err)
 {
-	if (checkpoint_restore(e) == CHECKPOINT_NONE || index_start(e, false, err) == -1)
+	enum checkpoint_found found = checkpoint_restore(e);
+
+	if (found == CHECKPOINT_NONE || index_start(e, false, err) == -1)
 		return -1;
+	e->rewrite = found != CHECKPOINT_RESTORED || !e->options.boot_id[0];
 	return recover_replay(e, true, err);
 }
 
 static int open_index(struct engine *e, bool fresh, struct error *err)
 {
+	e->rewrite = true;
 	if (!fresh && open_trusted(e, err) == 0)
 		return 0;
 	if (err->text[0])
 		log_warnx("event=store.index-refused reason=\"%s\"", err->text);
-	if (e->no_room)
+	if (e->no_room || e->newer)
 		return -1;
 	err->text[0] = '\0';
 	index_shut(e);
@@ -116,22 +120,35 @@ static void engine_init(struct engine *e, const struct engine_options *o)
 	e->log_dir = e->index_dir = e->data_fd = e->checkpoint_fd = e->log.fd = e->log.dir = -1;
 	atomic_store(&e->undelete, o->undelete);
 	pthread_mutex_init(&e->extend_lock, NULL);
+	pthread_mutex_init(&e->compact_lock, NULL);
 	e->heads = BUF_INIT(1u << 30);
+}
+
+void aliases_free(struct engine *e)
+{
+	for (size_t i = 0; i < e->alias_count; i++)
+		free(e->aliases[i].from);
+	free(e->aliases);
+	e->aliases = NULL;
+	e->alias_count = 0;
 }
 
 static void engine_shut(struct engine *e)
 {
 	int fds[] = { e->log_dir, e->index_dir, e->checkpoint_fd, e->log.fd };
 
+	compact_end(e);
 	index_shut(e);
 	for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
 		if (fds[i] != -1)
 			close(fds[i]);
 	pthread_mutex_destroy(&e->extend_lock);
+	pthread_mutex_destroy(&e->compact_lock);
 	buf_free(&e->heads);
 	free(e->pieces);
 	free(e->changed);
 	engine_accounts_free(&e->accounts);
+	aliases_free(e);
 }
 
 static void publish_txn(struct engine *e)
@@ -149,7 +166,7 @@ static void publish_txn(struct engine *e)
 static int start_engine(struct engine *e, bool fresh, struct error *err)
 {
 	err->text[0] = '\0';
-	if (open_folders(e, err) == -1)
+	if (open_folders(e, err) == -1 || log_versions_check(e->log_dir, err) == -1)
 		return -1;
 	if (epoch_claim(e->index_dir, e->shared, VIEW_SNAPSHOT_MAX_MS) == -1)
 		return error_errno(err, "cannot write index/readers");
@@ -227,14 +244,6 @@ void request_free(struct request *r)
 	free(r);
 }
 
-void engine_accounts_free(struct engine_accounts *a)
-{
-	for (size_t i = 0; i < a->count; i++)
-		free(a->at[i].address);
-	free(a->at);
-	*a = (struct engine_accounts){ 0 };
-}
-
 /* Making a frame ------------------------------------------------------------------------------------------ */
 
 static void piece_add(struct engine *e, const char *body, size_t at, size_t len)
@@ -254,7 +263,7 @@ static void piece_add(struct engine *e, const char *body, size_t at, size_t len)
 	e->frame_len += len;
 }
 
-void engine_put(struct engine *e, struct record *r, struct view body)
+static void put(struct engine *e, struct record *r, struct view body, bool copy)
 {
 	size_t at = e->heads.len, tail;
 	struct record again;
@@ -272,11 +281,26 @@ void engine_put(struct engine *e, struct record *r, struct view body)
 	if (!apply(&e->tx, &again))
 		e->refused = true;
 	e->record_count++;
-	piece_add(e, body.ptr, 0, body.len);
 	tail = e->heads.len;
+	if (copy) {
+		buf_addv(&e->heads, body);
+		piece_add(e, NULL, tail, body.len);
+		tail = e->heads.len;
+	} else
+		piece_add(e, body.ptr, 0, body.len);
 	for (size_t i = 0; i < body.len; i += CHUNK_LEN)
 		buf_put_u32(&e->heads, crc32c(0, body.ptr + i, body.len - i < CHUNK_LEN ? body.len - i : CHUNK_LEN));
 	piece_add(e, NULL, tail, e->heads.len - tail);
+}
+
+void engine_put(struct engine *e, struct record *r, struct view body)
+{
+	put(e, r, body, false);
+}
+
+void engine_put_copy(struct engine *e, struct record *r, struct view body)
+{
+	put(e, r, body, true);
 }
 
 bool engine_pending(const struct engine *e)
@@ -415,7 +439,7 @@ int engine_publish(struct engine *e)
 
 /* Running requests ---------------------------------------------------------------------------------------- */
 
-static int engine_rotate(struct engine *e)
+int engine_rotate(struct engine *e)
 {
 	int rc;
 
@@ -465,11 +489,22 @@ static enum run dispatch(struct engine *e, struct request *r)
 		[STORE_SUBSCRIBE] = run_subscribe,
 		[STORE_OPEN_ACCOUNT] = run_open_account,
 		[STORE_QUEUE_RESULT] = run_queue_result,
+		[STORE_APPEND_MANY] = run_append_many,
+		[STORE_SET_ACL] = run_set_acl,
+		[STORE_SET_METADATA] = run_set_metadata,
+		[STORE_IMPORT] = run_import,
+		[STORE_RENAME_ACCOUNT] = run_rename_account,
+		[STORE_HAND_OVER] = run_hand_over,
 	};
 
 	switch (r->p.type) {
 	case STORE_FLAGS:
+	case STORE_FLAGS_UNCHANGED:
 		return run_flags(e, r);
+	case STORE_UNDELETE:
+		return run_undelete(e, r);
+	case STORE_ERASE_ACCOUNT:
+		return run_erase_account(e, r);
 	case STORE_EXPUNGE:
 		return run_expunge(e, r);
 	case STORE_ADMIN_QUEUE_RETRY:
@@ -479,6 +514,8 @@ static enum run dispatch(struct engine *e, struct request *r)
 		return RUN_DONE;
 	case STORE_ADMIN_SNAPSHOT:
 		return run_snapshot(e, r);
+	case ENGINE_COMPACT:
+		return compact_run(e, r);
 	case ENGINE_RELOAD:
 		run_reload(e, r);
 		return RUN_DONE;
@@ -519,8 +556,8 @@ enum run engine_run(struct engine *e, struct request *r)
 	run = dispatch(e, r);
 	/* A flag change is only due within a second; a subscription and a session's claim of what is recent likewise.
 	 */
-	if (e->record_count != before && r->p.type != STORE_FLAGS && r->p.type != STORE_SUBSCRIBE &&
-	    r->p.type != STORE_CLAIM_RECENT)
+	if (e->record_count != before && r->p.type != STORE_FLAGS && r->p.type != STORE_FLAGS_UNCHANGED &&
+	    r->p.type != STORE_SUBSCRIBE && r->p.type != STORE_CLAIM_RECENT)
 		e->sync_needed = true;
 	r->reply.source = buf_view(&r->source);
 	r->reply.destination = buf_view(&r->destination);
@@ -528,33 +565,41 @@ enum run engine_run(struct engine *e, struct request *r)
 	return run;
 }
 
+/* The oldest expunged rows whose time is over. */
 static bool purge_slice(struct engine *e)
 {
 	uint64_t keep = atomic_load(&e->undelete);
-	MDB_cursor *c = NULL;
+	MDB_cursor *dues = NULL, *rows = NULL;
 	struct record r = { .type = RECORD_PURGE };
 	struct key first = { 0 };
 	struct view found, value;
 	size_t n = 0;
 
-	for (bool more = tx_seek(&e->tx, T_EXPUNGED, &c, &first, 0, &found, &value); more && n < SLICE_ROWS;
-	     more = tx_next(&e->tx, c, &first, 0, &found, &value)) {
+	for (bool due = tx_seek(&e->tx, T_EXPUNGED_DUE, &dues, &first, 0, &found, &value); due && n < SLICE_ROWS;
+	     due = tx_next(&e->tx, dues, &first, 0, &found, &value)) {
 		uint64_t when = get_be64(found.ptr);
+		uint32_t mailbox = get_be32(found.ptr + 8);
+		struct key k = expunged_key(mailbox, (int64_t)when, 0);
 		if (when > (uint64_t)e->now || (uint64_t)e->now - when < keep)
 			break;
-		r.when = (int64_t)when;
-		r.mailbox = get_be32(found.ptr + 8);
-		r.uid = get_be32(found.ptr + 12);
-		n++;
+		for (bool row = tx_seek(&e->tx, T_EXPUNGED, &rows, &k, 12, &found, &value); row && n < SLICE_ROWS;
+		     row = tx_next(&e->tx, rows, &k, 12, &found, &value)) {
+			r.when = (int64_t)when;
+			r.mailbox = mailbox;
+			r.uid = get_be32(found.ptr + 12);
+			n++;
+		}
 	}
-	if (c)
-		mdb_cursor_close(c);
+	if (rows)
+		mdb_cursor_close(rows);
+	if (dues)
+		mdb_cursor_close(dues);
 	if (n)
 		engine_put(e, &r, VIEW_NONE);
 	return n == SLICE_ROWS;
 }
 
-static bool sweep_slice(struct engine *e)
+bool sweep_slice(struct engine *e)
 {
 	static const char all[8] = { 1, 0, 0, 0, -1, -1, -1, -1 };
 	MDB_cursor *c = NULL;

@@ -9,9 +9,11 @@
 
 #include <pthread.h>
 
+#include "compact.h"
 #include "epoch.h"
 #include "index.h"
 #include "proto.h"
+#include "quota.h"
 #include "segment.h"
 
 #define BOOT_ID_LEN 40
@@ -29,13 +31,19 @@
 #define MAILBOXES_MAX 10000   /* an account */
 #define DUE_FAR (8 * 86400)   /* s: no retry is put off so long; what is due later was by a wrong clock */
 
+#define ENGINE_WARNINGS_MAX 8
+
 struct engine_account {
 	char *address;
-	uint64_t quota; /* bytes; 0: none */
+	struct quota_limits limits; /* domain: NULL */
+	bool suspended;             /* its mail may be erased though the site has it */
 };
 struct engine_accounts { /* sorted by address */
 	struct engine_account *at;
 	size_t count;
+	uint32_t warnings[ENGINE_WARNINGS_MAX]; /* rising percents at which an account is warned */
+	size_t warning_count;
+	char *host; /* who warns */
 };
 struct site;
 struct engine_accounts engine_accounts_of(const struct site *);
@@ -47,10 +55,12 @@ struct engine_options {
 	                              lost */
 	uint64_t undelete;         /* seconds */
 	uint64_t segment_max;      /* 0: SEGMENT_MAX */
+	uint64_t compact_min;      /* 0: COMPACT_MIN */
 };
 
 enum internal_request {      /* beside proto.h's, on the same queue */
 	ENGINE_RELOAD = 100, /* accounts, undelete */
+	ENGINE_COMPACT,      /* the next step of a compaction */
 };
 
 struct request {
@@ -66,6 +76,7 @@ struct request {
 	uint64_t undelete;
 
 	uint64_t resume; /* of a request that runs in slices */
+	int64_t until;   /* when it began */
 	struct proto_reply reply;
 	struct buf source, destination; /* ranges */
 	struct buf modseqs;             /* u64 of each slice's record */
@@ -87,6 +98,11 @@ struct engine {
 	int dir, log_dir, index_dir, data_fd, checkpoint_fd;
 	struct engine_options options;
 	struct engine_accounts accounts;
+	struct account_alias { /* by store_rename_account, until the next reload */
+		char *from;
+		uint32_t account;
+	} * aliases;
+	size_t alias_count;
 	bool accounts_known; /* false: any address may have an account (tests) */
 	_Atomic bool full;   /* the disk's reserve is reached */
 	_Atomic uint64_t undelete;
@@ -123,6 +139,8 @@ struct engine {
 	uint64_t index_pages, index_len, checkpoint_pages; /* len: in bytes */
 	_Atomic uint64_t index_ahead;                      /* data.mdb owns its room up to here */
 	bool no_room;                                      /* opening failed for want of room: the index is good */
+	bool newer;                                        /* opening failed: a newer program made this */
+	bool rewrite; /* at opening: what is read of the log may be in the page cache only */
 	struct checkpoint checkpoint;
 	bool checkpoint_pending;
 	uint64_t dirty_since; /* clock_mono_ms of the first publish or write since the last checkpoint; 0: clean */
@@ -131,6 +149,12 @@ struct engine {
 	uint32_t *changed;
 	size_t changed_count;
 	bool queue_changed;
+	uint64_t durable_sequence; /* of the durable checkpoint */
+	struct compact *compact;   /* under way */
+	pthread_mutex_t compact_lock;
+	unsigned compact_holds;              /* under compact_lock, as what follows */
+	struct compact_status compact_told;
+
 	/* What opening found. */
 	uint64_t damage_count, replayed;
 };
@@ -186,6 +210,10 @@ void engine_extend_index(struct engine *);
 /* For request_*.c: a record is logged and applied.  The BODY record's bytes are not copied: they stay until the commit.
  */
 void engine_put(struct engine *, struct record *, struct view body);
+/* The same with a body that does not stay. */
+void engine_put_copy(struct engine *, struct record *, struct view body);
+/* Fills in and puts a RECORD_MESSAGE under the mailbox's next uid (or r->uid, if that is not below it), which it returns. */
+uint32_t put_message(struct engine *, uint32_t mailbox, struct record *r, struct view prefix, uint64_t body_len);
 enum store_status run_deliver(struct engine *, struct request *);
 enum store_status run_append(struct engine *, struct request *);
 enum store_status run_copy(struct engine *, struct request *);
@@ -197,17 +225,47 @@ enum store_status run_delete(struct engine *, struct request *);
 enum store_status run_rename(struct engine *, struct request *);
 enum store_status run_subscribe(struct engine *, struct request *);
 enum store_status run_open_account(struct engine *, struct request *);
+enum store_status run_append_many(struct engine *, struct request *);
+enum store_status run_set_acl(struct engine *, struct request *);
+enum store_status run_set_metadata(struct engine *, struct request *);
+enum store_status run_import(struct engine *, struct request *);
+enum run run_undelete(struct engine *, struct request *);
+enum store_status run_rename_account(struct engine *, struct request *);
+enum store_status run_hand_over(struct engine *, struct request *);
+enum run run_erase_account(struct engine *, struct request *);
+/* Rows of deleted mailboxes become expunged rows, a slice. True: there may be more. */
+bool sweep_slice(struct engine *);
+/* The names that messages with these keyword bits bear, made at the destination as far as there is room for them. */
+void copy_keywords(struct engine *, uint32_t from, uint32_t to, uint64_t bits);
+uint32_t put_mailbox(struct engine *, uint32_t account, struct view name, enum special_use, uint32_t uid_validity);
+void put_acl(struct engine *, uint32_t mailbox, struct view identifier, uint32_t rights);
+void put_subscription(struct engine *, uint32_t account, const char *name, bool on);
+void put_parents(struct engine *, uint32_t account, const char *name); /* the levels above it that are missing */
+bool mailboxes_fit(struct engine *, uint32_t account, size_t more);
+void reply_mailbox(struct engine *, struct request *, uint32_t mailbox);
 enum store_status run_queue_result(struct engine *, struct request *);
 enum run run_queue_retry(struct engine *, struct request *);
 enum store_status run_queue_drop(struct engine *, struct request *);
 void run_reload(struct engine *, struct request *);
+enum run compact_run(struct engine *, struct request *); /* compact.c */
+int engine_rotate(struct engine *);
+void aliases_free(struct engine *);
 /* The account's number; made with its mailboxes when it is new and the site knows it. 0: STORE_NO_ACCOUNT. */
 uint32_t open_account(struct engine *, struct view address);
 bool account_known(const struct engine *, struct view address);
 /* The mailbox's number; made with its parents. 0: not a name, or too many. */
 uint32_t open_mailbox(struct engine *, uint32_t account, const char *name, enum special_use, bool subscribe);
-bool over_quota(struct engine *, uint32_t account, uint64_t more);
-bool over_quota_address(struct engine *, struct view address, uint64_t more);
+/* A new one, subscribed, with that UIDVALIDITY (0: its own). */
+uint32_t open_mailbox_as(struct engine *, uint32_t account, const char *name, uint32_t uid_validity);
+/* Would so much more be too much? */
+struct quota_more {
+	uint64_t bytes, messages, domain_bytes; /* domain_bytes: all that is new to accounts of its domain */
+};
+bool over_quota(struct engine *, uint32_t account, const struct quota_more *);
+bool over_quota_address(struct engine *, struct view address, const struct quota_more *);
+/* After something new: a message that warns the account, when it passed a threshold that it was not warned of. */
+void quota_warn(struct engine *, uint32_t account);
+bool account_in_use(const struct engine *, struct view address); /* the site has it, and it is not suspended */
 /* Makes the names keywords of the mailbox where they are not; false: too many. bits: their numbers. */
 bool keywords_need(struct engine *, uint32_t mailbox, const struct view *names, size_t count, uint64_t *bits);
 

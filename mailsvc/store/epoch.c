@@ -124,6 +124,17 @@ void readers_remove(struct readers *r, int slot)
 	pthread_mutex_unlock(&r->lock);
 }
 
+bool readers_any(struct readers *r)
+{
+	bool any = false;
+
+	pthread_mutex_lock(&r->lock);
+	for (int i = 0; i < READERS_MAX; i++)
+		any |= r->at[i].page != NULL;
+	pthread_mutex_unlock(&r->lock);
+	return any;
+}
+
 uint64_t readers_oldest(struct readers *r)
 {
 	uint64_t oldest = UINT64_MAX;

@@ -53,6 +53,7 @@ void epoch_release(int fd);
 /* A page for one reader. Returns its slot, or -1; *fd is to be sent. */
 int readers_add(struct readers *, int *fd);
 void readers_remove(struct readers *, int slot);
+bool readers_any(struct readers *); /* has anybody a page? */
 /* The oldest epoch that is announced, UINT64_MAX when none is. */
 uint64_t readers_oldest(struct readers *);
 void readers_epoch_begins(struct readers *, uint64_t epoch, uint64_t now_ms);

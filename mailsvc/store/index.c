@@ -12,7 +12,12 @@
 
 static const char *const table_names[TABLES] = { "meta", "account", "account_name", "mailbox", "mailbox_name",
 	"keyword", "message", "change", "gone", "body", "shared", "subscription", "queue", "queue_due", "expunged",
-	"dead", "segment" };
+	"dead", "segment", "expunged_due", "grave", "acl", "acl_by", "metadata", "metadata_of", "import", "domain" };
+
+const char *table_name(enum table t)
+{
+	return table_names[t];
+}
 
 static int open_env(struct index *x, const char *path, size_t map, bool read_only)
 {
@@ -72,7 +77,7 @@ int tx_begin(struct tx *tx, struct index *x, bool write)
 	key_add(&k, VIEW_LIT("meta"));
 	if (!tx_get_fixed(tx, T_META, &k, &tx->meta, sizeof tx->meta, NULL))
 		tx->meta = (struct meta_value){
-			.version = 1, .next_account = 1, .next_mailbox = 1, .next_body = 1, .next_queue = 1
+			.version = INDEX_VERSION, .next_account = 1, .next_mailbox = 1, .next_body = 1, .next_queue = 1
 		};
 	return 0;
 }
@@ -365,6 +370,67 @@ int find_keyword(const struct view names[KEYWORDS_MAX], struct view name)
 		if (names[i].ptr && names[i].len == name.len && strncasecmp(names[i].ptr, name.ptr, name.len) == 0)
 			return i;
 	return -1;
+}
+
+struct key expunged_key(uint32_t mailbox, int64_t when, uint32_t uid)
+{
+	return change_key(mailbox, (uint64_t)when, uid);
+}
+
+struct key acl_key(uint32_t mailbox, struct view identifier)
+{
+	struct key k = key_u32(mailbox);
+
+	key_add(&k, identifier);
+	return k;
+}
+
+struct key acl_by_key(struct view identifier, uint32_t mailbox)
+{
+	struct key k = { 0 };
+
+	key_add(&k, identifier);
+	k.bytes[k.len++] = 0;
+	key_add_u32(&k, mailbox);
+	return k;
+}
+
+struct key metadata_key(uint32_t mailbox, uint32_t account, struct view entry)
+{
+	struct key k = pair_key(mailbox, account);
+
+	key_add(&k, entry);
+	return k;
+}
+
+struct key pair_key(uint32_t a, uint32_t b)
+{
+	return message_key(a, b);
+}
+
+struct view domain_of_address(struct view address)
+{
+	size_t at = address.len;
+
+	while (at > 0 && address.ptr[at - 1] != '@')
+		at--;
+	return (struct view){ address.ptr + at, address.len - at };
+}
+
+bool get_grave(struct tx *tx, uint32_t mailbox, struct grave_value *g, struct view *name)
+{
+	struct key k = key_u32(mailbox);
+
+	return tx_get_fixed(tx, T_GRAVE, &k, g, sizeof *g, name);
+}
+
+uint32_t find_import(struct tx *tx, uint32_t mailbox, struct view key)
+{
+	struct key k = key_u32(mailbox);
+	uint32_t uid = 0;
+
+	key_add(&k, key);
+	return tx_get_fixed(tx, T_IMPORT, &k, &uid, sizeof uid, NULL) ? uid : 0;
 }
 
 void rows_start(struct rows *r, struct tx *tx, uint32_t mailbox, struct view ranges)

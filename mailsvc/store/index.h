@@ -14,6 +14,8 @@
 #include "view.h"
 
 #define TOMBSTONES_MAX 100000 /* a mailbox */
+#define INDEX_VERSION 2       /* in meta_value: an index of another one is made anew from the log */
+#define SWEPT_IMPORTS 2000    /* import keys that go with one slice of a deleted mailbox's rows */
 
 enum table {
 	T_META,         /* "meta" -> meta_value */
@@ -30,11 +32,20 @@ enum table {
 	T_SUBSCRIPTION, /* account, name */
 	T_QUEUE,        /* queue -> queue_value, strings */
 	T_QUEUE_DUE,    /* due, queue */
-	T_EXPUNGED,     /* when, mailbox, uid -> message_value, prefix: kept until undelete is over */
+	T_EXPUNGED,     /* mailbox, when, uid -> message_value, prefix: kept until undelete is over */
 	T_DEAD,         /* deleted mailboxes whose rows still wait to be swept */
 	T_SEGMENT,      /* segment -> segment_value */
+	T_EXPUNGED_DUE, /* when, mailbox: there are rows of T_EXPUNGED: those to purge first */
+	T_GRAVE,        /* deleted mailbox -> grave_value, name: while rows of it can be brought back; its T_KEYWORD stay */
+	T_ACL,          /* mailbox, identifier -> rights u32 */
+	T_ACL_BY,       /* identifier, 0 u8, mailbox -> rights u32: the same from the other side */
+	T_METADATA,     /* mailbox, account, entry -> value */
+	T_METADATA_OF,  /* account, mailbox -> metadata_value: how many and how much of it */
+	T_IMPORT,       /* mailbox, key at the source -> uid u32 */
+	T_DOMAIN,       /* domain -> domain_value: what its accounts hold, orphaned ones not counted */
 	TABLES
 };
+const char *table_name(enum table); /* as it is called on the disk */
 
 struct meta_value {
 	uint32_t version, next_account, next_mailbox, uid_validity;
@@ -46,6 +57,19 @@ struct meta_value {
 struct account_value {
 	uint64_t bytes, messages;
 	uint32_t mailboxes, orphaned;
+	uint32_t metadata; /* bytes that it is charged for */
+	uint32_t warned;   /* percents of the quota that it was last warned of */
+};
+struct domain_value {
+	uint64_t bytes, messages;
+	uint32_t accounts, reserved;
+};
+struct grave_value {
+	int64_t when;
+	uint32_t account, reserved;
+};
+struct metadata_value {
+	uint32_t count, bytes;
 };
 struct mailbox_value {
 	uint64_t bytes, modseq;
@@ -147,6 +171,16 @@ struct rows {
 void rows_start(struct rows *, struct tx *, uint32_t mailbox, struct view ranges);
 bool rows_next(struct rows *, uint32_t *uid, struct message_value *, struct view *prefix);
 void rows_end(struct rows *);
+
+/* The rows of T_EXPUNGED of one mailbox and time start with key_u32(mailbox) and key_add_u64(when). */
+struct key expunged_key(uint32_t mailbox, int64_t when, uint32_t uid);
+struct key acl_key(uint32_t mailbox, struct view identifier);
+struct key acl_by_key(struct view identifier, uint32_t mailbox);
+struct key metadata_key(uint32_t mailbox, uint32_t account, struct view entry);
+struct key pair_key(uint32_t, uint32_t);
+struct view domain_of_address(struct view address);
+bool get_grave(struct tx *, uint32_t mailbox, struct grave_value *, struct view *name);
+uint32_t find_import(struct tx *, uint32_t mailbox, struct view key); /* its uid; 0: never imported */
 
 /* A queue entry, unpacked; views into value. */
 struct queue_entry {

@@ -117,15 +117,101 @@ static void put_keywords(struct buf *b, const struct proto_request *r)
 		buf_put_blob(b, r->keywords[i]);
 }
 
+static struct view get_keyword(struct cursor *c)
+{
+	struct view v = cursor_blob(c, KEYWORD_NAME_MAX);
+
+	c->bad |= v.len == 0;
+	return v;
+}
+
 static void get_keywords_list(struct cursor *c, struct proto_request *r)
 {
 	r->keyword_count = get_count(c, KEYWORDS_MAX, 4);
-	for (size_t i = 0; i < r->keyword_count; i++) {
-		r->keywords[i] = cursor_blob(c, KEYWORD_NAME_MAX);
-		c->bad |= r->keywords[i].len == 0;
-	}
+	for (size_t i = 0; i < r->keyword_count; i++)
+		r->keywords[i] = get_keyword(c);
 	if (c->bad)
 		r->keyword_count = 0;
+}
+
+static void put_appends(struct buf *b, const struct proto_request *r)
+{
+	size_t total = 0;
+
+	buf_put_u32(b, r->mailbox);
+	for (size_t i = 0; i < r->append_count; i++)
+		total += r->appends[i].keyword_count;
+	put_count(b, r->append_count);
+	put_count(b, total);
+	for (size_t i = 0; i < r->append_count; i++) {
+		const struct proto_append *a = &r->appends[i];
+		buf_put_u32(b, a->flags);
+		buf_put_u32(b, a->mime_len);
+		buf_put_u64(b, a->body_len);
+		buf_put_u64(b, (uint64_t)a->date);
+		put_count(b, a->keyword_count);
+		for (size_t j = 0; j < a->keyword_count; j++)
+			buf_put_blob(b, a->keywords[j]);
+	}
+}
+
+/* The lengths add up to what the payload holds. */
+static void get_appends(struct cursor *c, struct proto_request *r)
+{
+	size_t n, total, used = 0;
+	uint64_t body = 0, mime = 0;
+
+	r->mailbox = cursor_u32(c);
+	n = get_count(c, STORE_APPEND_MAX, 28);
+	total = get_count(c, (size_t)STORE_APPEND_MAX * KEYWORDS_MAX, 4);
+	r->appends = xcalloc(n + 1, sizeof *r->appends);
+	r->append_keywords = xcalloc(total + 1, sizeof *r->append_keywords);
+	for (size_t i = 0; i < n && !c->bad; i++) {
+		struct proto_append *a = &r->appends[r->append_count++];
+		a->flags = cursor_u32(c);
+		a->mime_len = cursor_u32(c);
+		a->body_len = cursor_u64(c);
+		a->date = get_date(c);
+		a->keyword_count = get_count(c, KEYWORDS_MAX, 4);
+		a->keywords = r->append_keywords + used;
+		if (a->keyword_count > total - used || a->body_len > r->body.len - body || a->mime_len > r->mime.len - mime ||
+		    a->mime_len > PROTO_MIME_MAX) {
+			c->bad = true;
+			break;
+		}
+		body += a->body_len;
+		mime += a->mime_len;
+		for (size_t j = 0; j < a->keyword_count; j++)
+			r->append_keywords[used++] = get_keyword(c);
+	}
+	c->bad |= body != r->body.len || mime != r->mime.len;
+}
+
+static void put_import(struct buf *b, const struct proto_request *r)
+{
+	buf_put_blob(b, r->name);  /* account */
+	buf_put_blob(b, r->other); /* mailbox */
+	buf_put_u32(b, r->uid_validity);
+	buf_put_u32(b, r->uid);
+	buf_put_blob(b, r->key);
+	buf_put_u32(b, r->flags);
+	put_keywords(b, r);
+	buf_put_u64(b, (uint64_t)r->date);
+	buf_put_u32(b, r->mode); /* 1: there is a message */
+}
+
+static void get_import(struct cursor *c, struct proto_request *r)
+{
+	r->name = get_address(c);
+	r->other = cursor_blob(c, MAILBOX_NAME_MAX);
+	r->uid_validity = cursor_u32(c);
+	r->uid = cursor_u32(c);
+	r->key = cursor_blob(c, IMPORT_KEY_LEN);
+	r->flags = cursor_u32(c);
+	get_keywords_list(c, r);
+	r->date = get_date(c);
+	r->mode = cursor_u32(c);
+	c->bad |= r->key.len != IMPORT_KEY_LEN || r->mode > 1 || (r->mode == 0 && r->body.len != 0);
 }
 
 static struct view get_ranges(struct cursor *c)
@@ -168,6 +254,48 @@ static void get_outcomes(struct cursor *c, struct proto_request *r)
 	}
 }
 
+/* Sharing, annotations, migration, account life. */
+static void put_further(struct buf *b, const struct proto_request *r)
+{
+	switch ((enum store_message)r->type) {
+	case STORE_APPEND_MANY:
+		put_appends(b, r);
+		break;
+	case STORE_SET_ACL:
+		buf_put_u32(b, r->mailbox);
+		buf_put_u32(b, r->flags);
+		buf_put_blob(b, r->name);
+		break;
+	case STORE_SET_METADATA:
+		buf_put_u32(b, r->account);
+		buf_put_u32(b, r->mailbox);
+		buf_put_u32(b, r->mode); /* 1: set */
+		buf_put_blob(b, r->name);
+		buf_put_blob(b, r->value);
+		break;
+	case STORE_IMPORT:
+		put_import(b, r);
+		break;
+	case STORE_UNDELETE:
+		buf_put_u32(b, r->account);
+		buf_put_u32(b, r->mailbox);
+		buf_put_u64(b, (uint64_t)r->date);
+		break;
+	case STORE_RENAME_ACCOUNT:
+	case STORE_HAND_OVER:
+		buf_put_blob(b, r->name);
+		buf_put_blob(b, r->other);
+		if (r->type == STORE_HAND_OVER)
+			buf_put_blob(b, r->value); /* the folder */
+		break;
+	case STORE_ERASE_ACCOUNT:
+		buf_put_blob(b, r->name);
+		break;
+	default:
+		break;
+	}
+}
+
 void proto_request_put(struct buf *b, const struct proto_request *r)
 {
 	switch ((enum store_message)r->type) {
@@ -181,11 +309,14 @@ void proto_request_put(struct buf *b, const struct proto_request *r)
 		buf_put_u64(b, (uint64_t)r->date);
 		break;
 	case STORE_FLAGS:
+	case STORE_FLAGS_UNCHANGED:
 		buf_put_u32(b, r->mailbox);
 		buf_put_u32(b, r->mode);
 		buf_put_u32(b, r->flags);
 		put_keywords(b, r);
 		buf_put_blob(b, r->ranges);
+		if (r->type == STORE_FLAGS_UNCHANGED)
+			buf_put_u64(b, r->unchanged_since);
 		break;
 	case STORE_COPY:
 		buf_put_u32(b, r->mailbox);
@@ -226,6 +357,7 @@ void proto_request_put(struct buf *b, const struct proto_request *r)
 			put_delivery(b, r);
 		break;
 	default:
+		put_further(b, r);
 		break;
 	}
 }
@@ -256,10 +388,13 @@ static void get_mailbox_head(struct cursor *c, struct proto_request *r)
 		r->date = get_date(c);
 		break;
 	case STORE_FLAGS:
+	case STORE_FLAGS_UNCHANGED:
 		r->mode = cursor_u32(c);
 		r->flags = cursor_u32(c);
 		get_keywords_list(c, r);
 		r->ranges = get_ranges(c);
+		if (r->type == STORE_FLAGS_UNCHANGED)
+			r->unchanged_since = cursor_u64(c);
 		c->bad |= r->mode > FLAGS_REMOVE;
 		break;
 	case STORE_COPY:
@@ -276,8 +411,49 @@ static void get_mailbox_head(struct cursor *c, struct proto_request *r)
 	case STORE_RENAME:
 		r->name = cursor_blob(c, 4096);
 		break;
+	case STORE_SET_ACL:
+		r->flags = cursor_u32(c);
+		r->name = cursor_blob(c, ADDRESS_MAX);
+		break;
 	default: /* the number is all */
 		break;
+	}
+}
+
+static void get_further(struct cursor *c, struct proto_request *r)
+{
+	switch ((enum store_message)r->type) {
+	case STORE_APPEND_MANY:
+		get_appends(c, r);
+		break;
+	case STORE_SET_METADATA:
+		r->account = cursor_u32(c);
+		r->mailbox = cursor_u32(c);
+		r->mode = cursor_u32(c);
+		r->name = cursor_blob(c, 4096);
+		r->value = cursor_blob(c, 1u << 20);
+		c->bad |= r->mode > 1;
+		break;
+	case STORE_IMPORT:
+		get_import(c, r);
+		break;
+	case STORE_UNDELETE:
+		r->account = cursor_u32(c);
+		r->mailbox = cursor_u32(c);
+		r->date = get_date(c);
+		break;
+	case STORE_RENAME_ACCOUNT:
+	case STORE_HAND_OVER:
+		r->name = get_address(c);
+		r->other = get_address(c);
+		if (r->type == STORE_HAND_OVER)
+			r->value = cursor_blob(c, MAILBOX_NAME_MAX);
+		break;
+	case STORE_ERASE_ACCOUNT:
+		r->name = get_address(c);
+		break;
+	default:
+		c->bad = true;
 	}
 }
 
@@ -294,6 +470,8 @@ static void get_head(struct cursor *c, struct proto_request *r)
 	case STORE_CLAIM_RECENT:
 	case STORE_DELETE:
 	case STORE_RENAME:
+	case STORE_FLAGS_UNCHANGED:
+	case STORE_SET_ACL:
 		get_mailbox_head(c, r);
 		break;
 	case STORE_CREATE:
@@ -310,7 +488,7 @@ static void get_head(struct cursor *c, struct proto_request *r)
 		get_result(c, r);
 		break;
 	default:
-		c->bad = true;
+		get_further(c, r);
 	}
 }
 
@@ -328,7 +506,7 @@ int proto_request_get(struct proto_request *r, uint32_t type, struct view payloa
 
 	memset(r, 0, sizeof *r);
 	r->type = type;
-	r->mime = cursor_blob(&c, PROTO_MIME_MAX);
+	r->mime = cursor_blob(&c, type == STORE_APPEND_MANY ? PROTO_MIMES_MAX : PROTO_MIME_MAX);
 	r->body = cursor_bytes(&c, c.left);
 	head = cursor_of(v.ptr, v.len);
 	if (!c.bad && r->body.len <= STORE_BODY_MAX)
@@ -347,6 +525,8 @@ void proto_request_free(struct proto_request *r)
 	free(r->remotes);
 	free(r->recipients);
 	free(r->outcomes);
+	free(r->appends);
+	free(r->append_keywords);
 	memset(r, 0, sizeof *r);
 }
 
@@ -357,6 +537,7 @@ void proto_reply_put(struct buf *b, const struct proto_reply *r)
 	buf_put_u32(b, r->uid_validity);
 	buf_put_u64(b, r->modseq);
 	buf_put_u64(b, r->queue_id);
+	buf_put_u64(b, r->count);
 	buf_put_blob(b, r->source);
 	buf_put_blob(b, r->destination);
 	buf_put_blob(b, r->modseqs);
@@ -372,6 +553,7 @@ int proto_reply_get(struct proto_reply *r, struct view payload)
 	r->uid_validity = cursor_u32(&c);
 	r->modseq = cursor_u64(&c);
 	r->queue_id = cursor_u64(&c);
+	r->count = cursor_u64(&c);
 	r->source = cursor_blob(&c, payload.len);
 	r->destination = cursor_blob(&c, payload.len);
 	r->modseqs = cursor_blob(&c, payload.len);

@@ -21,6 +21,15 @@ enum store_message {
 	STORE_SUBSCRIBE,
 	STORE_OPEN_ACCOUNT,
 	STORE_QUEUE_RESULT,
+	STORE_APPEND_MANY,
+	STORE_FLAGS_UNCHANGED,
+	STORE_SET_ACL,
+	STORE_SET_METADATA,
+	STORE_IMPORT,
+	STORE_UNDELETE,
+	STORE_RENAME_ACCOUNT,
+	STORE_HAND_OVER,
+	STORE_ERASE_ACCOUNT,
 	STORE_REQUESTS,     /* above: through the commit thread; itself: what could not be packed, answered
 	                       STORE_UNAVAILABLE */
 	STORE_QUEUE_CREDIT, /* {u32}; no reply */
@@ -31,6 +40,8 @@ enum store_message {
 	STORE_ADMIN_QUEUE_DROP,  /* {u64 id} */
 	STORE_ADMIN_ACCOUNTS,
 	STORE_ADMIN_SNAPSHOT,
+	STORE_ADMIN_COMPACT, /* {u64: 1 begins one, 0 only asks} */
+	STORE_ADMIN_READER, /* nothing; answered by a reader's pages */
 	STORE_ADMIN_END,
 
 	STORE_REPLY = 64,
@@ -43,6 +54,7 @@ enum store_message {
 
 #define PROTO_PREFIX_MAX (16 * 1024)
 #define PROTO_MIME_MAX (1u << 20)
+#define PROTO_MIMES_MAX (64u << 20) /* of the messages of one STORE_APPEND_MANY together */
 #define PROTO_RECIPIENTS_MAX 10000 /* of all remote parts of a delivery */
 #define PROTO_QUEUE_RECIPIENTS 100
 #define PROTO_REPLY_TEXT_MAX 512
@@ -60,6 +72,13 @@ struct proto_remote {
 struct proto_outcome {
 	struct view address, reply;
 	uint32_t outcome;
+};
+struct proto_append { /* its body and record stand behind those before it in the payload's */
+	uint32_t flags, mime_len;
+	const struct view *keywords;
+	size_t keyword_count;
+	int64_t date;
+	uint64_t body_len;
 };
 /* All requests; each uses the members that its put and get name. Views point into the payload. */
 struct proto_request {
@@ -80,6 +99,13 @@ struct proto_request {
 	struct proto_outcome *outcomes;
 	size_t outcome_count;
 	bool bounce; /* with a queue result: a delivery in the same commit */
+	struct proto_append *appends;
+	size_t append_count;
+	struct view *append_keywords; /* of them all */
+	uint64_t unchanged_since;
+	struct view other, value; /* a second name; a value */
+	struct view key;          /* of an import */
+	uint32_t uid, uid_validity;
 };
 void proto_request_put(struct buf *head, const struct proto_request *);
 /* payload as above. -1: malformed; then nothing is held. */
@@ -90,7 +116,7 @@ void proto_payload_put(struct buf *, struct view head, struct view mime, struct 
 struct proto_reply {
 	enum store_status status;
 	uint32_t mailbox, uid_validity;
-	uint64_t modseq, queue_id;
+	uint64_t modseq, queue_id, count;
 	struct view source, destination;
 	struct view modseqs; /* packed u64s, of a change of flags */
 };

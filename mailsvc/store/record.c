@@ -33,6 +33,7 @@ enum field {
 	F_MIME,
 	F_TEXT,
 	F_RANGES,
+	F_ROWS,
 	F_COUNT
 };
 
@@ -67,6 +68,7 @@ static const struct {
 	FIELD(F_MIME, KIND_BLOB, mime, 2u << 20),
 	FIELD(F_TEXT, KIND_BLOB, text, 1u << 20),
 	FIELD(F_RANGES, KIND_BLOB, ranges, RECORD_HEAD_MAX),
+	FIELD(F_ROWS, KIND_BLOB, text, RECORD_HEAD_MAX - 1024),
 };
 
 static const struct {
@@ -92,6 +94,18 @@ static const struct {
 	[RECORD_QUEUE_DROP] = { "queue-drop", { F_QUEUE } },
 	[RECORD_PURGE] = { "purge", { F_WHEN, F_MAILBOX, F_UID } },
 	[RECORD_SWEEP] = { "sweep", { F_MAILBOX, F_WHEN, F_UID } },
+	[RECORD_ACL] = { "acl", { F_MAILBOX, F_FLAGS, F_NAME } },
+	[RECORD_METADATA] = { "metadata", { F_ACCOUNT, F_MAILBOX, F_MODE, F_NAME, F_TEXT } },
+	[RECORD_IMPORTED] = { "imported", { F_MAILBOX, F_UID, F_TEXT } },
+	[RECORD_VALIDITY] = { "validity", { F_MAILBOX, F_UID_VALIDITY } },
+	[RECORD_RESTORE] = { "restore", { F_SOURCE, F_MAILBOX, F_UID, F_MODSEQ, F_WHEN, F_DUE, F_RANGES } },
+	[RECORD_OWNER] = { "owner", { F_ACCOUNT, F_MAILBOX, F_SPECIAL, F_NAME } },
+	[RECORD_ADDRESS] = { "address", { F_ACCOUNT, F_NAME } },
+	[RECORD_ERASE] = { "erase", { F_ACCOUNT } },
+	[RECORD_WIPE] = { "wipe", { F_MAILBOX, F_MODE, F_WHEN, F_UID } },
+	[RECORD_WARNED] = { "warned", { F_ACCOUNT, F_NUMBER } },
+	[RECORD_ROWS] = { "rows", { F_NAME, F_ROWS } },
+	[RECORD_END] = { "end", { F_SIZE } },
 };
 
 const char *record_type_name(unsigned type)

@@ -11,6 +11,7 @@
 
 #include "lib/proc.h"
 #include "recover.h"
+#include "state.h"
 
 #define REPLAY_BATCH 2000 /* records to one index transaction */
 
@@ -21,6 +22,7 @@ struct replay {
 	uint64_t skip; /* sequence the index stands at */
 	uint64_t salt;
 	bool failed;
+	bool removed; /* the last segment, which was never used: its number is free again */
 };
 
 static int replay_frame(void *arg, const struct frame *f)
@@ -30,7 +32,7 @@ static int replay_frame(void *arg, const struct frame *f)
 
 	if (f->sequence <= tx->meta.sequence)
 		return 0;
-	if (tx->meta.sequence && f->sequence != tx->meta.sequence + 1)
+	if (tx->meta.sequence && f->sequence != tx->meta.sequence + 1 && !f->unsynced)
 		log_warnx("event=store.gap segment=%u offset=%llu missing=%llu", f->segment,
 		    (unsigned long long)f->offset, (unsigned long long)(f->sequence - tx->meta.sequence - 1));
 	for (size_t i = 0; i < f->record_count; i++)
@@ -96,16 +98,22 @@ static int replay_segment(struct replay *r, uint32_t number, uint64_t from, bool
 	enum scan_end end;
 
 	if (fd == -1) {
-		if (!last || !never_used(r->e, number))
+		r->removed = last && never_used(r->e, number);
+		if (!r->removed)
 			replay_damage(r, number, 0, 0, "segment cannot be opened");
 		return 0;
 	}
 	end = scan_segment(&s, number, from);
 	if (end == SCAN_TORN && !last)
 		replay_damage(r, number, s.end, s.torn, s.what);
+	if (s.unsynced)
+		log_info("event=store.unsynced segment=%u bytes=%llu reason=\"the power went before they were on the disk\"",
+		    number, (unsigned long long)s.unsynced);
 	if (last) {
+		struct log_header h;
 		log->fd = fd;
 		log->number = number;
+		log->version = log_header_get(fd, &h) == 0 ? h.version : 0;
 		log->salt = r->salt;
 		log->offset = s.end;
 		log->allocated = s.file_len;
@@ -138,7 +146,7 @@ static int rewrite_tail(struct segments *log, uint64_t from)
 }
 
 /* Does the index belong to this log?  Its position must be in a segment that is there, with the same salt. */
-static bool position_ok(struct engine *e, const struct meta_value *m)
+static bool position_ok(struct engine *e, const struct meta_value *m, uint32_t newest)
 {
 	uint64_t salt;
 	struct stat st;
@@ -147,6 +155,9 @@ static bool position_ok(struct engine *e, const struct meta_value *m)
 
 	if (m->sequence == 0)
 		return true;
+	/* A state file whose segments behind it are still to come (a backup). */
+	if (m->segment > newest && m->offset == SEGMENT_HEADER_LEN)
+		return true;
 	if ((fd = segment_open(e->log_dir, m->segment, O_RDONLY, &salt)) == -1)
 		return false;
 	ok = salt == m->salt && fstat(fd, &st) == 0 && m->offset <= (uint64_t)st.st_size;
@@ -154,13 +165,74 @@ static bool position_ok(struct engine *e, const struct meta_value *m)
 	return ok;
 }
 
+/* What a new index starts from: the newest state file, or the log's beginning. */
+static int replay_start(struct replay *r, const uint32_t *numbers, size_t count, struct error *err)
+{
+	struct tx *tx = &r->tx;
+	int rc;
+
+	if (tx->meta.sequence)
+		return 0;
+	if ((rc = state_load(r->e, tx, err)) != 0)
+		return rc == 1 ? 0 : -1;
+	if (count && numbers[0] != 1)
+		replay_damage(r, 1, 0, 0, "the log's beginning is missing, and there is no state file in its place");
+	return 0;
+}
+
+/* New frames go into a segment of this program's version, and the index stands in one that is there. */
+static int append_ready(struct replay *r, uint32_t next, struct error *err)
+{
+	struct segments *log = &r->e->log;
+	struct meta_value *m = &r->tx.meta;
+
+	if (log->fd == -1 && segments_start(log, next > m->segment ? next : m->segment) == -1)
+		return error_errno(err, "cannot start a segment of the log");
+	if (log->version != SEGMENT_VERSION && segments_rotate(log) == -1)
+		return error_errno(err, "cannot start a segment of the log");
+	if (m->sequence) { /* one place for one state, however it was come to */
+		m->segment = log->number;
+		m->offset = log->offset;
+		m->salt = log->salt;
+	}
+	return 0;
+}
+
+static int replay_all(struct replay *r, const uint32_t *numbers, size_t count, struct error *err)
+{
+	struct meta_value start;
+	uint32_t newest = count ? numbers[count - 1] : 0;
+	size_t i = 0;
+
+	if (r->tx.meta.version > INDEX_VERSION) {
+		r->e->newer = true;
+		return error_set(err,
+		    "index/data.mdb has format %u; this mailadm reads formats up to %d: install the newer mailadm again, or "
+		    "let this one make it anew (mailadm store rebuild)",
+		    r->tx.meta.version, INDEX_VERSION);
+	}
+	if (r->tx.meta.version != INDEX_VERSION)
+		return error_set(err, "the index has format %u, this mailadm makes %d", r->tx.meta.version, INDEX_VERSION);
+	if (replay_start(r, numbers, count, err) == -1)
+		return -1;
+	start = r->tx.meta;
+	if (!position_ok(r->e, &start, newest))
+		return -1;
+	while (start.sequence && i < count && numbers[i] < start.segment)
+		i++;
+	for (; i < count; i++)
+		if (replay_segment(r, numbers[i], numbers[i] == start.segment ? start.offset : 0, i + 1 == count) == -1)
+			return -1;
+	r->e->log.sequence = r->tx.meta.sequence;
+	return append_ready(r, newest + !r->removed, err);
+}
+
 int recover_replay(struct engine *e, bool writable, struct error *err)
 {
 	struct replay r = { .e = e };
-	struct meta_value start;
 	uint32_t *numbers;
-	size_t count, i = 0;
-	int rc = -1;
+	size_t count;
+	int rc;
 
 	if (segments_list(e->log_dir, &numbers, &count, err) == -1)
 		return -1;
@@ -168,25 +240,13 @@ int recover_replay(struct engine *e, bool writable, struct error *err)
 		free(numbers);
 		return error_set(err, "cannot read the index: %s", mdb_strerror(r.tx.error));
 	}
-	start = r.tx.meta;
-	if (!position_ok(e, &start))
-		goto out;
-	while (start.sequence && i < count && numbers[i] < start.segment)
-		i++;
-	for (; i < count; i++)
-		if (replay_segment(&r, numbers[i], numbers[i] == start.segment ? start.offset : 0, i + 1 == count) ==
-		    -1)
-			goto out;
-	e->log.sequence = r.tx.meta.sequence;
-	if (tx_commit(&r.tx) == -1)
-		goto out;
-	rc = 0;
-	if (e->log.fd == -1 && segments_start(&e->log, count ? numbers[count - 1] + 1 : 1) == -1)
-		rc = error_errno(err, "cannot start a segment of the log");
-	else if (writable && rewrite_tail(&e->log, e->checkpoint_segment == e->log.number ? e->checkpoint_offset
-											  : SEGMENT_HEADER_LEN) == -1)
+	rc = replay_all(&r, numbers, count, err);
+	if (rc == 0 && tx_commit(&r.tx) == -1)
+		rc = -1;
+	if (rc == 0 && writable && e->rewrite &&
+	    rewrite_tail(&e->log, e->checkpoint_segment == e->log.number ? e->checkpoint_offset : SEGMENT_HEADER_LEN) ==
+	        -1)
 		rc = error_errno(err, "cannot write the log");
-out:
 	if (rc == -1) {
 		e->no_room = no_room(r.tx.error);
 		if (e->no_room)

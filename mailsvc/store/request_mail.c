@@ -6,60 +6,6 @@
 
 #include "engine.h"
 
-static uint64_t quota_of(const struct engine *e, struct view address, bool *known)
-{
-	size_t lo = 0, hi = e->accounts.count;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		const char *at = e->accounts.at[mid].address;
-		size_t len = strlen(at);
-		int c = memcmp(address.ptr, at, address.len < len ? address.len : len);
-		if (c == 0 && address.len == len) {
-			*known = true;
-			return e->accounts.at[mid].quota;
-		}
-		if (c < 0 || (c == 0 && address.len < len))
-			hi = mid;
-		else
-			lo = mid + 1;
-	}
-	*known = false;
-	return 0;
-}
-
-bool account_known(const struct engine *e, struct view address)
-{
-	bool known;
-
-	if (address.len == 0 || address.len >= ADDRESS_MAX || memchr(address.ptr, 0, address.len))
-		return false;
-	quota_of(e, address, &known);
-	return known || !e->accounts_known;
-}
-
-bool over_quota_address(struct engine *e, struct view address, uint64_t more)
-{
-	bool known;
-	uint64_t quota = quota_of(e, address, &known);
-	struct account_value a = { 0 };
-	uint32_t id;
-
-	if (quota == 0)
-		return false;
-	if ((id = find_account(&e->tx, address)))
-		get_account(&e->tx, id, &a, NULL);
-	return more > quota || a.bytes > quota - more;
-}
-
-bool over_quota(struct engine *e, uint32_t account, uint64_t more)
-{
-	struct account_value a;
-	struct view address;
-
-	return get_account(&e->tx, account, &a, &address) && !a.orphaned && over_quota_address(e, address, more);
-}
-
 bool keywords_need(struct engine *e, uint32_t mailbox, const struct view *names, size_t count, uint64_t *bits)
 {
 	struct view have[KEYWORDS_MAX];
@@ -97,17 +43,17 @@ static bool keywords_fit(struct engine *e, uint32_t mailbox, const struct view *
 	return used + fresh <= KEYWORDS_MAX;
 }
 
-static void put_body(struct engine *e, const struct proto_request *p, uint64_t *body, size_t references)
+static uint64_t put_body(struct engine *e, struct view body, struct view mime, size_t references)
 {
 	struct record r = {
-		.type = RECORD_BODY, .body = e->tx.meta.next_body, .references = (uint32_t)references, .mime = p->mime
+		.type = RECORD_BODY, .body = e->tx.meta.next_body, .references = (uint32_t)references, .mime = mime
 	};
 
-	*body = r.body;
-	engine_put(e, &r, p->body);
+	engine_put(e, &r, body);
+	return r.body;
 }
 
-static uint32_t put_message(struct engine *e, uint32_t mailbox, struct record *r, struct view prefix, uint64_t body_len)
+uint32_t put_message(struct engine *e, uint32_t mailbox, struct record *r, struct view prefix, uint64_t body_len)
 {
 	struct mailbox_value m;
 
@@ -117,7 +63,8 @@ static uint32_t put_message(struct engine *e, uint32_t mailbox, struct record *r
 	}
 	r->type = RECORD_MESSAGE;
 	r->mailbox = mailbox;
-	r->uid = m.uid_next;
+	if (r->uid < m.uid_next)
+		r->uid = m.uid_next;
 	r->modseq = m.modseq + 1;
 	r->when = e->now;
 	r->text = prefix;
@@ -126,22 +73,34 @@ static uint32_t put_message(struct engine *e, uint32_t mailbox, struct record *r
 	return r->uid;
 }
 
+static bool same(struct view a, struct view b)
+{
+	return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
 static enum store_status check_local(struct engine *e, const struct proto_request *p, size_t i)
 {
 	const struct proto_local *local = &p->locals[i];
 	char name[MAILBOX_NAME_MAX + 1];
-	uint64_t more = 0;
+	struct view domain = domain_of_address(local->account);
+	struct quota_more more = { 0 };
 
 	if (!account_known(e, local->account))
 		return STORE_NO_ACCOUNT;
 	if (local->mailbox.len && !mailbox_name_normalise(local->mailbox, name))
 		return STORE_INVALID;
-	for (size_t j = 0; j <= i; j++)
-		if (j == i || (p->locals[j].account.len == local->account.len &&
-				  memcmp(p->locals[j].account.ptr, local->account.ptr, local->account.len) == 0))
-			more += p->locals[j].prefix.len + p->body.len;
+	for (size_t j = 0; j <= i; j++) {
+		uint64_t size = p->locals[j].prefix.len + p->body.len;
+		if (!same(domain_of_address(p->locals[j].account), domain))
+			continue;
+		more.domain_bytes += size;
+		if (!same(p->locals[j].account, local->account))
+			continue;
+		more.bytes += size;
+		more.messages++;
+	}
 	/* A bounce is the only word that a sender with a full mailbox gets of what did not arrive. */
-	return p->type == STORE_DELIVER && over_quota_address(e, local->account, more) ? STORE_OVER_QUOTA : STORE_OK;
+	return p->type == STORE_DELIVER && over_quota_address(e, local->account, &more) ? STORE_OVER_QUOTA : STORE_OK;
 }
 
 static enum store_status deliver_local(struct engine *e, struct request *req, size_t i, uint64_t body)
@@ -203,7 +162,7 @@ enum store_status run_deliver(struct engine *e, struct request *req)
 	for (size_t i = 0; i < p->local_count; i++)
 		if ((status = check_local(e, p, i)) != STORE_OK)
 			return status;
-	put_body(e, p, &body, p->local_count + p->remote_count);
+	body = put_body(e, p->body, p->mime, p->local_count + p->remote_count);
 	for (size_t i = 0; i < p->local_count; i++)
 		if ((status = deliver_local(e, req, i, body)) != STORE_OK) {
 			e->refused = true;
@@ -211,31 +170,96 @@ enum store_status run_deliver(struct engine *e, struct request *req)
 		}
 	for (size_t i = 0; i < p->remote_count; i++)
 		deliver_remote(e, req, &p->remotes[i], body);
+	for (size_t i = 0; i < p->local_count; i++)
+		quota_warn(e, find_account(&e->tx, p->locals[i].account));
 	return STORE_OK;
+}
+
+/* The destination of what is appended; OVER_QUOTA, FULL and the like. */
+static enum store_status check_append(
+    struct engine *e, uint32_t mailbox, uint64_t bytes, uint64_t messages, struct mailbox_value *m)
+{
+	if (atomic_load(&e->full))
+		return STORE_FULL;
+	if (!get_mailbox(&e->tx, mailbox, m, NULL))
+		return STORE_NO_MAILBOX;
+	if (over_quota(e, m->account, &(struct quota_more){ bytes, messages, bytes }))
+		return STORE_OVER_QUOTA;
+	return messages < UINT32_MAX - 1 - m->uid_next ? STORE_OK : STORE_INVALID;
+}
+
+static void append_one(struct engine *e, struct request *req, const struct proto_append *a, struct view body, struct view mime)
+{
+	struct record r = { .flags = a->flags & FLAGS_SETTABLE, .date = a->date };
+
+	r.body = put_body(e, body, mime, 1);
+	if (!keywords_need(e, req->p.mailbox, a->keywords, a->keyword_count, &r.keywords))
+		e->refused = true;
+	ranges_add(&req->destination, put_message(e, req->p.mailbox, &r, VIEW_NONE, body.len));
+	req->reply.modseq = r.modseq;
 }
 
 enum store_status run_append(struct engine *e, struct request *req)
 {
 	const struct proto_request *p = &req->p;
-	struct record r = { .flags = p->flags & FLAGS_SETTABLE, .date = p->date };
+	const struct proto_append a = { p->flags, 0, p->keywords, p->keyword_count, p->date, 0 };
 	struct mailbox_value m;
-	uint32_t uid;
+	enum store_status status = check_append(e, p->mailbox, p->body.len, 1, &m);
 
-	if (atomic_load(&e->full))
-		return STORE_FULL;
-	if (!get_mailbox(&e->tx, p->mailbox, &m, NULL))
-		return STORE_NO_MAILBOX;
-	if (over_quota(e, m.account, p->body.len))
-		return STORE_OVER_QUOTA;
-	if (m.uid_next >= UINT32_MAX - 1 || !keywords_fit(e, p->mailbox, p->keywords, p->keyword_count))
+	if (status != STORE_OK)
+		return status;
+	if (!keywords_fit(e, p->mailbox, p->keywords, p->keyword_count))
 		return STORE_INVALID;
-	put_body(e, p, &r.body, 1);
-	keywords_need(e, p->mailbox, p->keywords, p->keyword_count, &r.keywords);
-	uid = put_message(e, p->mailbox, &r, VIEW_NONE, p->body.len);
 	req->reply.mailbox = p->mailbox;
 	req->reply.uid_validity = m.uid_validity;
-	req->reply.modseq = r.modseq;
-	ranges_add(&req->destination, uid);
+	append_one(e, req, &a, p->body, p->mime);
+	quota_warn(e, m.account);
+	return STORE_OK;
+}
+
+/* Do the names of them all fit?  Few messages bear any, and those mostly the same: each name is looked for once. */
+static bool append_keywords_fit(struct engine *e, const struct proto_request *p)
+{
+	struct view fresh[KEYWORDS_MAX], have[KEYWORDS_MAX];
+	size_t used = 0, count = 0;
+
+	memset(fresh, 0, sizeof fresh);
+	get_keywords(&e->tx, p->mailbox, have);
+	for (int i = 0; i < KEYWORDS_MAX; i++)
+		used += have[i].ptr != NULL;
+	for (size_t i = 0; i < p->append_count; i++)
+		for (size_t j = 0; j < p->appends[i].keyword_count; j++) {
+			struct view name = p->appends[i].keywords[j];
+			if (find_keyword(have, name) != -1 || find_keyword(fresh, name) != -1)
+				continue;
+			if (used + count == KEYWORDS_MAX)
+				return false;
+			fresh[count++] = name;
+		}
+	return true;
+}
+
+enum store_status run_append_many(struct engine *e, struct request *req)
+{
+	const struct proto_request *p = &req->p;
+	struct mailbox_value m;
+	enum store_status status = check_append(e, p->mailbox, p->body.len, p->append_count, &m);
+	size_t body = 0, mime = 0;
+
+	if (status != STORE_OK)
+		return status;
+	if (p->append_count == 0 || !append_keywords_fit(e, p))
+		return STORE_INVALID;
+	req->reply.mailbox = p->mailbox;
+	req->reply.uid_validity = m.uid_validity;
+	for (size_t i = 0; i < p->append_count; i++) {
+		const struct proto_append *a = &p->appends[i];
+		append_one(e, req, a, (struct view){ p->body.ptr + body, (size_t)a->body_len },
+		    (struct view){ p->mime.ptr + mime, a->mime_len });
+		body += (size_t)a->body_len;
+		mime += a->mime_len;
+	}
+	quota_warn(e, m.account);
 	return STORE_OK;
 }
 
@@ -297,6 +321,10 @@ enum run run_flags(struct engine *e, struct request *req)
 	while (n < SLICE_ROWS && looked < SLICE_LOOKED && rows_next(&rows, &uid, &row, &prefix)) {
 		looked++;
 		req->resume = (uint64_t)uid + 1;
+		if (p->type == STORE_FLAGS_UNCHANGED && row.modseq > p->unchanged_since) {
+			ranges_add(&req->destination, uid);
+			continue;
+		}
 		if (!flags_change(p, r.keywords, &row))
 			continue;
 		ranges_add(&ranges, uid);
@@ -342,7 +370,7 @@ static void select_rows(struct engine *e, uint32_t mailbox, struct view ranges, 
 }
 
 /* The names that the copied messages bear, as far as the destination has room for them. */
-static void copy_keywords(struct engine *e, uint32_t from, uint32_t to, uint64_t bits)
+void copy_keywords(struct engine *e, uint32_t from, uint32_t to, uint64_t bits)
 {
 	struct view names[KEYWORDS_MAX];
 	char text[KEYWORD_NAME_MAX];
@@ -372,6 +400,19 @@ static void put_expunge(struct engine *e, uint32_t mailbox, uint32_t mode, struc
 	engine_put(e, &r, VIEW_NONE);
 }
 
+/* A move between two accounts of a domain brings the domain nothing. */
+static uint64_t domain_new(
+    struct engine *e, const struct mailbox_value *from, const struct mailbox_value *to, bool move, uint64_t bytes)
+{
+	struct account_value a, b;
+	struct view x, y;
+
+	if (move && get_account(&e->tx, from->account, &a, &x) && get_account(&e->tx, to->account, &b, &y) &&
+	    same(domain_of_address(x), domain_of_address(y)) && !a.orphaned)
+		return 0;
+	return bytes;
+}
+
 enum store_status run_copy(struct engine *e, struct request *req)
 {
 	const struct proto_request *p = &req->p;
@@ -384,8 +425,6 @@ enum store_status run_copy(struct engine *e, struct request *req)
 
 	if (!get_mailbox(&e->tx, p->mailbox, &from, NULL) || !get_mailbox(&e->tx, p->to, &to, NULL))
 		return STORE_NO_MAILBOX;
-	if (from.account != to.account)
-		return STORE_INVALID;
 	select_rows(e, p->mailbox, p->ranges, from.uid_next, &s);
 	req->reply.mailbox = p->to;
 	req->reply.uid_validity = to.uid_validity;
@@ -394,7 +433,8 @@ enum store_status run_copy(struct engine *e, struct request *req)
 		status = STORE_INVALID;
 	else if (!move && atomic_load(&e->full))
 		status = STORE_FULL;
-	else if (!move && over_quota(e, to.account, s.bytes))
+	else if ((!move || from.account != to.account) &&
+		 over_quota(e, to.account, &(struct quota_more){ s.bytes, s.count, domain_new(e, &from, &to, move, s.bytes) }))
 		status = STORE_OVER_QUOTA;
 	if (status == STORE_OK && s.count) {
 		copy_keywords(e, p->mailbox, p->to, s.keywords);
@@ -408,6 +448,8 @@ enum store_status run_copy(struct engine *e, struct request *req)
 		req->reply.modseq = r.modseq;
 		buf_addv(&req->source, buf_view(&s.ranges));
 		ranges_put(&req->destination, (struct uid_range){ r.uid, r.uid + (uint32_t)s.count - 1 });
+		if (!move || from.account != to.account)
+			quota_warn(e, to.account);
 	}
 	buf_free(&s.ranges);
 	return status;

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "engine.h"
-#include "site/site.h"
 
 static const struct {
 	const char *name;
@@ -11,14 +10,52 @@ static const struct {
 } defaults[] = { { "INBOX", SPECIAL_NONE }, { "Drafts", SPECIAL_DRAFTS }, { "Sent", SPECIAL_SENT },
 	{ "Junk", SPECIAL_JUNK }, { "Trash", SPECIAL_TRASH } };
 
-static void put_subscription(struct engine *e, uint32_t account, const char *name, bool on)
+void put_subscription(struct engine *e, uint32_t account, const char *name, bool on)
 {
 	struct record r = { .type = RECORD_SUBSCRIBE, .account = account, .flags = on, .name = view_of(name) };
 
 	engine_put(e, &r, VIEW_NONE);
 }
 
-static uint32_t put_mailbox(struct engine *e, uint32_t account, struct view name, enum special_use special)
+/* Begins with the ACL of the mailbox above it. */
+static void inherit_acl(struct engine *e, uint32_t account, uint32_t mailbox, struct view name)
+{
+	struct key k;
+	MDB_cursor *c = NULL;
+	struct view found, value;
+	struct entry {
+		uint32_t rights;
+		size_t len;
+		char identifier[ADDRESS_MAX];
+	} *entries = NULL;
+	size_t count = 0;
+	uint32_t parent;
+
+	while (name.len > 0 && name.ptr[name.len - 1] != '/')
+		name.len--;
+	if (name.len < 2 || !(parent = find_mailbox(&e->tx, account, (struct view){ name.ptr, name.len - 1 })))
+		return;
+	k = key_u32(parent);
+	for (bool more = tx_seek(&e->tx, T_ACL, &c, &k, 4, &found, &value); more && count < ACL_ENTRIES_MAX;
+	     more = tx_next(&e->tx, c, &k, 4, &found, &value)) {
+		struct entry entry = { .len = found.len - 4 };
+		if (value.len != sizeof entry.rights || entry.len > sizeof entry.identifier)
+			continue;
+		memcpy(&entry.rights, value.ptr, sizeof entry.rights);
+		memcpy(entry.identifier, found.ptr + 4, entry.len);
+		entries = xreallocarray(entries, count + 1, sizeof *entries);
+		entries[count++] = entry;
+	}
+	if (c)
+		mdb_cursor_close(c);
+	for (size_t i = 0; i < count; i++)
+		put_acl(e, mailbox, (struct view){ entries[i].identifier, entries[i].len }, entries[i].rights);
+	free(entries);
+}
+
+/* uid_validity 0: one that was never given before, even when a clock goes back (RFC 9051 2.3.1.1). */
+uint32_t put_mailbox(
+    struct engine *e, uint32_t account, struct view name, enum special_use special, uint32_t uid_validity)
 {
 	struct record r = { .type = RECORD_MAILBOX,
 		.account = account,
@@ -26,9 +63,11 @@ static uint32_t put_mailbox(struct engine *e, uint32_t account, struct view name
 		.special = (uint32_t)special,
 		.name = name };
 
-	/* Never the same twice, even when a clock goes back (RFC 9051 2.3.1.1). */
-	r.uid_validity = (uint32_t)e->now > e->tx.meta.uid_validity ? (uint32_t)e->now : e->tx.meta.uid_validity + 1;
+	r.uid_validity = uid_validity                                 ? uid_validity
+	                 : (uint32_t)e->now > e->tx.meta.uid_validity ? (uint32_t)e->now
+	                                                              : e->tx.meta.uid_validity + 1;
 	engine_put(e, &r, VIEW_NONE);
+	inherit_acl(e, account, r.mailbox, name);
 	return r.mailbox;
 }
 
@@ -37,12 +76,15 @@ uint32_t open_account(struct engine *e, struct view address)
 	uint32_t account = find_account(&e->tx, address);
 	struct record r = { .type = RECORD_ACCOUNT, .name = address };
 
+	for (size_t i = 0; !account && i < e->alias_count; i++)
+		if (view_eq(address, e->aliases[i].from))
+			account = e->aliases[i].account;
 	if (account || !account_known(e, address))
 		return account;
 	r.account = account = e->tx.meta.next_account;
 	engine_put(e, &r, VIEW_NONE);
 	for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++) {
-		put_mailbox(e, account, view_of(defaults[i].name), defaults[i].special);
+		put_mailbox(e, account, view_of(defaults[i].name), defaults[i].special, 0);
 		put_subscription(e, account, defaults[i].name, true);
 	}
 	return account;
@@ -59,36 +101,47 @@ static size_t levels_missing(struct engine *e, uint32_t account, const char *nam
 	return missing;
 }
 
-static bool mailboxes_fit(struct engine *e, uint32_t account, size_t more)
+bool mailboxes_fit(struct engine *e, uint32_t account, size_t more)
 {
 	struct account_value a;
 
 	return get_account(&e->tx, account, &a, NULL) && a.mailboxes + more <= MAILBOXES_MAX;
 }
 
-static void put_parents(struct engine *e, uint32_t account, const char *name)
+void put_parents(struct engine *e, uint32_t account, const char *name)
 {
 	for (size_t i = 1; name[i]; i++)
 		if (name[i] == '/' && !find_mailbox(&e->tx, account, (struct view){ name, i }))
-			put_mailbox(e, account, (struct view){ name, i }, SPECIAL_NONE);
+			put_mailbox(e, account, (struct view){ name, i }, SPECIAL_NONE, 0);
+}
+
+static uint32_t make_mailbox(struct engine *e, uint32_t account, const char *name, enum special_use special,
+    bool subscribe, uint32_t uid_validity)
+{
+	uint32_t mailbox;
+
+	if (!mailboxes_fit(e, account, levels_missing(e, account, name)))
+		return 0;
+	put_parents(e, account, name);
+	mailbox = put_mailbox(e, account, view_of(name), special, uid_validity);
+	if (subscribe)
+		put_subscription(e, account, name, true);
+	return mailbox;
 }
 
 uint32_t open_mailbox(struct engine *e, uint32_t account, const char *name, enum special_use special, bool subscribe)
 {
 	uint32_t mailbox = find_mailbox(&e->tx, account, view_of(name));
 
-	if (mailbox)
-		return mailbox;
-	if (!mailboxes_fit(e, account, levels_missing(e, account, name)))
-		return 0;
-	put_parents(e, account, name);
-	mailbox = put_mailbox(e, account, view_of(name), special);
-	if (subscribe)
-		put_subscription(e, account, name, true);
-	return mailbox;
+	return mailbox ? mailbox : make_mailbox(e, account, name, special, subscribe, 0);
 }
 
-static void reply_mailbox(struct engine *e, struct request *req, uint32_t mailbox)
+uint32_t open_mailbox_as(struct engine *e, uint32_t account, const char *name, uint32_t uid_validity)
+{
+	return make_mailbox(e, account, name, SPECIAL_NONE, true, uid_validity);
+}
+
+void reply_mailbox(struct engine *e, struct request *req, uint32_t mailbox)
 {
 	struct mailbox_value m;
 
@@ -105,7 +158,8 @@ enum store_status run_open_account(struct engine *e, struct request *req)
 
 	if (!account)
 		return STORE_NO_ACCOUNT;
-	reply_mailbox(e, req, find_mailbox(&e->tx, account, VIEW_LIT("INBOX")));
+	/* What it had may have been handed over. */
+	reply_mailbox(e, req, open_mailbox(e, account, "INBOX", SPECIAL_NONE, true));
 	return STORE_OK;
 }
 
@@ -271,24 +325,6 @@ enum store_status run_subscribe(struct engine *e, struct request *req)
 	return STORE_OK;
 }
 
-static int account_cmp(const void *a, const void *b)
-{
-	const struct engine_account *x = a, *y = b;
-
-	return strcmp(x->address, y->address);
-}
-
-struct engine_accounts engine_accounts_of(const struct site *site)
-{
-	struct engine_accounts a = { xcalloc(site->account_count + 1, sizeof *a.at), site->account_count };
-
-	for (size_t i = 0; i < a.count; i++)
-		a.at[i] = (struct engine_account){ xstrdup(site->accounts[i].address), site->accounts[i].quota };
-	if (a.count)
-		qsort(a.at, a.count, sizeof *a.at, account_cmp);
-	return a;
-}
-
 /* The site's accounts, anew: who is no longer among them gives the name back and keeps the mail. */
 void run_reload(struct engine *e, struct request *req)
 {
@@ -302,6 +338,7 @@ void run_reload(struct engine *e, struct request *req)
 	e->accounts = req->accounts;
 	e->accounts_known = true;
 	req->accounts = (struct engine_accounts){ 0 };
+	aliases_free(e);
 	atomic_store(&e->undelete, req->undelete);
 	for (bool more = tx_seek(&e->tx, T_ACCOUNT_NAME, &c, &first, 0, &found, &value); more;
 	     more = tx_next(&e->tx, c, &first, 0, &found, &value))

@@ -24,7 +24,9 @@ static const uint32_t may[ROLE_COUNT] = {
 	[ROLE_SEND] = MAY(STORE_QUEUE_RESULT) | MAY(STORE_QUEUE_CREDIT) | MAY(STORE_REQUESTS),
 	[ROLE_IMAP] = MAY(STORE_APPEND) | MAY(STORE_FLAGS) | MAY(STORE_COPY) | MAY(STORE_EXPUNGE) |
 	              MAY(STORE_CLAIM_RECENT) | MAY(STORE_CREATE) | MAY(STORE_DELETE) | MAY(STORE_RENAME) |
-	              MAY(STORE_SUBSCRIBE) | MAY(STORE_OPEN_ACCOUNT) | MAY(STORE_REQUESTS),
+	              MAY(STORE_SUBSCRIBE) | MAY(STORE_OPEN_ACCOUNT) | MAY(STORE_REQUESTS) | MAY(STORE_APPEND_MANY) |
+	              MAY(STORE_FLAGS_UNCHANGED) | MAY(STORE_SET_ACL) | MAY(STORE_SET_METADATA),
+	[ROLE_MONITOR] = MAY(STORE_REQUESTS + 1) - 2, /* the command line: all requests, no credit */
 };
 
 /* Channels ------------------------------------------------------------------------------------------------- */
@@ -48,6 +50,8 @@ void channel_close(struct channel *ch)
 	chan_free(ch->chan);
 	if (ch->slot != -1)
 		readers_remove(&s->readers, ch->slot);
+	if (ch->holds)
+		compact_unhold(&s->engine);
 	if (ch->role == ROLE_MONITOR)
 		s->admin_channels--;
 	free(ch->in_flight.at);
@@ -98,7 +102,7 @@ void service_submit(struct channel *ch, struct request *r)
 	if (s->drain_until || s->pending >= PENDING_MAX ||
 	    (s->pending > 0 && s->pending_bytes + r->weight > PENDING_BYTES_MAX)) {
 		r->reply.status = STORE_UNAVAILABLE;
-		if (ch->role == ROLE_MONITOR)
+		if (r->p.type > STORE_REQUESTS)
 			admin_done(ch, r);
 		else
 			reply(ch, r->id, &r->reply);
@@ -153,12 +157,31 @@ static void on_credit(struct channel *ch, struct imsg *m)
 	queue_pump(ch->service);
 }
 
+static void send_pages(struct channel *ch)
+{
+	struct keeper *s = ch->service;
+	int own = -1, shared = ch->slot == -1 ? fcntl(s->shared_fd, F_DUPFD_CLOEXEC, 3) : -1;
+
+	if (ch->slot != -1) /* it has them */
+		return;
+	if (shared == -1 || (ch->slot = readers_add(&s->readers, &own)) == -1) {
+		log_warn("event=store.pages peer=%s.%u", role_name(ch->role), ch->instance);
+		if (shared != -1)
+			close(shared);
+		return;
+	}
+	chan_send(ch->chan, STORE_PAGE_SHARED, 0, VIEW_NONE, shared);
+	chan_send(ch->chan, STORE_PAGE_READER, 0, VIEW_NONE, own);
+}
+
 static void on_message(struct chan *chan, struct imsg *m, void *arg)
 {
 	struct channel *ch = arg;
 
 	(void)chan;
-	if (ch->role == ROLE_MONITOR)
+	if (ch->role == ROLE_MONITOR && m->type == STORE_ADMIN_READER)
+		send_pages(ch);
+	else if (ch->role == ROLE_MONITOR && m->type > STORE_REQUESTS)
 		admin_message(ch, m);
 	else if (m->type > STORE_QUEUE_CREDIT || !(may[ch->role] & MAY(m->type))) {
 		log_warnx("event=store.refused peer=%s.%u type=%u", role_name(ch->role), ch->instance, m->type);
@@ -169,21 +192,6 @@ static void on_message(struct chan *chan, struct imsg *m, void *arg)
 		reply(ch, m->id, &(struct proto_reply){ .status = STORE_UNAVAILABLE });
 	else
 		on_request(ch, m);
-}
-
-static void send_pages(struct channel *ch)
-{
-	struct keeper *s = ch->service;
-	int own = -1, shared = fcntl(s->shared_fd, F_DUPFD_CLOEXEC, 3);
-
-	if (shared == -1 || (ch->slot = readers_add(&s->readers, &own)) == -1) {
-		log_warn("event=store.pages peer=%s.%u", role_name(ch->role), ch->instance);
-		if (shared != -1)
-			close(shared);
-		return;
-	}
-	chan_send(ch->chan, STORE_PAGE_SHARED, 0, VIEW_NONE, shared);
-	chan_send(ch->chan, STORE_PAGE_READER, 0, VIEW_NONE, own);
 }
 
 static void channel_open(struct keeper *s, enum role_id role, unsigned instance, int fd)
@@ -228,7 +236,7 @@ static void on_done(void *arg, struct request *r)
 		s->pending--;
 		s->pending_bytes -= r->weight;
 	}
-	if (ch && ch->role == ROLE_MONITOR)
+	if (ch && r->p.type > STORE_REQUESTS)
 		admin_done(ch, r);
 	else if (ch) {
 		/* An entry whose result could not be kept stays in flight: handed out again it would be sent twice. */

@@ -59,6 +59,7 @@ static const char *reader_at(struct reader *r, uint64_t offset, size_t len)
 struct frame_header {
 	uint64_t sequence, payload;
 	uint32_t records;
+	bool unsynced;
 };
 
 static int header_get(const char *at, uint64_t salt, struct frame_header *h)
@@ -73,7 +74,10 @@ static int header_get(const char *at, uint64_t salt, struct frame_header *h)
 	h->records = cursor_u32(&c);
 	version = cursor_u16(&c);
 	flags = cursor_u16(&c);
-	return cursor_u32(&c) == crc32c(0, at, FRAME_HEADER_LEN - 4) && version == 1 && flags == 0 ? 0 : -1;
+	h->unsynced = flags == FRAME_UNSYNCED;
+	if (cursor_u32(&c) != crc32c(0, at, FRAME_HEADER_LEN - 4))
+		return -1;
+	return (version == 1 && flags == 0) || (version == FRAME_VERSION && flags <= FRAME_UNSYNCED) ? 0 : -1;
 }
 
 static const char *body_check(struct reader *r, uint64_t offset, uint64_t length)
@@ -239,35 +243,43 @@ static enum scan_end scan_frames(struct scan *s, struct reader *r, uint32_t numb
 			/* A store that runs may have written this frame meanwhile, and the one behind it. */
 			r->len = 0;
 			if (frame_parse(s, r, salt, s->end, p)) {
-				s->damage(s->arg, number, s->end, next - s->end, what);
+				uint64_t bad = s->end;
 				s->end = next;
 				if ((s->what = frame_parse(s, r, salt, next, p)))
 					return SCAN_TORN;
+				if (p->header.unsynced)
+					s->unsynced += next - bad;
+				else
+					s->damage(s->arg, number, bad, next - bad, what);
 			}
 			s->torn = 0;
 		}
 		for (size_t i = 0; i < p->count; i++)
 			p->records[i].body_segment = number;
-		f = (struct frame){ number, s->end, p->end, p->header.sequence, p->records, p->count };
+		f = (struct frame){ number, s->end, p->end, p->header.sequence, p->header.unsynced, p->records, p->count };
 		s->end = p->end;
 		if (s->frame(s->arg, &f) == -1)
 			return SCAN_STOPPED;
 	}
 }
 
-enum scan_end scan_segment(struct scan *s, uint32_t number, uint64_t from)
+static enum scan_end scan_file(struct scan *s, bool state, uint32_t number, uint64_t from)
 {
 	struct reader r = { 0 };
 	struct parsed p = { .heads = BUF_INIT(1ull << 31) };
 	enum scan_end end = SCAN_FAILED;
+	char name[STATE_NAME_LEN];
 	uint64_t salt;
 	struct stat st;
 
 	s->end = from > SEGMENT_HEADER_LEN ? from : SEGMENT_HEADER_LEN;
-	s->torn = 0;
+	s->torn = s->unsynced = 0;
 	s->what = "";
 	s->header_bad = false;
-	if ((r.fd = segment_open(s->dir, number, O_RDONLY, &salt)) == -1) {
+	state_name(number, name);
+	r.fd = state ? state_open(s->dir, s->name ? s->name : name, number, O_RDONLY, &salt)
+	             : segment_open(s->dir, number, O_RDONLY, &salt);
+	if (r.fd == -1) {
 		s->header_bad = errno == EIO;
 		return SCAN_FAILED;
 	}
@@ -282,4 +294,14 @@ enum scan_end scan_segment(struct scan *s, uint32_t number, uint64_t from)
 	free(p.records);
 	buf_free(&p.heads);
 	return end;
+}
+
+enum scan_end scan_segment(struct scan *s, uint32_t number, uint64_t from)
+{
+	return scan_file(s, false, number, from);
+}
+
+enum scan_end scan_state(struct scan *s, uint32_t number, uint64_t from)
+{
+	return scan_file(s, true, number, from);
 }

@@ -19,12 +19,16 @@
 #include "lib/crc32c.h"
 
 #define SEGMENT_MAGIC 0x474f4c4d4c49414dull /* "MAILMLOG" */
-#define SEGMENT_VERSION 1
-#define FRAME_VERSION 1
+#define STATE_MAGIC 0x5453534d4c49414dull   /* "MAILMSST" */
 
 void segment_name(uint32_t number, char name[SEGMENT_NAME_LEN])
 {
 	snprintf(name, SEGMENT_NAME_LEN, "%010u.log", number);
+}
+
+void state_name(uint32_t number, char name[STATE_NAME_LEN])
+{
+	snprintf(name, STATE_NAME_LEN, "%010u.state", number);
 }
 
 void adopt(int dir, int fd)
@@ -44,17 +48,17 @@ static int number_cmp(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static uint32_t name_number(const char *name)
+static uint32_t name_number(const char *name, const char *suffix)
 {
 	uint64_t n;
 
-	if (strlen(name) != SEGMENT_NAME_LEN - 1 || strcmp(name + 10, ".log") != 0 ||
+	if (strlen(name) <= 10 || strcmp(name + 10, suffix) != 0 ||
 	    view_u64((struct view){ name, 10 }, UINT32_MAX, &n) == -1)
 		return 0;
 	return (uint32_t)n;
 }
 
-int segments_list(int dir, uint32_t **numbers, size_t *count, struct error *e)
+static int list(int dir, const char *suffix, uint32_t **numbers, size_t *count, struct error *e)
 {
 	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = fd == -1 ? NULL : fdopendir(fd);
@@ -69,7 +73,7 @@ int segments_list(int dir, uint32_t **numbers, size_t *count, struct error *e)
 		return error_errno(e, "cannot list the log's folder");
 	}
 	while ((entry = readdir(d)))
-		if ((n = name_number(entry->d_name)) != 0) {
+		if ((n = name_number(entry->d_name, suffix)) != 0) {
 			*numbers = xreallocarray(*numbers, *count + 1, sizeof **numbers);
 			(*numbers)[(*count)++] = n;
 		}
@@ -79,17 +83,109 @@ int segments_list(int dir, uint32_t **numbers, size_t *count, struct error *e)
 	return 0;
 }
 
-bool segment_header_ok(int fd, uint32_t number, uint64_t *salt)
+int segments_list(int dir, uint32_t **numbers, size_t *count, struct error *e)
+{
+	return list(dir, ".log", numbers, count, e);
+}
+
+int states_list(int dir, uint32_t **numbers, size_t *count, struct error *e)
+{
+	return list(dir, ".state", numbers, count, e);
+}
+
+void log_header_put(const struct log_header *h, char out[SEGMENT_HEADER_LEN])
+{
+	struct buf b = BUF_INIT(SEGMENT_HEADER_LEN);
+
+	buf_put_u64(&b, h->state ? STATE_MAGIC : SEGMENT_MAGIC);
+	buf_put_u32(&b, h->version);
+	buf_put_u32(&b, h->number);
+	buf_put_u64(&b, h->salt);
+	buf_put_u32(&b, h->index_version);
+	buf_add(&b, &h->order, sizeof h->order); /* as it lies in this machine's memory */
+	memset(out, 0, SEGMENT_HEADER_LEN);
+	memcpy(out, b.data, b.len);
+	b.len = 0;
+	buf_put_u32(&b, crc32c(0, out, SEGMENT_HEADER_LEN - 4));
+	memcpy(out + SEGMENT_HEADER_LEN - 4, b.data, 4);
+	buf_free(&b);
+}
+
+int log_header_get(int fd, struct log_header *h)
 {
 	char header[SEGMENT_HEADER_LEN] = { 0 };
 	struct cursor c = cursor_of(header, sizeof header);
+	uint64_t magic;
 
-	if (pread(fd, header, sizeof header, 0) != (ssize_t)sizeof header || cursor_u64(&c) != SEGMENT_MAGIC ||
-	    cursor_u32(&c) != SEGMENT_VERSION || cursor_u32(&c) != number)
+	if (pread(fd, header, sizeof header, 0) != (ssize_t)sizeof header)
+		return -1;
+	magic = cursor_u64(&c);
+	h->state = magic == STATE_MAGIC;
+	h->version = cursor_u32(&c);
+	h->number = cursor_u32(&c);
+	h->salt = cursor_u64(&c);
+	h->index_version = cursor_u32(&c);
+	memcpy(&h->order, cursor_bytes(&c, sizeof h->order).ptr, sizeof h->order);
+	cursor_bytes(&c, SEGMENT_HEADER_LEN - 36);
+	return (h->state || magic == SEGMENT_MAGIC) && cursor_u32(&c) == crc32c(0, header, SEGMENT_HEADER_LEN - 4) ? 0
+	                                                                                                          : -1;
+}
+
+static bool header_ok(int fd, bool state, uint32_t number, uint64_t *salt)
+{
+	struct log_header h;
+
+	if (log_header_get(fd, &h) == -1 || h.state != state || h.version == 0 || h.version > SEGMENT_VERSION ||
+	    h.number != number)
 		return false;
-	*salt = cursor_u64(&c);
-	cursor_bytes(&c, SEGMENT_HEADER_LEN - 28);
-	return cursor_u32(&c) == crc32c(0, header, SEGMENT_HEADER_LEN - 4);
+	*salt = h.salt;
+	return true;
+}
+
+bool segment_header_ok(int fd, uint32_t number, uint64_t *salt)
+{
+	return header_ok(fd, false, number, salt);
+}
+
+static int version_check(int dir, const char *name, struct error *e)
+{
+	struct log_header h;
+	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), rc = 0;
+
+	if (fd == -1)
+		return 0; /* told where it is read */
+	if (log_header_get(fd, &h) == 0 && h.version > SEGMENT_VERSION)
+		rc = error_set(e,
+		    "log/%s has format %u; this mailadm reads formats up to %d: install the newer mailadm again, or let it "
+		    "make what this one reads (mailadm store downgrade)",
+		    name, h.version, SEGMENT_VERSION);
+	close(fd);
+	return rc;
+}
+
+int log_versions_check(int dir, struct error *e)
+{
+	char name[STATE_NAME_LEN];
+	uint32_t *numbers;
+	size_t count;
+	int rc;
+
+	for (int state = 0; state < 2; state++) {
+		if ((rc = list(dir, state ? ".state" : ".log", &numbers, &count, e)) == -1)
+			return -1;
+		/* Newest first: it is the one that is newer. */
+		while (rc == 0 && count-- > 0) {
+			if (state)
+				state_name(numbers[count], name);
+			else
+				segment_name(numbers[count], name);
+			rc = version_check(dir, name, e);
+		}
+		free(numbers);
+		if (rc == -1)
+			return -1;
+	}
+	return 0;
 }
 
 /* A damaged header need not cost the segment: its first frame, at its fixed place, has the salt too. */
@@ -126,6 +222,19 @@ int segment_open(int dir, uint32_t number, int flags, uint64_t *salt)
 	return -1;
 }
 
+int state_open(int dir, const char *name, uint32_t number, int flags, uint64_t *salt)
+{
+	int fd;
+
+	if ((fd = openat(dir, name, flags | O_CLOEXEC | O_NOFOLLOW)) == -1)
+		return -1;
+	if (header_ok(fd, true, number, salt) || salt_of_first_frame(fd, salt))
+		return fd;
+	close(fd);
+	errno = EIO;
+	return -1;
+}
+
 int segment_extend(int fd, uint64_t from, uint64_t to)
 {
 	static const char zeros[256 * 1024];
@@ -142,24 +251,13 @@ int segment_extend(int fd, uint64_t from, uint64_t to)
 
 int segments_start(struct segments *s, uint32_t number)
 {
+	struct log_header h = { .version = SEGMENT_VERSION, .number = number };
 	char name[SEGMENT_NAME_LEN], header[SEGMENT_HEADER_LEN];
-	struct buf b = BUF_INIT(SEGMENT_HEADER_LEN);
-	uint64_t salt;
 	int fd, error;
 
-	if (getrandom(&salt, sizeof salt, 0) != (ssize_t)sizeof salt)
+	if (getrandom(&h.salt, sizeof h.salt, 0) != (ssize_t)sizeof h.salt)
 		return -1;
-	buf_put_u64(&b, SEGMENT_MAGIC);
-	buf_put_u32(&b, SEGMENT_VERSION);
-	buf_put_u32(&b, number);
-	buf_put_u64(&b, salt);
-	memset(header, 0, sizeof header);
-	memcpy(header, b.data, b.len);
-	b.len = 0;
-	buf_put_u32(&b, crc32c(0, header, SEGMENT_HEADER_LEN - 4));
-	memcpy(header + SEGMENT_HEADER_LEN - 4, b.data, 4);
-	buf_free(&b);
-
+	log_header_put(&h, header);
 	segment_name(number, name);
 	if ((fd = openat(s->dir, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640)) == -1)
 		return -1;
@@ -176,7 +274,8 @@ int segments_start(struct segments *s, uint32_t number)
 		close(s->fd);
 	s->fd = fd;
 	s->number = number;
-	s->salt = salt;
+	s->version = SEGMENT_VERSION;
+	s->salt = h.salt;
 	s->offset = SEGMENT_HEADER_LEN;
 	s->allocated = 256ull * 1024;
 	s->dirty = false;
@@ -204,7 +303,7 @@ void segments_frame_header(const struct segments *s, uint64_t payload, uint32_t 
 	buf_put_u64(&b, payload);
 	buf_put_u32(&b, records);
 	buf_put_u16(&b, FRAME_VERSION);
-	buf_put_u16(&b, 0);
+	buf_put_u16(&b, s->dirty ? FRAME_UNSYNCED : 0);
 	buf_put_u32(&b, crc32c(0, b.data, FRAME_HEADER_LEN - 4));
 	memcpy(out, b.data, FRAME_HEADER_LEN);
 	buf_free(&b);

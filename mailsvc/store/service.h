@@ -30,6 +30,7 @@ struct channel {
 	enum role_id role;
 	unsigned instance;
 	int slot; /* of its epoch page, or -1 */
+	bool holds; /* the log's files (compact.h): a snapshot was listed */
 	/* send: */
 	uint32_t credit;
 	struct entries in_flight; /* handed out and not resulted */

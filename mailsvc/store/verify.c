@@ -5,6 +5,7 @@
  */
 #include "verify.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,17 +13,27 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "state.h"
+#include "verify_beside.h"
+
 struct body_seen {
 	uint64_t body, offset, length;
 	uint32_t segment, references;
+	size_t order; /* in the log: compaction writes a body again, and the last place counts */
 };
 
 struct verify {
 	const struct verify_ops *ops;
 	struct verify_report *report;
-	struct body_seen *bodies; /* ascending by number */
+	struct body_seen *bodies; /* ascending by number once the log is read */
 	size_t count, size;
-	uint64_t sequence;
+	uint32_t *segments; /* their numbers, ascending */
+	size_t segment_count;
+	uint64_t *live;    /* bytes of each, as the bodies' rows say */
+	uint32_t behind;   /* the segment that the newest state file stands before; 0: there is none */
+	bool bodies_only;  /* a segment before it */
+	uint64_t sequence; /* of the frame before */
+	uint64_t floor;    /* that the state file stands behind */
 	struct tx tx;
 };
 
@@ -44,15 +55,12 @@ static void problem(struct verify *v, uint32_t segment, uint64_t offset, const c
 
 static void body_seen(struct verify *v, const struct record *r)
 {
-	if (v->count && v->bodies[v->count - 1].body >= r->body) {
-		problem(v, r->body_segment, r->body_offset, "body %" PRIu64 " comes out of order", r->body);
-		return;
-	}
 	if (v->count == v->size) {
 		v->size = v->size ? v->size * 2 : 1024;
 		v->bodies = xreallocarray(v->bodies, v->size, sizeof *v->bodies);
 	}
-	v->bodies[v->count++] = (struct body_seen){ r->body, r->body_offset, r->body_length, r->body_segment, 0 };
+	v->bodies[v->count] = (struct body_seen){ r->body, r->body_offset, r->body_length, r->body_segment, 0, v->count };
+	v->count++;
 	v->report->bodies++;
 	v->report->bytes += r->body_length;
 }
@@ -62,9 +70,12 @@ static int on_frame(void *arg, const struct frame *f)
 	struct verify *v = arg;
 
 	v->report->frames++;
-	if (v->sequence && f->sequence != v->sequence + 1)
+	v->bodies_only |= f->sequence <= v->floor;
+	if (v->sequence && f->sequence != v->sequence + 1 && !f->unsynced && !v->bodies_only)
 		problem(v, f->segment, f->offset, "frame %" PRIu64 " follows frame %" PRIu64, f->sequence, v->sequence);
-	v->sequence = f->sequence;
+	if (!v->bodies_only)
+		v->sequence = f->sequence;
+	v->bodies_only = f->segment < v->behind;
 	for (size_t i = 0; i < f->record_count; i++)
 		if (f->records[i].type == RECORD_BODY)
 			body_seen(v, &f->records[i]);
@@ -76,35 +87,107 @@ static void on_damage(void *arg, uint32_t segment, uint64_t offset, uint64_t len
 	problem(arg, segment, offset, "%" PRIu64 " bytes are damaged: %s", length, what);
 }
 
-static int verify_log(struct verify *v, int log_dir, bool running, struct error *e)
+static int body_cmp(const void *a, const void *b)
 {
-	struct scan s = { .dir = log_dir, .bodies = true, .frame = on_frame, .damage = on_damage, .arg = v };
+	const struct body_seen *x = a, *y = b;
+
+	if (x->body != y->body)
+		return x->body < y->body ? -1 : 1;
+	return x->order < y->order ? -1 : x->order > y->order;
+}
+
+/* One entry a body: where it was written last. */
+static void bodies_sort(struct verify *v)
+{
+	size_t n = 0;
+
+	if (v->count)
+		qsort(v->bodies, v->count, sizeof *v->bodies, body_cmp);
+	for (size_t i = 0; i < v->count; i++) {
+		if (n && v->bodies[n - 1].body == v->bodies[i].body)
+			n--;
+		v->bodies[n++] = v->bodies[i];
+	}
+	v->count = n;
+}
+
+static void on_state_damage(void *arg, uint32_t number, uint64_t offset, uint64_t length, const char *what)
+{
+	problem(arg, 0, 0, "%010u.state: %" PRIu64 " bytes at %" PRIu64 " are damaged: %s", number, length, offset, what);
+}
+
+/* The newest is the one that counts; an older one is left from a compaction that was cut short. */
+static int verify_states(struct verify *v, int log_dir, struct error *e)
+{
+	struct state_check check;
 	uint32_t *numbers;
 	size_t count;
 
-	if (segments_list(log_dir, &numbers, &count, e) == -1)
+	if (states_list(log_dir, &numbers, &count, e) == -1)
 		return -1;
-	for (size_t i = 0; i < count; i++) {
-		bool last = i + 1 == count;
-		enum scan_end end = scan_segment(&s, numbers[i], 0);
-		uint64_t salt;
-		int fd = segment_open(log_dir, numbers[i], O_RDONLY, &salt);
-		v->report->segments++;
-		if (end == SCAN_FAILED)
-			problem(v, numbers[i], 0, "the segment cannot be opened: its header is damaged");
-		else if (end == SCAN_TORN && !last)
-			on_damage(v, numbers[i], s.end, s.torn, s.what);
-		else if (end == SCAN_TORN && !running)
-			v->report->torn = s.torn;
-		if (fd != -1 && !segment_header_ok(fd, numbers[i], &salt))
-			problem(v, numbers[i], 0, "the segment's header has a wrong checksum");
-		if (fd != -1)
-			close(fd);
-		if (i && numbers[i] != numbers[i - 1] + 1)
-			problem(v, numbers[i], 0, "segments before this one are missing");
-		v->ops->progress(v->ops->arg, i + 1, count);
+	if (count) {
+		uint64_t before = v->report->problems;
+		v->behind = numbers[count - 1];
+		state_check(log_dir, v->behind, &check, on_state_damage, v);
+		if (!check.whole && v->report->problems == before)
+			problem(v, 0, 0, "%010u.state is not whole", v->behind);
+		v->sequence = v->floor = check.sequence;
+		v->report->state_rows = check.rows;
 	}
 	free(numbers);
+	return 0;
+}
+
+/* The number that must come at this place of the list. */
+static uint32_t number_due(const struct verify *v, size_t i)
+{
+	if (i && v->segments[i - 1] >= v->behind)
+		return v->segments[i - 1] + 1;
+	return v->behind ? v->behind : 1;
+}
+
+static void verify_segment(struct verify *v, struct scan *s, size_t i, bool running)
+{
+	uint32_t number = v->segments[i];
+	bool last = i + 1 == v->segment_count;
+	uint64_t salt;
+	enum scan_end end;
+	int fd;
+
+	v->bodies_only = number < v->behind;
+	end = scan_segment(s, number, 0);
+	v->report->unsynced += s->unsynced;
+	if (end == SCAN_FAILED && errno == ENOENT && running && v->bodies_only)
+		return; /* compaction took it meanwhile */
+	fd = segment_open(s->dir, number, O_RDONLY, &salt);
+	v->report->segments++;
+	if (end == SCAN_FAILED)
+		problem(v, number, 0, "the segment cannot be opened: its header is damaged");
+	else if (end == SCAN_TORN && !last)
+		on_damage(v, number, s->end, s->torn, s->what);
+	else if (end == SCAN_TORN && !running)
+		v->report->torn = s->torn;
+	if (fd != -1 && !segment_header_ok(fd, number, &salt))
+		problem(v, number, 0, "the segment's header has a wrong checksum");
+	if (fd != -1)
+		close(fd);
+	if (!v->bodies_only && number != number_due(v, i))
+		problem(v, number, 0, "segments before this one are missing");
+}
+
+static int verify_log(struct verify *v, int log_dir, bool running, struct error *e)
+{
+	struct scan s = { .dir = log_dir, .bodies = true, .frame = on_frame, .damage = on_damage, .arg = v };
+
+	if (log_versions_check(log_dir, e) == -1 || verify_states(v, log_dir, e) == -1 ||
+	    segments_list(log_dir, &v->segments, &v->segment_count, e) == -1)
+		return -1;
+	v->live = xcalloc(v->segment_count + 1, sizeof *v->live);
+	for (size_t i = 0; i < v->segment_count; i++) {
+		verify_segment(v, &s, i, running);
+		v->ops->progress(v->ops->arg, i + 1, v->segment_count);
+	}
+	bodies_sort(v);
 	return 0;
 }
 
@@ -268,7 +351,7 @@ static void check_expunged(struct verify *v, struct view key, struct view value,
 	if (key.len != 16 || value.len < sizeof m)
 		return;
 	memcpy(&m, value.ptr, sizeof m);
-	refer(v, m.body, "expunged message", get_be32(key.ptr + 8), get_be32(key.ptr + 12));
+	refer(v, m.body, "expunged message", get_be32(key.ptr), get_be32(key.ptr + 12));
 }
 
 static void check_queue(struct verify *v, struct view key, struct view value, void *arg)
@@ -290,18 +373,31 @@ static void check_queue(struct verify *v, struct view key, struct view value, vo
 	refer(v, q.fixed.body, "queue entry", id, 0);
 }
 
-struct live {
-	uint32_t segment;
-	uint64_t bytes;
-};
+/* The place of a segment in the list; NULL: it is not there. */
+static uint64_t *live_of(struct verify *v, uint32_t segment)
+{
+	size_t lo = 0, hi = v->segment_count;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		if (v->segments[mid] == segment)
+			return &v->live[mid];
+		if (v->segments[mid] < segment)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return NULL;
+}
 
 static void check_body(struct verify *v, struct view key, struct view value, void *arg)
 {
 	uint64_t body = get_be64(key.ptr);
 	struct body_seen *seen = find_body(v, body);
 	struct body_value row;
-	struct live **live = arg;
+	uint64_t *live;
 
+	(void)arg;
 	if (value.len < sizeof row)
 		return;
 	memcpy(&row, value.ptr, sizeof row);
@@ -312,31 +408,32 @@ static void check_body(struct verify *v, struct view key, struct view value, voi
 	if (seen->references != body_references(&v->tx, body))
 		problem(v, row.segment, row.offset, "body %" PRIu64 " has %u references, but counts %u", body,
 		    seen->references, body_references(&v->tx, body));
-	while ((*live)->segment != row.segment && (*live)->segment != 0)
-		++*live;
-	(*live)->segment = row.segment; /* numbers ascend with segments: one entry after the other */
-	(*live)->bytes += row.length;
+	if ((live = live_of(v, row.segment)))
+		*live += row.length;
 }
 
 static void check_segment(struct verify *v, struct view key, struct view value, void *arg)
 {
 	struct segment_value s;
-	const struct live *live = arg;
 	uint32_t segment = get_be32(key.ptr);
+	const uint64_t *live = live_of(v, segment);
 
+	(void)arg;
 	if (value.len < sizeof s)
 		return;
 	memcpy(&s, value.ptr, sizeof s);
-	while (live->segment && live->segment != segment)
-		live++;
-	if (s.live != live->bytes && v->report->problems == 0)
+	if (s.live != (live ? *live : 0) && v->report->problems == 0)
 		problem(v, segment, 0, "the segment counts %" PRIu64 " live bytes, but holds %" PRIu64, s.live,
-		    live->bytes);
+		    live ? *live : 0);
+}
+
+static void on_beside(void *arg, const char *text)
+{
+	problem(arg, 0, 0, "%s", text);
 }
 
 static void verify_tables(struct verify *v)
 {
-	struct live *live = xcalloc(v->report->segments + 2, sizeof *live), *at = live;
 	struct key all = { 0 };
 	uint64_t changes = 0;
 	MDB_stat st, names;
@@ -345,9 +442,10 @@ static void verify_tables(struct verify *v)
 	each(v, T_DEAD, &all, check_dead, NULL);
 	each(v, T_EXPUNGED, &all, check_expunged, NULL);
 	each(v, T_QUEUE, &all, check_queue, NULL);
-	each(v, T_BODY, &all, check_body, &at);
-	each(v, T_SEGMENT, &all, check_segment, live);
+	each(v, T_BODY, &all, check_body, NULL);
+	each(v, T_SEGMENT, &all, check_segment, NULL);
 	each(v, T_CHANGE, &all, count_one, &changes);
+	verify_beside(&v->tx, on_beside, v);
 	if (changes != v->report->messages)
 		problem(
 		    v, 0, 0, "%" PRIu64 " changes are listed for %" PRIu64 " messages", changes, v->report->messages);
@@ -364,7 +462,6 @@ static void verify_tables(struct verify *v)
 		    v->sequence);
 	if (v->tx.error)
 		problem(v, 0, 0, "the index cannot be read: %s", mdb_strerror(v->tx.error));
-	free(live);
 }
 
 static int verify_index(struct verify *v, int store_dir, struct error *e)
@@ -407,6 +504,8 @@ int verify_store(
 	if (verify_log(&v, log_dir, running, e) == 0)
 		rc = running ? 0 : verify_index(&v, store_dir, e);
 	free(v.bodies);
+	free(v.segments);
+	free(v.live);
 	close(log_dir);
 	return rc;
 }

@@ -15,28 +15,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "body.h"
 #include "epoch.h"
 #include "follow.h"
-#include "index.h"
 #include "lib/clock.h"
+#include "view_impl.h"
 
 #define RENEW_MS 2000 /* store tells of a commit microseconds after it, unless it died or the machine is very busy */
-
-struct store_view {
-	int dir, log_dir, readers; /* readers: index/readers (epoch.h) */
-	struct index index;
-	bool open;
-	ino_t inode;
-	struct tx tx;
-	bool active; /* between begin and end */
-	bool stale;  /* the store whose snapshot this is went away meanwhile */
-	struct store_client *client;
-	const struct epoch_shared *shared;
-	struct epoch_reader *page;
-	int pending[2]; /* shared, own: pages that came during a snapshot or one by one */
-	struct body_reader bodies;
-};
 
 struct store_view *store_view_open(int store_dir, struct error *e)
 {
@@ -245,8 +229,7 @@ void view_end(struct store_view *v)
 	adopt_pages(v);
 }
 
-/* Who noticed that the store is gone need not read on, and should not keep the next one waiting. */
-static bool usable(struct store_view *v)
+bool view_usable(struct store_view *v)
 {
 	return v->active && !v->stale && store_client_attached(v->client);
 }
@@ -256,11 +239,37 @@ int view_account(struct store_view *v, const char *address, struct account_row *
 	struct account_value a;
 
 	memset(row, 0, sizeof *row);
-	if (!usable(v) || !(row->id = find_account(&v->tx, view_of(address))) ||
+	if (!view_usable(v) || !(row->id = find_account(&v->tx, view_of(address))) ||
 	    !get_account(&v->tx, row->id, &a, NULL))
 		return 0;
 	row->bytes = a.bytes;
 	row->messages = a.messages;
+	return 1;
+}
+
+int view_address(struct store_view *v, uint32_t account, char address[ADDRESS_MAX], bool *orphaned)
+{
+	struct account_value a;
+	struct view name;
+
+	address[0] = '\0';
+	if (!view_usable(v) || !get_account(&v->tx, account, &a, &name) || view_copy(name, address, ADDRESS_MAX) == -1)
+		return 0;
+	if (orphaned)
+		*orphaned = a.orphaned;
+	return 1;
+}
+
+int view_domain(struct store_view *v, const char *domain, struct account_row *row)
+{
+	struct key k = { 0 };
+	struct domain_value d;
+
+	memset(row, 0, sizeof *row);
+	key_add(&k, view_of(domain));
+	if (!view_usable(v) || k.len == 0 || !tx_get_fixed(&v->tx, T_DOMAIN, &k, &d, sizeof d, NULL))
+		return 0;
+	*row = (struct account_row){ .id = d.accounts, .bytes = d.bytes, .messages = d.messages };
 	return 1;
 }
 
@@ -269,7 +278,7 @@ int view_mailbox(struct store_view *v, uint32_t mailbox, struct mailbox_row *row
 	struct mailbox_value m;
 	struct view name;
 
-	if (!usable(v) || !get_mailbox(&v->tx, mailbox, &m, &name) ||
+	if (!view_usable(v) || !get_mailbox(&v->tx, mailbox, &m, &name) ||
 	    view_copy(name, row->name, sizeof row->name) == -1)
 		return 0;
 	row->id = mailbox;
@@ -298,7 +307,7 @@ int view_mailbox_by_name(struct store_view *v, uint32_t account, const char *nam
 {
 	uint32_t id;
 
-	if (!usable(v) ||
+	if (!view_usable(v) ||
 	    !(id = find_mailbox(&v->tx, account, strcasecmp(name, "INBOX") == 0 ? VIEW_LIT("INBOX") : view_of(name))))
 		return 0;
 	return view_mailbox(v, id, row);
@@ -311,9 +320,9 @@ void view_mailboxes(struct store_view *v, uint32_t account, bool (*fn)(void *, c
 	MDB_cursor *c = NULL;
 	struct view found, value;
 	uint32_t id;
-	bool more = usable(v) && tx_seek(&v->tx, T_MAILBOX_NAME, &c, &k, 4, &found, &value);
+	bool more = view_usable(v) && tx_seek(&v->tx, T_MAILBOX_NAME, &c, &k, 4, &found, &value);
 
-	for (; more; more = usable(v) && tx_next(&v->tx, c, &k, 4, &found, &value)) {
+	for (; more; more = view_usable(v) && tx_next(&v->tx, c, &k, 4, &found, &value)) {
 		if (value.len != sizeof id)
 			continue;
 		memcpy(&id, value.ptr, sizeof id);
@@ -331,16 +340,16 @@ void view_subscriptions(struct store_view *v, uint32_t account, bool (*fn)(void 
 	MDB_cursor *c = NULL;
 	struct view found, value;
 	char name[MAILBOX_NAME_MAX + 1];
-	bool more = usable(v) && tx_seek(&v->tx, T_SUBSCRIPTION, &c, &k, 4, &found, &value);
+	bool more = view_usable(v) && tx_seek(&v->tx, T_SUBSCRIPTION, &c, &k, 4, &found, &value);
 
-	for (; more; more = usable(v) && tx_next(&v->tx, c, &k, 4, &found, &value))
+	for (; more; more = view_usable(v) && tx_next(&v->tx, c, &k, 4, &found, &value))
 		if (view_copy((struct view){ found.ptr + 4, found.len - 4 }, name, sizeof name) == 0 && !fn(arg, name))
 			break;
 	if (c)
 		mdb_cursor_close(c);
 }
 
-static bool fill_message(struct message_row *row, uint32_t uid, struct view value, uint32_t recent_uid)
+bool view_fill(struct message_row *row, uint32_t uid, struct view value, uint32_t recent_uid)
 {
 	struct message_value m;
 
@@ -365,8 +374,8 @@ int view_message(struct store_view *v, uint32_t mailbox, uint32_t uid, struct me
 	struct mailbox_value m;
 	struct view value;
 
-	return usable(v) && get_mailbox(&v->tx, mailbox, &m, NULL) && tx_get(&v->tx, T_MESSAGE, &k, &value) &&
-	       fill_message(row, uid, value, m.recent_uid);
+	return view_usable(v) && get_mailbox(&v->tx, mailbox, &m, NULL) && tx_get(&v->tx, T_MESSAGE, &k, &value) &&
+	       view_fill(row, uid, value, m.recent_uid);
 }
 
 size_t view_messages(struct store_view *v, uint32_t mailbox, uint32_t first, uint32_t last,
@@ -378,14 +387,14 @@ size_t view_messages(struct store_view *v, uint32_t mailbox, uint32_t first, uin
 	struct message_row row;
 	struct view found, value;
 	size_t given = 0;
-	bool more = usable(v) && get_mailbox(&v->tx, mailbox, &m, NULL) &&
+	bool more = view_usable(v) && get_mailbox(&v->tx, mailbox, &m, NULL) &&
 	            tx_seek(&v->tx, T_MESSAGE, &c, &k, 4, &found, &value);
 
-	for (; more; more = usable(v) && tx_next(&v->tx, c, &k, 4, &found, &value)) {
+	for (; more; more = view_usable(v) && tx_next(&v->tx, c, &k, 4, &found, &value)) {
 		uint32_t uid = found.len == 8 ? get_be32(found.ptr + 4) : UINT32_MAX;
 		if (uid > last)
 			break;
-		if (!fill_message(&row, uid, value, m.recent_uid))
+		if (!view_fill(&row, uid, value, m.recent_uid))
 			continue;
 		given++;
 		if (!fn(arg, &row))
@@ -411,8 +420,8 @@ void view_changes(struct store_view *v, uint32_t mailbox, uint64_t after,
 
 	/* Both tables are in modseq and uid order: merge them. */
 	for (int i = 0; i < 2; i++)
-		w[i].more = usable(v) && tx_seek(&v->tx, tables[i], &w[i].cursor, &k, 4, &w[i].found, &w[i].value);
-	while ((w[0].more || w[1].more) && usable(v)) {
+		w[i].more = view_usable(v) && tx_seek(&v->tx, tables[i], &w[i].cursor, &k, 4, &w[i].found, &w[i].value);
+	while ((w[0].more || w[1].more) && view_usable(v)) {
 		int i = !w[0].more || (w[1].more && memcmp(w[1].found.ptr, w[0].found.ptr, 16) < 0);
 		unsigned kind = w[i].value.len == 1 ? (unsigned char)w[i].value.ptr[0] : CHANGE_FLAGS;
 		if (w[i].found.len != 16 ||
@@ -433,7 +442,7 @@ bool view_changes_whole(struct store_view *v, uint32_t mailbox, uint64_t after)
 	struct view found, value;
 	bool whole = true;
 
-	if (!usable(v) || !get_mailbox(&v->tx, mailbox, &m, NULL) || m.tombstones < TOMBSTONES_MAX)
+	if (!view_usable(v) || !get_mailbox(&v->tx, mailbox, &m, NULL) || m.tombstones < TOMBSTONES_MAX)
 		return true;
 	if (tx_seek(&v->tx, T_GONE, &c, &k, 4, &found, &value) && found.len == 16)
 		whole = after >= get_be64(found.ptr + 4);
@@ -447,7 +456,7 @@ int view_body(struct store_view *v, uint64_t body, struct body_ref *ref)
 	struct body_value b;
 
 	memset(ref, 0, sizeof *ref);
-	if (!usable(v) || !get_body(&v->tx, body, &b, &ref->mime))
+	if (!view_usable(v) || !get_body(&v->tx, body, &b, &ref->mime))
 		return 0;
 	ref->segment = b.segment;
 	ref->offset = b.offset;

@@ -28,6 +28,11 @@ struct account_row {
 };
 int view_account(struct store_view *, const char *address, struct account_row *); /* 1 found, 0 not */
 
+/* The address that an account bears (or bore: orphaned may be NULL). 1, 0. */
+int view_address(struct store_view *, uint32_t account, char address[ADDRESS_MAX], bool *orphaned);
+/* What the accounts of a domain hold together (orphaned ones not counted). 1, 0: none has an account yet. */
+int view_domain(struct store_view *, const char *domain, struct account_row *); /* id: how many accounts */
+
 struct mailbox_row {
 	uint32_t id, account;
 	char name[MAILBOX_NAME_MAX + 1]; /* UTF-8; "INBOX" for the inbox */
@@ -44,6 +49,20 @@ int view_mailbox(struct store_view *, uint32_t mailbox, struct mailbox_row *);
 int view_mailbox_by_name(struct store_view *, uint32_t account, const char *name, struct mailbox_row *);
 void view_subscriptions(struct store_view *, uint32_t account, bool (*fn)(void *, const char *name), void *arg);
 
+/* Entries of a mailbox's ACL in order of their identifiers (acl.h says what they mean together); false stops. */
+void view_acl(struct store_view *, uint32_t mailbox, bool (*fn)(void *, const char *identifier, uint32_t rights), void *arg);
+/*
+ * Mailboxes of other accounts where address or "anyone" has an entry that grants something, by owner and name, each once.
+ * Whether what is granted includes ACL_LOOKUP is acl_effective's to say.  Mailboxes of orphaned accounts are left out.
+ */
+void view_shared_with(struct store_view *, const char *address,
+		      bool (*fn)(void *, const char *owner, const struct mailbox_row *), void *arg);
+/* Annotations of exactly this account and mailbox (see store_set_metadata) in order of their names; false stops. */
+void view_metadata(struct store_view *, uint32_t account, uint32_t mailbox,
+		   bool (*fn)(void *, const char *entry, struct view value), void *arg);
+/* One of them: 1, 0. entry in any case. */
+int view_metadata_get(struct store_view *, uint32_t account, uint32_t mailbox, const char *entry, struct view *value);
+
 struct message_row {
 	uint32_t uid;
 	uint32_t flags;	    /* message_flag bits */
@@ -58,6 +77,16 @@ int view_message(struct store_view *, uint32_t mailbox, uint32_t uid, struct mes
 /* Walks uids first..last in order; stop by returning false. Returns how many it gave. */
 size_t view_messages(struct store_view *, uint32_t mailbox, uint32_t first, uint32_t last,
 		     bool (*fn)(void *, const struct message_row *), void *arg);
+
+/*
+ * What was expunged since then (seconds, inclusive) and can be brought back, by mailbox, time and uid; false stops.
+ * mailbox: its number, also of one that is gone (its name then is the last it had); when: of the expunge.  keywords are
+ * numbers of that mailbox: view_keywords.
+ */
+void view_expunged(struct store_view *, uint32_t account, int64_t since,
+		   bool (*fn)(void *, uint32_t mailbox, const char *name, int64_t when, const struct message_row *), void *arg);
+/* Keyword names of a mailbox, also of a deleted one whose messages can be brought back. ptr NULL: unused. */
+void view_keywords(struct store_view *, uint32_t mailbox, struct view names[KEYWORDS_MAX]);
 
 /* What changed after modseq, in modseq order, one entry a message (its newest change). */
 enum change_kind { CHANGE_NEW, CHANGE_FLAGS, CHANGE_EXPUNGED };

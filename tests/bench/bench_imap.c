@@ -1,75 +1,17 @@
 /*
  * IMAP by one client, or many idle ones.
  *
- *	bench_imap HOST:PORT USER PASSWORD COMMAND...		runs the commands one after another, a JSON line each
+ *	bench_imap HOST:PORT USER PASSWORD COMMAND...		runs the commands one after another, a JSON line each.  "*N COMMAND" is
+ *								N commands, each after the reply to the one before; "+N COMMAND" the same
+ *								pipelined; "%u" in it becomes 1, 2 ... N
  *	bench_imap -i N [-t] [-l] HOST:PORT USER PASSWORD	holds N idle connections (-t TLS, -l logged in with INBOX selected and
  *								IDLE), prints `ready`, and ends when its standard input does
  */
-#include <arpa/inet.h>
-#include <err.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <openssl/ssl.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+#include <poll.h>
 
-struct link {
-	int fd;
-	SSL *ssl;
-};
+#include "link.h"
 
 static char buffer[1 << 20];
-
-static double now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static double cpu_used(void)
-{
-	struct rusage ru;
-	getrusage(RUSAGE_SELF, &ru);
-	return (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) + (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6;
-}
-
-static struct link link_open(const struct sockaddr_in *to, SSL_CTX *ctx)
-{
-	struct link l = { socket(AF_INET, SOCK_STREAM, 0), NULL };
-	int one = 1;
-	if (l.fd == -1 || connect(l.fd, (const struct sockaddr *)to, sizeof(*to)) == -1 ||
-	    setsockopt(l.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == -1)
-		err(2, "connect");
-	if (ctx != NULL) {
-		l.ssl = SSL_new(ctx);
-		SSL_set_fd(l.ssl, l.fd);
-		if (SSL_connect(l.ssl) != 1)
-			errx(2, "TLS handshake failed");
-	}
-	return l;
-}
-
-static size_t link_read(struct link *l, char *to, size_t size)
-{
-	ssize_t n = l->ssl ? SSL_read(l->ssl, to, (int)size) : read(l->fd, to, size);
-	if (n <= 0)
-		errx(1, "connection lost");
-	return (size_t)n;
-}
-
-static void link_write(struct link *l, const char *data, size_t len)
-{
-	ssize_t n = l->ssl ? SSL_write(l->ssl, data, (int)len) : write(l->fd, data, len);
-	if (n != (ssize_t)len)
-		errx(1, "write failed");
-}
 
 /* Reads until a line that starts with `tag `; returns the bytes read. Dies if it is not OK. */
 static size_t link_until(struct link *l, const char *tag)
@@ -107,15 +49,95 @@ static void login(struct link *l, const char *user, const char *password)
 	link_until(l, "L");
 }
 
+/* Appends "TAG command" with the number in place of %u. */
+static char *put_command(char *at, const char *tag, const char *command, unsigned long number)
+{
+	const char *hole = strstr(command, "%u");
+
+	at = stpcpy(stpcpy(at, tag), " ");
+	if (hole == NULL)
+		return stpcpy(stpcpy(at, command), "\r\n");
+	memcpy(at, command, (size_t)(hole - command));
+	at += hole - command;
+	at += sprintf(at, "%lu", number);
+	return stpcpy(stpcpy(at, hole + 2), "\r\n");
+}
+
+/* Counts the lines "T OK"; dies of any other that starts with "T ". Keeps where in a line it is between calls. */
+static unsigned long count_done(const char *data, size_t len)
+{
+	static char line[5];
+	static size_t at;
+	unsigned long done = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		if (data[i] == '\n') {
+			if (at >= 4 && memcmp(line, "T OK", 4) == 0)
+				done++;
+			else if (at >= 2 && memcmp(line, "T ", 2) == 0)
+				errx(1, "refused: T %.*s", (int)(len - i), data + i);
+			at = 0;
+		} else if (at < sizeof(line)) {
+			line[at++] = data[i];
+		}
+	}
+	return done;
+}
+
+/* Writes all of it while it reads, until count commands are done; returns the bytes read. */
+static size_t pump(struct link *l, const char *data, size_t len, unsigned long count)
+{
+	size_t bytes = 0;
+
+	while (count > 0) {
+		struct pollfd p = { l->fd, (short)(POLLIN | (len > 0 ? POLLOUT : 0)), 0 };
+		if (poll(&p, 1, -1) == -1)
+			err(1, "poll");
+		if (p.revents & POLLOUT) {
+			ssize_t n = send(l->fd, data, len, MSG_DONTWAIT);
+			if (n > 0) {
+				data += n;
+				len -= (size_t)n;
+			}
+		}
+		if (p.revents & (POLLIN | POLLHUP)) {
+			size_t n = link_read(l, buffer, sizeof(buffer));
+			bytes += n;
+			count -= count_done(buffer, n);
+		}
+	}
+	return bytes;
+}
+
+static size_t run_many(struct link *l, char how, unsigned long count, const char *command)
+{
+	size_t room = strlen(command) + 32, bytes = 0;
+	char *all = malloc(how == '+' ? room * count : room), *end = all;
+
+	for (unsigned long i = 1; i <= count; i++) {
+		end = put_command(how == '+' ? end : all, "T", command, i);
+		if (how == '*')
+			bytes += pump(l, all, (size_t)(end - all), 1);
+	}
+	if (how == '+')
+		bytes = pump(l, all, (size_t)(end - all), count);
+	free(all);
+	return bytes;
+}
+
 static void run_commands(struct link *l, char **commands)
 {
 	for (int i = 0; commands[i] != NULL; i++) {
-		char line[4096], tag[16];
-		snprintf(tag, sizeof(tag), "T%d", i);
-		int n = snprintf(line, sizeof(line), "%s %s\r\n", tag, commands[i]);
 		double start = now(), cpu = cpu_used();
-		link_write(l, line, (size_t)n);
-		size_t bytes = link_until(l, tag);
+		char *command = commands[i];
+		size_t bytes;
+
+		if (command[0] == '*' || command[0] == '+') {
+			unsigned long count = strtoul(command + 1, &command, 10);
+			bytes = run_many(l, commands[i][0], count, command + 1);
+		} else {
+			bytes = run_many(l, '*', 1, command);
+		}
 		printf("{\"command\": %d, \"seconds\": %.6f, \"bytes\": %zu, \"driver_cpu\": %.6f}\n", i, now() - start, bytes, cpu_used() - cpu);
 	}
 }
@@ -160,13 +182,7 @@ int main(int argc, char **argv)
 	argv += optind;
 	if (argc - optind < 3)
 		errx(2, "usage: bench_imap [-i N] [-t] [-l] HOST:PORT USER PASSWORD [COMMAND...]");
-	char *colon = strrchr(argv[0], ':');
-	if (colon == NULL)
-		errx(2, "no port in %s", argv[0]);
-	*colon = '\0';
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)strtoul(colon + 1, NULL, 10)) };
-	if (inet_pton(AF_INET, argv[0], &to.sin_addr) != 1)
-		errx(2, "not an IPv4 address: %s", argv[0]);
+	struct sockaddr_in to = link_address(argv[0]);
 	if (idle > 0) {
 		hold(idle, tls, in, &to, argv + 1);
 		return 0;

@@ -126,6 +126,23 @@ def confirms(host):
     exits(host, 0, ["plan"], "and a restart")
 
 
+def strange_bytes(host):
+    """Words that are not UTF-8 must not keep a generation from being written, or a plan from being told."""
+    edit(host, "errors = 9", "errors = 10")
+    exits(host, 0, ["apply", "--confirm", "60s", "--why", b"caf\xe9"], "a reason that is not UTF-8", "waits 60 s")
+    is_(rows(host)[-1][1:2] + rows(host)[-1][5:], ["pending", "caf?"], "is kept all the same")
+    exits(host, 0, ["rollback"], "and goes back", "is taken back")
+    edit(host, "errors = 10", "errors = 9")
+    exits(host, 0, ["apply"], "as before")
+    if ZONES:
+        zone = os.path.join(host.dir, "state/zones/example.org.zone")
+        with open(zone, "ab") as f:
+            f.write(b"x TXT \"caf\xe9\"\n")
+        out = json.loads(exits(host, 1, ["--json", "plan"], "a zone with such a byte").stdout)
+        is_([c["part"] for c in out["changes"]], ["zones"], "is a change in JSON, too")
+        exits(host, 0, ["apply"], "which apply ends")
+
+
 def expires(host):
     told = os.path.join(host.dir, "told")
     edit(host, "errors = 9", "errors = 11")
@@ -256,6 +273,6 @@ ZONES = shutil.which("named-checkzone") is not None
 groups = {"dns": 'server = "%s"; rndc = "true";' % ("bind" if ZONES else "none"), "limits": "errors = 20; recipients = 99;",
           "listen": "pop3 = false;"}
 with Host(groups=groups) as h:
-    for step in (plans, plan_files, confirms, expires, rollbacks, half_way, refuses, full_disk):
+    for step in (plans, plan_files, confirms, strange_bytes, expires, rollbacks, half_way, refuses, full_disk):
         step(h)
 done()

@@ -26,11 +26,21 @@ TOOLS = {
     "named-checkzone": [("missing", FAKE % "exit 127", True),
                         ("refusing", FAKE % 'echo "zone example.org/IN: not loaded due to errors."; exit 1', True),
                         ("killed", FAKE % "kill -9 $$", True),
-                        ("talking without end", FAKE % "exec yes 'zone example.org/IN: no'", True)],
+                        ("talking without end", FAKE % "exec yes 'zone example.org/IN: no'", True),
+                        ("hanging", FAKE % "sleep 600", True)],
     "rndc": [("refusing", FAKE % 'echo "rndc: \'reconfig\' failed: permission denied" >&2; exit 1', True),
              ("killed", FAKE % "kill -9 $$", True),
+             ("hanging", FAKE % "sleep 600", True),
              ("away, since named does not run", FAKE % 'echo "rndc: connect failed: 127.0.0.1#953: connection refused" >&2; exit 1', False)],
+    "named": [("too old", FAKE % "echo 'BIND 9.11.5-P4-5.1+deb10u11-Debian (Extended Support Version) <id:998753c>'", True),
+              ("hanging", FAKE % "sleep 600", True)],
+    "nft": [("too old", FAKE % """case "$1" in --version) echo 'nftables v0.8.8 (Fearless Fosdick II)'; exit 0;; esac; exec /usr/sbin/nft "$@\"""", True),
+            ("missing", FAKE % "exit 127", True),
+            ("refusing", FAKE % "echo 'Error: Could not process rule: Operation not supported' >&2; exit 1", True),
+            ("hanging", FAKE % "sleep 600", True),
+            ("hanging when it lists", FAKE % """case "$1" in --version) exec /usr/sbin/nft "$@";; esac; sleep 600""", True)],
 }
+TOOL_LIMIT = "2"  # seconds, instead of a minute
 # What may stand in a state file instead of what mailadm wrote.
 TAMPERED = {
     "empty": lambda old: b"",
@@ -68,11 +78,11 @@ class Bench:
             f.write(text)
         os.chmod(path, 0o755)
 
-    def cli(self, *args):
-        env = dict(os.environ, PATH=self.work + "/bin:" + os.environ["PATH"])
+    def cli(self, *args, wrap=()):
+        env = dict(os.environ, PATH=self.work + "/bin:" + os.environ["PATH"], MAILADM_TEST_TOOL_LIMIT=TOOL_LIMIT)
         begin = time.monotonic()
         try:
-            r = subprocess.run([MAILADM, "-c", self.work + "/site.conf", *args], input="", capture_output=True, text=True, timeout=60, env=env)
+            r = subprocess.run([*wrap, MAILADM, "-c", self.work + "/site.conf", *args], input="", capture_output=True, text=True, timeout=60, env=env)
         except subprocess.TimeoutExpired:
             ok(False, "mailadm %s ends within a minute" % " ".join(args))
             raise
@@ -119,6 +129,13 @@ def tools(b):
                 diag((r.stdout + r.stderr)[-1500:])
             b.tool(name, FAKE % "exit 0" if name == "rndc" else None)
             b.applied(label + ", and well again")
+
+
+def old_kernel(b):
+    b.write()
+    before = b.live()
+    b.refused(b.cli("apply", "--yes", wrap=("setarch", "--uname-2.6")), before, "a kernel that is too old", "boot a newer one")
+    b.applied("and with this one")
 
 
 def full_disk(b):
@@ -200,6 +217,7 @@ def main():
         b = Bench(work)
         if b.applied("a new host"):
             tools(b)
+            old_kernel(b)
             tampered(b)
             full_disk(b)
     finally:

@@ -1,32 +1,25 @@
 #!/usr/bin/env python3
 """Bans: a host in a network namespace, its firewall loaded, and strangers in another one whose packets are really dropped."""
-import ctypes
 import imaplib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.dirname(__file__))
-from host import Host, diag, done, is_, like, ok, skip_all, tls_context, wait_until  # noqa: E402
+from host import Host, diag, done, is_, like, ok, tls_context, wait_until  # noqa: E402
+from netns import Net, need_namespaces  # noqa: E402
 
-if os.geteuid() != 0:
-    skip_all("network namespaces with addresses of their own need root")
-for tool in ("ip", "nft"):
-    if shutil.which(tool) is None:
-        skip_all(f"{tool} is missing")
-
-TAG = f"mailadm-guard-{os.getpid() % 10000}"
-libc = ctypes.CDLL(None, use_errno=True)
+need_namespaces()
+net = Net("guard", "host", "peers")
+inside = net.inside
 ALICE = "alice@example.org"
 SERVER4, SERVER6 = "198.51.100.1", "2001:db8:1::1"
 ATTACKER, PHONE, OFFICE, STRANGER, ADMIN = (f"198.51.100.{n}" for n in (11, 12, 13, 14, 200))
-SMUGGLER, FUMBLER = "198.51.100.15", "198.51.100.16"
+SMUGGLER, FUMBLER, HOLDER = "198.51.100.15", "198.51.100.16", "198.51.100.17"
 SIX, SIX_NEXT, SIX_OTHER = "2001:db8:1:a::11", "2001:db8:1:a:ffff::12", "2001:db8:1:b::11"
 OWN_TABLE = """table inet mailadm {
  set bans4 { type ipv4_addr; flags timeout; size 131072; }
@@ -52,39 +45,15 @@ firewall = {{ admin_from = ( "{ADMIN}/32"{self.rules} ); ban_after = 3; ban_time
 """
 
 
-def run(*argv, **kw):
-    r = subprocess.run(argv, capture_output=True, text=True, timeout=60, **kw)
-    if r.returncode != 0:
-        raise RuntimeError(f"{argv}: {r.stderr}")
-    return r.stdout
-
-
-def inside(name, fn, *args, **kw):
-    """Calls fn with this thread, and what it starts, in the network namespace."""
-    with open("/proc/self/ns/net") as back, open(f"/run/netns/{TAG}-{name}") as there:
-        if libc.setns(there.fileno(), 0x40000000) != 0:
-            raise OSError(ctypes.get_errno(), "setns")
-        try:
-            return fn(*args, **kw)
-        finally:
-            libc.setns(back.fileno(), 0x40000000)
-
-
 def network():
-    for name in ("host", "peers"):
-        run("ip", "netns", "add", f"{TAG}-{name}")
-        run("ip", "-n", f"{TAG}-{name}", "link", "set", "lo", "up")
-    run("ip", "-n", f"{TAG}-host", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", f"{TAG}-peers")
+    net.join("host", "eth0", "peers", "eth0")
     for name, addresses in (("host", (SERVER4, SERVER6)),
-                            ("peers", (ATTACKER, PHONE, OFFICE, STRANGER, ADMIN, SMUGGLER, FUMBLER, SIX, SIX_NEXT, SIX_OTHER))):
-        for a in addresses:
-            six = ":" in a
-            run("ip", "-n", f"{TAG}-{name}", "addr", "add", a + ("/48" if six else "/24"), "dev", "eth0", *(["nodad"] if six else []))
-        run("ip", "-n", f"{TAG}-{name}", "link", "set", "eth0", "up")
+                            ("peers", (ATTACKER, PHONE, OFFICE, STRANGER, ADMIN, SMUGGLER, FUMBLER, HOLDER, SIX, SIX_NEXT, SIX_OTHER))):
+        net.address(name, "eth0", *(a + ("/48" if ":" in a else "/24") for a in addresses))
 
 
 def nft(*argv, **kw):
-    return inside("host", run, "nft", *argv, **kw)
+    return net.run("host", "nft", *argv, **kw).stdout
 
 
 def load_rules(host):
@@ -236,6 +205,34 @@ def abuse(host):
         cli(host, "fw", "unban", a)
 
 
+def standing(host):
+    """A ban lets connections go on that stand: what its source can still do with them."""
+    held = [inside("peers", Imap, HOLDER) for _ in range(6)]
+
+    def guess(n, password):
+        try:
+            held[n].login(ALICE, password)
+            return "in"
+        except imaplib.IMAP4.abort:
+            return "closed"
+        except imaplib.IMAP4.error as e:
+            return "throttled" if b"LIMIT" in e.args[0] or b"try again" in e.args[0].lower() else "no"
+
+    def guesses(wanted):
+        with ThreadPoolExecutor(len(wanted)) as pool:
+            return list(pool.map(lambda w: guess(*w), wanted))
+    is_(guesses([(n, f"held {n}") for n in range(3)]), ["no"] * 3, "three guesses in connections of one source")
+    wait_until(lambda: HOLDER in kernel(), "its ban")
+    more = guesses([(n, f"more {n}") for n in range(6)]) + guesses([(n, f"again {n}") for n in range(3)])
+    ok(set(more) <= {"no", "throttled"} and 3 + more.count("no") <= 10, "connections that stood go on, for as many guesses as limits.auth_failures") or diag(str(more))
+    is_(guesses([(n, host.accounts[ALICE]) for n in range(3, 6)]), ["throttled"] * 3, "then even the right password is not looked at")
+    is_(guesses([(n, "fourth") for n in range(3)]), ["closed"] * 3, "and three failures end a connection")
+    ok(not reachable(HOLDER), "new connections are dropped")
+    for c in held:
+        c.shutdown()
+    cli(host, "fw", "unban", HOLDER)
+
+
 def commands(host):
     r = cli(host, "fw", "ban", ADMIN, check=False)
     is_((r.returncode, r.stderr), (1, f"mailadm: {ADMIN} is never banned: firewall.admin_from has {ADMIN}/32\n"), "admin_from cannot be banned by hand")
@@ -322,26 +319,26 @@ def stopped(host):
     ok(os.path.exists(host.dir + "/state/bans/list.bad"), "and it is kept aside")
 
 
-network()
 host = BannedHost(accounts=[ALICE], offset=1)
 host.offset = 0
-try:
-    host.init()
-    load_rules(host)
-    inside("host", host.start)
-    offences(host)
-    six(host)
-    abuse(host)
-    commands(host)
-    survive(host)
-    reload(host)
-    stopped(host)
-    is_(re.findall(r".*refused system call.*", host.log()), [], "no sandbox refused anything")
-except BaseException:
-    host.show_log()
-    raise
-finally:
-    inside("host", host.cleanup)
-    for name in ("host", "peers"):
-        subprocess.run(["ip", "netns", "del", f"{TAG}-{name}"], capture_output=True)
+with net:
+    network()
+    try:
+        host.init()
+        load_rules(host)
+        inside("host", host.start)
+        offences(host)
+        six(host)
+        abuse(host)
+        standing(host)
+        commands(host)
+        survive(host)
+        reload(host)
+        stopped(host)
+        is_(re.findall(r".*refused system call.*", host.log()), [], "no sandbox refused anything")
+    except BaseException:
+        host.show_log()
+        raise
+    finally:
+        inside("host", host.cleanup)
 done()

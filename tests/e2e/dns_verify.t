@@ -44,10 +44,14 @@ elsewhere.org. NS ns.root.
 TOP = """
 %s. PTR mail.example.org.
 %s. PTR mail.example.org.
+2.0.0.127.bl.test. A 127.0.0.2
+2.0.0.127.dbl.test. A 127.0.0.2
 _spf.many.test. TXT "v=spf1 a:a.test a:b.test a:c.test a:d.test a:e.test a:f.test mx:g.test exists:h.test include:_spf2.many.test ?all"
 _spf2.many.test. TXT "v=spf1 a:i.test a:j.test -all"
-_spf.good.test. TXT "v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 -all"
-""" % (REVERSE, REVERSE6)
+_spf.ends.test. TXT "v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 -all include:_spf.many.test redirect=_spf.many.test"
+_spf.exchangers.test. TXT "v=spf1 mx:crowd.test -all"
+%s_spf.good.test. TXT "v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 -all"
+""" % (REVERSE, REVERSE6, "".join("crowd.test. MX 10 mx%d.test.\n" % i for i in range(11)))
 
 
 class Policy(http.server.BaseHTTPRequestHandler):
@@ -262,7 +266,23 @@ def records(t):
     t.expect("includes", [
         ("spf", "example.org", "wrong", "includes _spf.nowhere.test, which has 0 SPF records", "correct it"),
         ("spf", "elsewhere.org", "warning", "not what the site publishes", "domains[].records")])
+    t.serve({"example.org": sub(r'^(example\.org\..*TXT\s+)"v=spf1[^"]*"', r'\g<1>"v=spf1 include:_spf.exchangers.test -all"'),
+             "elsewhere.org": sub(r'^(elsewhere\.org\..*TXT\s+)"v=spf1[^"]*"', r'\g<1>"v=spf1 include:_spf.ends.test -all"')})
+    t.expect("includes that end", [
+        ("spf", "example.org", "wrong", "crowd.test has 11 MX records, ten are allowed", "correct it"),
+        ("spf", "elsewhere.org", "warning", "not what the site publishes", "domains[].records")])
     t.serve()
+
+
+def lists(t):
+    """A block list that is dead says nothing, or yes, to everything; RFC 5782 5 tells that from an answer."""
+    t.root(top=lambda text: text.replace("2.0.0.127.bl.test. A 127.0.0.2\n", "").replace("2.0.0.127.dbl.test.", "*.dbl.test."))
+    t.expect("dead block lists", [
+        ("block-list", HOST, "unknown", "bl.test does not answer: its test point 127.0.0.2", "dns.block_lists"),
+        ("block-list", HOST6, "unknown", "bl.test does not answer: its test point 127.0.0.2", "dns.block_lists"),
+        ("block-list", HOST, "unknown", "dbl.test has every address on it, 127.0.0.1 too", "dns.block_lists"),
+        ("block-list", HOST6, "unknown", "dbl.test has every address on it, 127.0.0.1 too", "dns.block_lists")])
+    t.root()
 
 
 def host(t):
@@ -400,6 +420,7 @@ def main():
         all_right(t)
         records(t)
         host(t)
+        lists(t)
         delegation(t)
         servers(t)
         all_right(t)

@@ -31,6 +31,7 @@ HOST, DNS, OTHER = "198.51.100.10", "198.51.100.53", "198.51.100.99"
 CONF = WORK + "/h/site.conf"
 libc = ctypes.CDLL(None, use_errno=True)
 serving = None
+BIN = WORK + "/bin"  # the host's programs, so that they can be replaced
 
 
 def run(*argv, **kw):
@@ -59,7 +60,7 @@ def bound(kind, address, port):
 
 # A name server: NAMES is {(name, type): [rdata]}; None for a name is silence.
 
-NAMES = {}
+NAMES = {("2.0.0.127.bl.test", 1): [b"\x7f\0\0\2"]}  # RFC 5782: the test point of a block list that works
 TYPES = {"A": 1, "PTR": 12, "MX": 15}
 
 
@@ -101,13 +102,15 @@ def name_server():
 # A registry: DATES is {domain: (expiration, status)}.
 
 DATES = {}
+SLOW = 0
 
 
 class Registry(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         name = self.path.rsplit("/", 1)[1]
-        if name not in DATES:
-            self.send_error(404)
+        time.sleep(SLOW)
+        if name not in DATES or isinstance(DATES[name], int):
+            self.send_error(DATES.get(name, 404))
             return
         date, status = DATES[name]
         body = json.dumps({"events": [{"eventAction": "expiration", "eventDate": date}], "status": status}).encode() if date else b"<html>"
@@ -122,6 +125,7 @@ class Registry(http.server.BaseHTTPRequestHandler):
 
 def registry():
     server = inside(lambda: http.server.ThreadingHTTPServer((OTHER, 8080), Registry))
+    server.handle_error = lambda *_: None  # who asked may have gone
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
@@ -174,7 +178,10 @@ def network():
 def start_host():
     global serving
     log = open(WORK + "/log", "w")
-    serving = subprocess.Popen(["ip", "netns", "exec", NS, MAILADM, "-c", CONF, "serve"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    os.makedirs(BIN)
+    for name in ("mailadm", "mailsvc"):
+        shutil.copy(os.path.join(os.path.dirname(MAILADM), name), BIN)
+    serving = subprocess.Popen(["ip", "netns", "exec", NS, BIN + "/mailadm", "-c", CONF, "serve"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     wait_until(lambda: serving.poll() is not None or "\nready" in "\n" + open(WORK + "/log").read(), "ready", 60)
     if not ok(serving.poll() is None, "the host runs in its namespace"):
         diag(open(WORK + "/log").read())
@@ -213,6 +220,7 @@ time_t time(time_t *out)
 }
 """)
     run("cc", "-shared", "-fPIC", "-o", WORK + "/shift.so", WORK + "/shift.c")
+    run("cc", "-shared", "-fPIC", "-o", WORK + "/dies.so", "-x", "c", "-", input="void _exit(int); int adjtimex(void *t) { (void)t; _exit(3); }")
 
 
 def shifted(seconds):
@@ -242,6 +250,7 @@ def port_25():
 
 def names():
     reverse = "10.100.51.198."
+    set_name("2.0.0.127.bl.test", "A", "127.0.0.2")  # the list's test point: it answers
     set_name(reverse + "bl.test", "A", "127.0.0.4")
     set_name("mail.example.org", "A", OTHER)
     finds("ptr", "wrong", "no reverse name", "no PTR", only="names")
@@ -276,6 +285,18 @@ def registrations():
         DATES["example.org"] = (date, status)
         finds("registration", state, part, f"{date[:10]} {status}", subject="example.org")
     finds("registration", "ok", "until", "a name below a registered one", subject="example.net")
+    DATES["sub.example.net"] = 429
+    status, rows, _ = doctor("--only", "registration")
+    ok([(r["subject"], r["state"]) for r in rows][1:] == [("sub.example.net", "unknown")] and "HTTP 429" in rows[1]["seen"],
+       "a registry that is asked too much: unknown, and no other name is asked for") or diag(rows)
+    del DATES["sub.example.net"]
+    global SLOW
+    DATES["example.org"] = (at(3), [])
+    SLOW = 1.7
+    status, rows, took = doctor("--only", "registration", "--timeout", "3")
+    ok(status == 1 and [(r["subject"], r["state"]) for r in rows] == [("example.org", "wrong"), ("others", "unknown")] and took < 4,
+       f"a slow registry: what it said in time is told, the rest is unknown ({took:.1f} s)") or diag(rows)
+    SLOW = 0
 
 
 def certificate(cn, days, ca=False):
@@ -299,6 +320,7 @@ def certificates():
     finds("chain", "warning", "self-signed", "self-signed", only="certificate")
     status, rows, _ = doctor("--only", "served")
     ok(status == 0 and len(rows) >= 7 and {r["state"] for r in rows} == {"ok"}, f"served: {len(rows)} listeners show it, with STARTTLS too") or diag(rows)
+    finds("served", "unknown", "only root", "asked by somebody else", before=["setpriv", "--reuid=65534", "--clear-groups"])
     certificate("mail.example.org", 3650)
     finds("served", "wrong", "another certificate", "a new file that the host has not read")
     certificate("other.example.org", 3650)
@@ -313,6 +335,9 @@ def certificates():
     os.rename(WORK + "/h/state/tls/key.pem", WORK + "/key.old")
     run("openssl", "ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", WORK + "/h/state/tls/key.pem")
     finds("key", "wrong", "not the key", "another key", only="certificate")
+    with open(WORK + "/h/state/tls/key.pem", "w") as f:
+        f.write("garbage")
+    finds("key", "wrong", "no PEM key", "no key at all", only="certificate")
     with open(WORK + "/h/state/tls/cert.pem", "w") as f:
         f.write("garbage")
     finds("certificate", "wrong", "no PEM certificate", "no certificate at all")
@@ -356,13 +381,22 @@ def disks():
 
 def machine():
     finds("ports", "ok", "nobody else", "only the host listens")
+    s = inside(bound, socket.SOCK_STREAM, OTHER, 25)
+    finds("ports", "warning", "listens there too", "another program beside the host", subject="25")
+    s.close()
     finds("reboot", "warning", "asks for it", "an update that wants a restart",
           before=["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /run && : >/run/reboot-required; exec "$@"', "sh"])
+    finds("reboot", "ok", "nothing waits", "nothing was updated",
+          before=["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /lib/modules; mkdir -p /lib/modules/$(uname -r); exec "$@"', "sh"])
+    shutil.copy(BIN + "/mailsvc", BIN + "/new")
+    os.rename(BIN + "/new", BIN + "/mailsvc")
+    finds("reboot", "warning", "has been updated since", "the host's program was replaced", subject="mailsvc")
     with open("/etc/passwd") as f, open(WORK + "/passwd", "w") as out:
         out.writelines(line for line in f if not line.startswith("mailadm-smtp:"))
     finds("users", "ok", "its own", "all are there")
     finds("users", "wrong", "no such user", "one is missing", subject="mailadm-smtp",
           before=["unshare", "-m", "sh", "-c", f'mount --bind {WORK}/passwd /etc/passwd; exec "$@"', "sh"])
+    finds("clock", "unknown", "ended early", "a check that dies without a word", env={"LD_PRELOAD": WORK + "/dies.so"})
     status, rows, _ = doctor("--only", "clock", "--only", "memory", "--only", "kernel")
     is_(sorted(r["check"] for r in rows), ["clock", "kernel", "memory"], "clock, kernel and memory have their rows")
 
@@ -414,9 +448,28 @@ def told():
          "admin.command is told what is wrong, not the warnings, and runs as a user without rights")
     run(*argv, check=False)
     is_(open(drop + "/told").read(), text, "once")
+    run("ip", "netns", "exec", NS, MAILADM, "-c", CONF, "doctor", "--alert", "--only", "clock", check=False)
+    is_(open(drop + "/told").read(), text, "what a run did not look at is not called well again")
     write_site(f'admin = {{ command = "{{ id -un; cat; }} >>{drop}/told"; }};\n')
     is_(run(*argv, check=False).returncode, 0, "and when it is well again")
     like(open(drop + "/told").read(), "all is well again", "that is told")
+    argv = argv[:-4] + ["--only", "names"]
+    set_name("10.100.51.198.bl.test", "A", "127.0.0.4")
+    run(*argv, check=False)
+    text = open(drop + "/told").read()
+    like(text, "New:\n  block-list ", "a block list is told")
+    NAMES["silent"] = True
+    run(*argv, "--timeout", "2", check=False)
+    is_(open(drop + "/told").read(), text, "what could not be looked at is not called well again")
+    NAMES["silent"] = False
+    del NAMES[("10.100.51.198.bl.test", TYPES["A"])]
+    run(*argv, check=False)
+    like(open(drop + "/told").read()[len(text):], "all is well again", "an answer is")
+    far = "/" + "é" * 100
+    write_site(f'admin = {{ command = "cat >>{drop}/told"; }};\ntls = {{ certificate = "{far * 5}"; key = "{far}"; }};\n')
+    run(*argv[:-1], "certificate", check=False)
+    text = open(drop + "/told", encoding="utf-8").read()
+    ok(text.count("é") > 400 and max(len(line.encode()) for line in text.splitlines()) < 998, "long lines are folded, between characters")
     write_site()
 
 

@@ -11,14 +11,10 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(__file__))
-from host import MAILADM, diag, done, is_, ok, skip_all, wait_until  # noqa: E402
-from netns import IPV6_FREEBIND, Net  # noqa: E402
+from host import done, is_, ok, wait_until  # noqa: E402
+from netns import IPV6_FREEBIND, Net, need_namespaces, write  # noqa: E402
 
-if os.geteuid() != 0:
-    skip_all("network namespaces with addresses of their own need root")
-for tool in ("ip", "nft"):
-    if shutil.which(tool) is None:
-        skip_all(tool + " is missing")
+need_namespaces()
 
 WORK = tempfile.mkdtemp(prefix="mailadm-firewall-")
 V4, V6 = "192.0.2.10", "2001:db8::10"
@@ -43,13 +39,8 @@ def peer(v6=False):
 
 
 def load(net, firewall):
-    conf = os.path.join(WORK, "site.conf")
-    with open(conf, "w") as f:
-        f.write(SITE % firewall)
     net.run("host", "nft", "flush", "ruleset")
-    r = net.run("host", MAILADM, "-c", conf, "fw", "load", check=False)
-    if r.returncode != 0:
-        diag(r.stderr)
+    if not net.load("host", write(WORK, "site.conf", SITE % firewall)):
         raise RuntimeError("the rules could not be loaded")
 
 
@@ -149,8 +140,7 @@ def bogons(net):
 
 
 def banned(net):
-    with open(os.path.join(WORK, "drop.txt"), "w") as f:
-        f.write("# bad neighbours\n8.1.0.0/16\n8.2.2.2\n2a01:bad::/32\n8.1.4.0/24\n")
+    write(WORK, "drop.txt", "# bad neighbours\n8.1.0.0/16\n8.2.2.2\n2a01:bad::/32\n8.1.4.0/24\n")
     load(net, 'block_lists = ( "drop.txt" );')
     listed = (("8.1.3.3", V4, "drop"), ("8.2.2.2", V4, "drop"), ("8.2.2.3", V4, "accept"), ("2a01:bad:7::1", V6, "drop"), ("2a01:bae::1", V6, "accept"))
     is_(net.probes("world", [(a, to, 25) for a, to, _ in listed]), [want for _, _, want in listed], "block lists: addresses and prefixes of both families")

@@ -11,14 +11,10 @@ import time
 
 sys.path.insert(0, os.path.dirname(__file__))
 import foreign  # noqa: E402
-from host import MAILADM, diag, done, is_, like, ok, skip_all  # noqa: E402
-from netns import Net  # noqa: E402
+from host import MAILADM, diag, done, is_, like, ok  # noqa: E402
+from netns import Net, need_namespaces, write  # noqa: E402
 
-if os.geteuid() != 0:
-    skip_all("network namespaces with addresses of their own need root")
-for tool in ("ip", "nft"):
-    if shutil.which(tool) is None:
-        skip_all(tool + " is missing")
+need_namespaces()
 
 WORK = tempfile.mkdtemp(prefix="mailadm-fwcli-")
 SITE = """host = { name = "mail.example.org"; ipv4 = "192.0.2.10"; ipv6 = "2001:db8::10"; };
@@ -29,19 +25,12 @@ state_dir = "state";
 FIREWALL = 'firewall = { admin_from = ( "198.51.100.0/28", "2001:db8:a::/48" ); %s };\n'
 
 
-def write(name, text):
-    path = os.path.join(WORK, name)
-    with open(path, "w") as f:
-        f.write(text)
-    return path
-
-
 def site(name, firewall="", more=""):
-    return write(name + ".conf", SITE + FIREWALL % firewall + more)
+    return write(WORK, name + ".conf", SITE + FIREWALL % firewall + more)
 
 
 def fw(net, conf, *args):
-    return net.run("host", MAILADM, "-c", conf, "fw", *args, check=False)
+    return net.fw("host", conf, *args)
 
 
 def exits(r, want, name):
@@ -97,6 +86,33 @@ def loads(net, conf):
     got = json.loads(fw(net, conf, "status", "--json").stdout)
     is_((got["loaded"], got["drift"], got["bans"], got["others"]), (True, [], 0, []), "and in JSON")
     ok(got["counters"] and all(set(c) == {"name", "packets", "bytes"} for c in got["counters"]), "with counters by name")
+
+
+def without_user(net, conf):
+    """On a machine without the user of the sending process."""
+    with open("/etc/passwd") as f:
+        passwd = write(WORK, "passwd", "".join(line for line in f if not line.startswith("mailadm-send:")))
+
+    def mailadm(c, *args):
+        return net.run("host", "unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/passwd && exec "$@"', passwd, MAILADM, "-c", c, *args, check=False)
+
+    def there(c, *args):
+        return mailadm(c, "fw", *args)
+    note = "there is no user mailadm-send: port 25 out is not held for it and stays open to all; create it and load the rules again"
+    r = there(conf, "render")
+    exits(r, 0, "render without mailadm-send")
+    ok("# %s\n" % note in r.stdout and "mailadm: warning: %s\n" % note == r.stderr, "says that port 25 is open to all")
+    is_(json.loads(there(conf, "render", "--json").stdout)["notes"], [note], "in JSON too")
+    is_(there(conf, "load").stderr, "mailadm: warning: %s\n" % note, "load says it")
+    is_(json.loads(there(conf, "status", "--json").stdout)["notes"], [note], "status says it")
+    like(there(conf, "status").stdout, "note\t" + note, "in words too")
+    like(mailadm(conf, "plan").stderr, "mailadm: warning: " + note, "plan says it")
+    rows = json.loads(mailadm(conf, "status", "--json").stdout)["checks"]
+    is_([(c["state"], c["seen"]) for c in rows if (c["check"], c["subject"]) == ("firewall", "users")], [("warning", note)], "and status of the host")
+    r = there(site("egress", "egress = true;"), "render")
+    like(r.stderr, "no user mailadm-send: nothing goes out as it (mail goes out, by mailadm-send)", "with egress no mail goes out, which is said")
+    is_(json.loads(fw(net, conf, "render", "--json").stdout)["notes"], [], "with the user there is nothing to say")
+    exits(fw(net, conf, "load"), 0, "load with the user")
 
 
 def differs(net, conf):
@@ -214,8 +230,8 @@ def policy(net):
     got = json.loads(fw(net, conf, "test", "--json").stdout)
     is_([t["sent"] for t in got], [True] * 14, "all by packets")
     is_([t["note"] for t in got], [""] * 14, "and the model says the same of each")
-    write("custom.nft", "tcp dport 465 drop\n")
-    write("drop.txt", "203.0.113.64/28\n")
+    write(WORK, "custom.nft", "tcp dport 465 drop\n")
+    write(WORK, "drop.txt", "203.0.113.64/28\n")
     conf = site("wrong", WRONG)
     r = fw(net, conf, "test")
     exits(r, 1, "policy tests that do not hold")
@@ -238,6 +254,11 @@ def policy(net):
     bad = site("bad", 'tests = ( { to = "203.0.113.1"; to_port = 25; user = "nobody-here"; expect = "drop"; } );')
     r = fw(net, bad, "test")
     ok(r.returncode in (1, 2) and "nobody-here" in r.stdout + r.stderr, "a user who is not there does not pass")
+    link = write(WORK, "link.conf", SITE + 'firewall = { admin_from = ( "fe80::/10" ); tests = ( { from = "fe80::7"; to_port = 22; expect = "drop"; }, '
+                 '{ from = "fe80::7"; to_port = 23; expect = "drop"; } ); };\n')
+    r = fw(net, link, "test", "--json")
+    is_([(t["passed"], t["sent"], t["got"]) for t in json.loads(r.stdout)], [(False, False, "accept"), (True, False, "drop")],
+        "what cannot be sent in a scratch network is judged by the model, and does not pass as a drop")
     is_(ruleset(net), "", "and nothing was loaded here")
 
 
@@ -270,6 +291,7 @@ try:
         conf = site("site")
         renders(net, conf)
         loads(net, conf)
+        without_user(net, conf)
         differs(net, conf)
         one_after_another(net)
         others(net, conf)

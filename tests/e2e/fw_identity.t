@@ -9,14 +9,10 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(__file__))
-from host import MAILADM, diag, done, is_, ok, skip_all  # noqa: E402
-from netns import Net  # noqa: E402
+from host import MAILADM, diag, done, is_, ok  # noqa: E402
+from netns import Net, need_namespaces, write  # noqa: E402
 
-if os.geteuid() != 0:
-    skip_all("network namespaces need root")
-for tool in ("ip", "nft"):
-    if shutil.which(tool) is None:
-        skip_all(tool + " is missing")
+need_namespaces()
 
 WORK = tempfile.mkdtemp(prefix="mailadm-fwidentity-")
 HOST = 'host = { name = "mail.example.org"; ipv4 = "192.0.2.10"; ipv6 = "2001:db8::10"; };\n'
@@ -60,6 +56,7 @@ VARIANTS = {
     "admin-byte": host('admin_from = ( "11.0.0.0/8", "2001:db8::/32" ); '),
     "admin-range": host('admin_from = ( "203.0.113.1", "203.0.113.2", "203.0.113.3" ); '),
     "admin-last": host('admin_from = ( "255.255.255.0/24", "203.0.113.1", "ffff::/16", "2001:db8::1" ); '),
+    "admin-all": host('admin_from = ( "0.0.0.0/0", "::/0" ); '), "halves": host('never_ban = ( "0.0.0.0/1", "128.0.0.0/1", "::/1" ); '),
     "never-ban": host(ADMIN + 'never_ban = ( "203.0.113.0/29", "203.0.113.77", "2001:db8:e::/64" ); '),
     "ipv4": host(ADMIN + 'family = "ipv4"; '), "ipv6": host(ADMIN + 'family = "ipv6"; '),
     "ipv4-egress": host(OUT + 'family = "ipv4"; '), "egress": host("egress = true; "), "egress-out": host(ADMIN + OUT),
@@ -76,13 +73,6 @@ VARIANTS = {
     "gateway-odd": gateway("", ODD, "hairpin = true; masquerade = true; "), "gateway-ipv4": gateway('family = "ipv4"; '),
     "gateway-lists": gateway('bogons = false; log = false; block_lists = ( "edges" ); '),
 }
-
-
-def write(name, text):
-    path = os.path.join(WORK, name)
-    with open(path, "w") as f:
-        f.write(text)
-    return path
 
 
 def without_handles(value):
@@ -118,13 +108,6 @@ def differ(a, b):
     diag("%d lines by netlink, %d by nft" % (len(a), len(b)))
 
 
-def load(net, name, conf):
-    r = net.run(name, MAILADM, "-c", conf, "fw", "load", check=False)
-    if r.returncode != 0:
-        diag(r.stdout + r.stderr)
-    return r.returncode == 0
-
-
 def flush(net, name):
     net.run(name, "nft", "flush", "ruleset")
 
@@ -132,17 +115,31 @@ def flush(net, name):
 def identical(net, name, conf):
     for n in ("a", "b"):
         flush(net, n)
-    if not ok(load(net, "a", conf), name + ": loads"):
+    if not ok(net.load("a", conf), name + ": loads"):
         return
-    net.nft("b", net.run("b", MAILADM, "-c", conf, "fw", "render").stdout)
+    net.nft("b", net.fw("b", conf, "render").stdout)
     mine, theirs = ruleset(net, "a"), ruleset(net, "b")
     for what, a, b in zip(("listing", "JSON", "bytecode"), mine, theirs):
         if not ok(a == b and len(a) > 0, "%s: the same %s" % (name, what)):
             differ(a, b)
-    load(net, "a", conf)
+    for n, how in (("a", "netlink"), ("b", "nft")):
+        r = net.run(n, "env", "PATH=/nowhere", MAILADM, "-c", conf, "fw", "diff", check=False)
+        if not ok((r.returncode, r.stdout) == (0, "") or "include" in name, "%s: loaded by %s it is the same, told without nft" % (name, how)):
+            diag(r.stdout + r.stderr)
+    net.load("a", conf)
     again = ruleset(net, "a")
     if not ok(again == mine, name + ": loading it again changes nothing"):
         differ(again[2], mine[2])
+
+
+METERED = """add element inet mailadm smtp4 { 203.0.113.67 limit rate over 30/minute burst 30 packets }
+add element inet mailadm connections4 { 203.0.113.68 ct count over 7 }
+"""
+
+
+def metered(net):
+    """Are the sources of METERED still there?"""
+    return ["203.0.113.6%d" % n in net.run("a", "nft", "list", "set", "inet", "mailadm", s).stdout for n, s in ((7, "smtp4"), (8, "connections4"))]
 
 
 def bans_stay(net, confs):
@@ -150,15 +147,29 @@ def bans_stay(net, confs):
     flush(net, "a")
     net.nft("a", foreign)
     others = net.run("a", "nft", "list", "table", "inet", "other").stdout
-    load(net, "a", confs["egress-out"])
-    net.nft("a", "add element inet mailadm bans4 { 203.0.113.66 timeout 1h }\nadd element inet mailadm bans6 { 2001:db8:bad:: timeout 1h }\n"
-                 "add element inet mailadm smtp4 { 203.0.113.67 limit rate over 30/minute burst 30 packets }")
+    net.load("a", confs["egress-out"])
+    net.nft("a", "add element inet mailadm bans4 { 203.0.113.66 timeout 1h }\nadd element inet mailadm bans6 { 2001:db8:bad:: timeout 1h }\n")
     for name in ("egress-out", "lists", "include-lists", "gateway-hairpin", "plain"):
-        load(net, "a", confs[name])
+        net.nft("a", METERED)
+        net.load("a", confs[name])
         held = [net.run("a", "nft", "list", "set", "inet", "mailadm", s).stdout for s in ("bans4", "bans6")]
         ok("203.0.113.66" in held[0] and "2001:db8:bad::" in held[1], "bans stay through " + name)
-        ok("203.0.113.67" in net.run("a", "nft", "list", "set", "inet", "mailadm", "smtp4").stdout, "and meters")
+        is_(metered(net), [name != "include-lists", True], "and meters; where nft loads text, rates begin anew")
         is_(net.run("a", "nft", "list", "table", "inet", "other").stdout, others, "and the table of somebody else")
+
+
+def rates_change(net, confs):
+    """A source keeps the rate that its meter began with: with another rate the meter has to begin anew."""
+    flush(net, "a")
+    net.load("a", confs["plain"])
+    net.nft("a", METERED)
+    net.load("a", confs["plain"])
+    is_(metered(net), [True, True], "the same rates: meters keep who they know")
+    net.load("a", confs["rates"])
+    is_(metered(net), [False, False], "other rates: nobody keeps the old one")
+    net.nft("a", METERED)
+    net.nft("a", net.fw("a", confs["plain"], "render").stdout)
+    is_(metered(net)[0], False, "nor where the text is loaded")
 
 
 def switches(net, confs):
@@ -167,8 +178,8 @@ def switches(net, confs):
     flush(net, "a")
     for before, name in zip(["nothing"] + names, names):
         flush(net, "b")
-        load(net, "a", confs[name])
-        load(net, "b", confs[name])
+        net.load("a", confs[name])
+        net.load("b", confs[name])
         a, b = (blocks(net.run(n, "nft", "list", "ruleset").stdout) for n in ("a", "b"))
         if not ok(a == b and len(a) > 10, "from %s to %s: nothing of the first is left" % (before, name)):
             diag("\n".join([x for x in a if x not in b] + ["--- wanted"] + [x for x in b if x not in a])[:2000])
@@ -180,22 +191,23 @@ def by_hand(net, name, conf):
     net.nft("a", "add chain inet mailadm mine { type filter hook input priority 5; }\nadd rule inet mailadm mine drop\nadd chain inet mailadm to\n"
                  "add map inet mailadm m { type inet_service : verdict; elements = { 1 : goto to }; }\nadd counter inet mailadm n")
     flush(net, "b")
-    load(net, "b", conf)
-    ok(load(net, "a", conf), name + ": with a chain, a map and a counter by hand in the table")
+    net.load("b", conf)
+    ok(net.load("a", conf), name + ": with a chain, a map and a counter by hand in the table")
     a, b = (blocks(net.run(n, "nft", "list", "ruleset").stdout) for n in ("a", "b"))
     if not ok(a == b, "they go"):
         diag("\n".join([x for x in a if x not in b] + ["--- wanted"] + [x for x in b if x not in a])[:2000])
 
 
 for name, text in LISTS.items():
-    write(name, text)
-write("rules", 'tcp dport 7777 accept\n# a comment\nip saddr 203.0.113.9 udp dport { 1, 2 } drop\n')
-confs = {name: write(name + ".conf", text) for name, text in VARIANTS.items()}
+    write(WORK, name, text)
+write(WORK, "rules", 'tcp dport 7777 accept\n# a comment\nip saddr 203.0.113.9 udp dport { 1, 2 } drop\n')
+confs = {name: write(WORK, name + ".conf", text) for name, text in VARIANTS.items()}
 try:
     with Net("fwidentity", "a", "b") as net:
         for name, conf in confs.items():
             identical(net, name, conf)
         bans_stay(net, confs)
+        rates_change(net, confs)
         switches(net, confs)
 finally:
     shutil.rmtree(WORK)

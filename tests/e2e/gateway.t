@@ -8,14 +8,10 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(__file__))
-from host import MAILADM, diag, done, is_, skip_all, wait_until  # noqa: E402
-from netns import Net  # noqa: E402
+from host import diag, done, is_, wait_until  # noqa: E402
+from netns import Net, need_namespaces, write  # noqa: E402
 
-if os.geteuid() != 0:
-    skip_all("network namespaces with addresses of their own need root")
-for tool in ("ip", "nft"):
-    if shutil.which(tool) is None:
-        skip_all(tool + " is missing")
+need_namespaces()
 
 WORK = tempfile.mkdtemp(prefix="mailadm-gateway-")
 SITE = """role = "gateway";
@@ -31,12 +27,8 @@ WORLD4, WORLD6 = "9.9.9.9", "2620:fe::9"
 
 
 def load(net, six=PUBLIC6, network="2001:db8::/64", firewall="", gateway=""):
-    conf = os.path.join(WORK, "site.conf")
-    with open(conf, "w") as f:
-        f.write(SITE % {"six": six, "public": PUBLIC6, "network": network, "firewall": firewall, "gateway": gateway})
-    r = net.run("gateway", MAILADM, "-c", conf, "fw", "load", check=False)
-    if r.returncode != 0:
-        diag(r.stderr)
+    conf = write(WORK, "site.conf", SITE % {"six": six, "public": PUBLIC6, "network": network, "firewall": firewall, "gateway": gateway})
+    if not net.load("gateway", conf):
         raise RuntimeError("the rules could not be loaded")
     return conf
 
@@ -144,7 +136,7 @@ def policy_tests(net):
         { from = "10.0.0.20"; to = "203.0.113.9"; to_port = 443; expect = "accept"; },
         { to = "203.0.113.9"; to_port = 25; expect = "accept"; },
         { to = "203.0.113.9"; to_port = 25; user = "nobody"; expect = "drop"; });""")
-    r = net.run("gateway", MAILADM, "-c", conf, "fw", "test", check=False)
+    r = net.fw("gateway", conf, "test")
     is_((r.returncode, [line.split("\t")[0] for line in r.stdout.splitlines()]), (0, ["pass"] * 9), "fw test with the gateway's rules")
     if r.returncode != 0:
         diag(r.stdout + r.stderr)

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.dirname(__file__))
 from host import MAILADM, diag, done, is_, like, ok, skip_all, wait_until  # noqa: E402
@@ -39,7 +40,7 @@ accounts = ( { address = "alice@example.org"; } );
 state_dir = "state";
 dns = { server = "%s"; rndc = "true"; };
 limits = { errors = %%d; };
-firewall = { admin_from = ( "%%s" ); };
+firewall = { admin_from = ( "%%s" ); %%s };
 """ % (HOST, "bind" if shutil.which("named-checkzone") else "none")
 OPEN, SHUT = "198.51.100.0/24", "203.0.113.0/24"
 
@@ -88,9 +89,9 @@ def reachable(timeout=0.15):
     return inside("admin", connect)
 
 
-def write_site(errors, admin):
+def write_site(errors, admin, more=""):
     with open(CONF, "w") as f:
-        f.write(SITE % (errors, admin))
+        f.write(SITE % (errors, admin, more))
 
 
 def start_daemon():
@@ -268,8 +269,128 @@ def one_watchdog(before):
         return not pending()
     wait_until(any_command, "a later command", 10)
     ok(reachable(2), "but any later command takes it back")
+    write_site(21, SHUT)
+    mailadm("apply", "--confirm", "1s", "--yes")
+    kill_watchdogs()
+    time.sleep(1.2)  # its time is over, whoever looks
+    r = mailadm("confirm", "--console")
+    is_((r.returncode, "not confirmed in time" in r.stderr), (1, True), "a confirm that comes too late is told so")
+    ok(reachable(2), "and takes it back")
     write_site(20, OPEN)
     is_(fingerprint(), before, "completely")
+
+
+def nobody_reads(before):
+    """Who applies is stuck in writing its result to a terminal: that must not keep the watchdogs from acting."""
+    write_site(21, SHUT)
+    reader, writer = os.openpty()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"x")
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    p = inside("host", lambda: subprocess.Popen([MAILADM, "-c", CONF, "--json", "apply", "--confirm", "1s", "--yes"], stdout=writer,
+                                                 stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    started.append(p)
+    os.close(writer)
+    wait_until(pending, "the change", 20)
+    wait_until(lambda: not pending(), "the watchdog, past an apply that hangs", 20)
+    ok(reachable(2), "an apply that hangs behind its change is taken back in time")
+    os.close(reader)
+    started.remove(p)
+    p.wait(10)
+    write_site(20, OPEN)
+    is_(fingerprint(), before, "completely")
+
+
+def site_unreadable(before):
+    """The site of the generation cannot be read: the firewall comes back all the same."""
+    write_site(21, SHUT)
+    mailadm("apply", "--confirm", "60s", "--yes")
+    kill_watchdogs()
+    folder = os.path.join(STATE, "apply/generations")
+    path = os.path.join(folder, str(max(map(int, os.listdir(folder)))), "site.conf")
+    with open(path) as f:
+        text = f.read()
+    with open(path, "w") as f:
+        f.write("{")
+    ok(not reachable(), "the administrator is locked out")
+    is_(mailadm("rollback").returncode, 2, "a generation whose site was damaged does not go back in full")
+    ok(reachable(2), "but its firewall does")
+    with open(path, "w") as f:
+        f.write(text)
+    is_(mailadm("rollback").returncode, 0, "repaired, it does")
+    write_site(20, OPEN)
+    is_(fingerprint(), before, "completely")
+
+
+def slow_child(before):
+    """kill -9 while nft still reads the new rules: it must not load them once the old ones are back."""
+    real, started_at = shutil.which("nft"), os.path.join(WORK, "nft-pid")
+    os.makedirs(WORK + "/slow")
+    with open(WORK + "/slow/nft", "w") as f:
+        f.write('#!/bin/sh\nn=$(cat %s/apply/pending 2>/dev/null) && grep -q firewall %s/apply/generations/$n/touched 2>/dev/null &&\n'
+                '{ echo $$ > %s.new; mv %s.new %s; sleep 3; }\nexec %s "$@"\n' % (STATE, STATE, started_at, started_at, started_at, real))
+    os.chmod(WORK + "/slow/nft", 0o755)
+    with open(os.path.join(WORK, "own.nft"), "w") as f:
+        f.write("tcp dport 7001 accept\n")
+    write_site(21, SHUT, 'include = ( "own.nft" );')
+    p = inside("host", lambda: subprocess.Popen([MAILADM, "-c", CONF, "apply", "--confirm", "60s", "--yes"], stdin=subprocess.DEVNULL,
+                                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                                 env=dict(os.environ, PATH=WORK + "/slow:" + os.environ["PATH"])))
+    wait_until(lambda: os.path.exists(started_at), "nft", 20)
+    p.kill()
+    p.wait()
+    wait_until(lambda: not pending(), "the watchdog", 20)
+    wait_until(lambda: not os.path.exists("/proc/" + open(started_at).read().strip()), "the end of nft", 10)
+    ok(reachable(2), "rules that were still being loaded do not come behind the way back")
+    write_site(20, OPEN)
+    is_(fingerprint(), before, "completely")
+
+
+def kept_includes():
+    """A rollback brings back the include that the generation was made from."""
+    include = os.path.join(WORK, "own.nft")
+
+    def rules():
+        return on_host("nft", "list", "chain", "inet", "mailadm", "custom").stdout
+
+    with open(include, "w") as f:
+        f.write("tcp dport 7001 accept\n")
+    write_site(20, OPEN, 'include = ( "own.nft" );')
+    is_(mailadm("apply", "--yes").returncode, 0, "a site with an include")
+    number = max(map(int, os.listdir(os.path.join(STATE, "apply/generations"))))
+    with open(include, "w") as f:
+        f.write("tcp dport 7002 accept\n")
+    is_(mailadm("apply", "--yes").returncode, 0, "another include")
+    ok("7002" in rules() and "7001" not in rules(), "is in force")
+    r = mailadm("rollback", str(number), "--yes")
+    is_(r.returncode, 0, "rollback " + r.stderr)
+    ok("7001" in rules() and "7002" not in rules(), "brings back the old one")
+    os.unlink(include)
+    is_(mailadm("rollback", str(number + 1), "--yes").returncode, 0, "also when the file is gone")
+    ok("7002" in rules() and "7001" not in rules(), "with its rules")
+    write_site(20, OPEN)
+    is_(mailadm("apply", "--yes").returncode, 0, "and without any")
+
+
+def before_the_first():
+    """Generation 1 of a new state folder keeps rules as text, which nothing can judge: no way back without a net."""
+    shutil.move(os.path.join(STATE, "apply"), os.path.join(WORK, "away"))
+    write_site(22, OPEN)
+    is_(mailadm("apply", "--yes").returncode, 0, "the first apply of a host that has rules")
+    env = {"SSH_CONNECTION": "%s 40000 %s 22" % (ADMIN, HOST)}
+    r = on_host(MAILADM, "-c", CONF, "rollback", "0", "--yes", env=env)
+    is_(r.returncode, 1, "rollback 0 over ssh is refused")
+    like(r.stderr, "might refuse your own ssh connection; add --confirm 60s", "and says what to do")
+    r = on_host(MAILADM, "-c", CONF, "rollback", "0", "--yes", "--confirm", "60s", env=env)
+    is_(r.returncode, 0, "with --confirm it works " + r.stderr)
+    mailadm("rollback")
+    shutil.rmtree(os.path.join(STATE, "apply"))
+    shutil.move(os.path.join(WORK, "away"), os.path.join(STATE, "apply"))
+    write_site(20, OPEN)
+    is_(mailadm("apply", "--yes").returncode, 0, "back to the site")
 
 
 class Ssh:
@@ -389,6 +510,9 @@ def main():
     killed_in_recovery(before)
     killed_in_confirm(before)
     one_watchdog(before)
+    nobody_reads(before)
+    site_unreadable(before)
+    slow_child(before)
     write_site(21, SHUT)
     mailadm("apply", "--yes", "--confirm", "60s")
     stop(daemon)
@@ -400,6 +524,8 @@ def main():
     is_(fingerprint(), before, "and the boot unit puts back the rest")
     ssh.close()
     over_ssh(before)
+    kept_includes()
+    before_the_first()
     stop(daemon)
 
 

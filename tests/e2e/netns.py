@@ -1,5 +1,6 @@
 """Network namespaces for tests, named by the test's pid and removed at the end, and packets between them.
 
+    need_namespaces()
     with Net("fw", "world", "host") as net:
         net.join("world", "eth0", "host", "eth0")
         net.own_everything("world", "eth0", ["192.0.2.10"])     # every other address is world's own
@@ -12,15 +13,34 @@ import ctypes
 import errno
 import os
 import select
+import shutil
 import socket
 import struct
 import subprocess
 import time
 
+from host import MAILADM, diag, skip_all
+
 WAIT = 0.4
 CLONE_NEWNET = 0x40000000
 IP_FREEBIND, IPV6_FREEBIND = 15, 78
 libc = ctypes.CDLL(None, use_errno=True)
+
+
+def need_namespaces(*tools):
+    """Skips the whole test where there can be none."""
+    if os.geteuid() != 0:
+        skip_all("network namespaces with addresses of their own need root")
+    for tool in ("ip", "nft", *tools):
+        if shutil.which(tool) is None:
+            skip_all(tool + " is missing")
+
+
+def write(folder, name, text):
+    path = os.path.join(folder, name)
+    with open(path, "w") as f:
+        f.write(text)
+    return path
 
 
 def family(address):
@@ -100,13 +120,24 @@ class Net:
     def nft(self, name, text):
         return self.run(name, "nft", "-f", "-", input=text)
 
-    def inside(self, name, fn, *args):
-        """fn in a namespace: sockets that it makes stay there."""
+    def fw(self, name, conf, *args):
+        """mailadm fw in a namespace."""
+        return self.run(name, MAILADM, "-c", conf, "fw", *args, check=False)
+
+    def load(self, name, conf):
+        """The rules of the site: loaded?"""
+        r = self.fw(name, conf, "load")
+        if r.returncode != 0:
+            diag(r.stdout + r.stderr)
+        return r.returncode == 0
+
+    def inside(self, name, fn, *args, **kw):
+        """fn in a namespace: sockets and processes that it makes stay there."""
         with open("/proc/self/ns/net") as back, open("/run/netns/" + self.ns(name)) as there:
             if libc.setns(there.fileno(), CLONE_NEWNET) != 0:
                 raise OSError(ctypes.get_errno(), "setns")
             try:
-                return fn(*args)
+                return fn(*args, **kw)
             finally:
                 libc.setns(back.fileno(), CLONE_NEWNET)
 

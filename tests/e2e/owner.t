@@ -73,6 +73,19 @@ try:
         ok(r.returncode != 0 and where in r.stderr, f"{' '.join(args)}: refused, it stands in {where}: {r.stderr.splitlines()[0]}")
     is_(files(), before, "the files written by hand are still as they were")
 
+    # Who gets an address that git took out of the site does not inherit the password that it had.
+    has = lambda: [x.split("\t")[4] for x in cli("account", "list").stdout.splitlines() if x.startswith("bob@")]  # noqa: E731
+    r = subprocess.run([MAILADM, "-c", "site.conf", "account", "passwd", "bob@example.org"], cwd=WORK, input="correct horse\n", text=True)
+    is_((r.returncode, has()), (0, ["yes"]), "account passwd")
+    good = read(OWN)
+    os.chmod(path(OWN), 0o640)
+    is_(cli("account", "add", "eve@example.org").returncode, 0, "account add, the file is 0640")
+    is_(os.stat(path(OWN)).st_mode & 0o777, 0o640, "its mode stays")
+    write(OWN, good.replace("bob@example.org", "eve@example.org"))
+    is_((cli("account", "list").returncode, has()), (0, []), "a checkout without that account")
+    is_((cli("account", "add", "bob@example.org").returncode, has()), (0, ["no"]), "the address for somebody new: no password")
+    write(OWN, good)
+
     good = read(OWN)
     write(OWN, good.replace("accounts", "\n\n   accounts"))
     is_(cli("account", "add", "dora@example.org").returncode, 0, "blanks alone are no edit by hand")

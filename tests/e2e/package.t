@@ -47,6 +47,23 @@ try:
     like(fields, "Version: " + version, "it has the version")
     ok(re.search(r"^Depends: .*libevent.*liblmdb.*libunbound", fields, re.M), "and depends on its libraries")
 
+    # Removed and installed again, the host has its firewall at boot: what is enabled stays so until the package is purged.
+    is_(run("dpkg", "-e", debs[0], WORK + "/control").returncode, 0, "its scripts")
+    os.makedirs(WORK + "/bin")
+    with open(WORK + "/bin/systemctl", "w") as f:
+        f.write(f'#!/bin/sh\necho "$@" >>{WORK}/systemctl\n')
+    os.chmod(WORK + "/bin/systemctl", 0o755)
+    env = dict(os.environ, PATH=WORK + "/bin:" + os.environ["PATH"])
+    is_(run(WORK + "/control/prerm", "remove", env=env).returncode, 0, "prerm remove")
+    said = open(WORK + "/systemctl").read() if os.path.exists(WORK + "/systemctl") else ""
+    ok("disable" not in said, "nothing is disabled: " + said.strip())
+    if os.geteuid() == 0:
+        r = run("unshare", "-m", "sh", "-c", 'd=/etc/systemd/system; mkdir -p $d; mount -t tmpfs none $d; mkdir $d/a.wants; '
+                '[ ! -d /etc/cron.d ] || mount -t tmpfs none /etc/cron.d; '
+                'for i in mailadm-firewall.service other.service; do ln -s /nowhere/$i $d/a.wants/; done; '
+                f'{WORK}/control/postrm remove; ls $d/a.wants; {WORK}/control/postrm purge >/dev/null; ls $d/a.wants', env=env)
+        is_(r.stdout.split(), ["mailadm-firewall.service", "other.service", "other.service"], "postrm purge takes the links away: " + r.stderr)
+
     mailadm, conf, offset = root + "/usr/sbin/mailadm", WORK + "/h/site.conf", free_offset()
     r = run(mailadm, "init", WORK + "/h", "--hostname", "mail.example.org", "--domain", "example.org", "--ipv4", "192.0.2.10",
             "--account", "alice", "--port-offset", str(offset))

@@ -70,18 +70,17 @@ def offline(work):
 
 
 def keys(work, folder):
-    """One DKIM key for all domains, so that no hour goes by with making them."""
+    """One pair of DKIM keys for all domains, so that no hour goes by with making them."""
     one = work + "/one"
     random_site.write(one, "one", 1, 1)
     fails(cli(one, "dns", "keygen"), 0, "a DKIM key")
-    private = "%s/state/keys/%s" % (one, os.listdir(one + "/state/keys")[0])
-    public = "%s/dkim/%s" % (one, os.listdir(one + "/dkim")[0])
+    made = json.loads(cli(one, "--json", "site", "print").stdout)["domains"][0]
     os.makedirs(folder + "/state/keys", mode=0o700)
     os.makedirs(folder + "/dkim")
     for d in json.loads(cli(folder, "--json", "site", "print").stdout)["domains"]:
-        name = "%s.%s" % (d["name"], d["dkim_selector"])
-        shutil.copy(private, "%s/state/keys/%s.key" % (folder, name))
-        shutil.copy(public, "%s/dkim/%s.pub" % (folder, name))
+        for row in ("dkim_selector", "dkim_ed25519"):
+            shutil.copy("%s/state/keys/%s.%s.key" % (one, made["name"], made[row]), "%s/state/keys/%s.%s.key" % (folder, d["name"], d[row]))
+            shutil.copy("%s/dkim/%s.%s.pub" % (one, made["name"], made[row]), "%s/dkim/%s.%s.pub" % (folder, d["name"], d[row]))
 
 
 class Named:

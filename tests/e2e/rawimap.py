@@ -1,5 +1,7 @@
 """A bare IMAP client for tests that must see every line: commands by tag, literals, nothing interpreted."""
+import io
 import re
+import zlib
 
 
 class RawImap:
@@ -54,6 +56,46 @@ class RawImap:
         """APPEND by LITERAL+; returns the status line."""
         return self.cmd(b"APPEND %s %s{%d+}\r\n%s" % (mailbox.encode(), args.encode(), len(message), message))[0]
 
+    def compress(self):
+        """COMPRESS DEFLATE: from here on everything goes through zlib."""
+        status = self.cmd("COMPRESS DEFLATE")[0]
+        if status.startswith(b"OK"):
+            self.sock = Deflated(self.sock)
+            self.file = io.BufferedReader(self.sock)
+        return status
+
     def close(self):
         self.file.close()
         self.sock.close()
+
+
+class Deflated(io.RawIOBase):
+    """A socket whose bytes are raw deflate streams (RFC 4978)."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.reader = zlib.decompressobj(-15)
+        self.writer = zlib.compressobj(9, zlib.DEFLATED, -15)
+        self.sent = self.received = 0
+
+    def readable(self):
+        return True
+
+    def readinto(self, into):
+        data = b""
+        while not data:
+            if self.reader.unconsumed_tail:
+                data = self.reader.decompress(self.reader.unconsumed_tail, len(into))
+                continue
+            raw = self.sock.recv(65536)
+            if not raw:
+                return 0
+            self.received += len(raw)
+            data = self.reader.decompress(raw, len(into))
+        into[:len(data)] = data
+        return len(data)
+
+    def sendall(self, data):
+        raw = self.writer.compress(data) + self.writer.flush(zlib.Z_SYNC_FLUSH)
+        self.sent += len(raw)
+        self.sock.sendall(raw)

@@ -39,9 +39,10 @@ class Run:
 
     def __init__(self, host, world, peer):
         self.host, self.world, self.peer = host, world, peer
+        self.ed25519 = {}  # by domain: the selector that signs besides RSA's
 
     def rollover(self, now, *args, status=0):
-        """One call: {domain: its last row}."""
+        """One call: {domain: the last row of its RSA key}; self.second: the same of its Ed25519 key."""
         r = self.host.cli("dns", "rollover", "--json", "--now", str(now), *args, check=False)
         if not is_(r.returncode, status, "dns rollover %s exits %d" % (" ".join(args), status)):
             diag(r.stdout + r.stderr)
@@ -50,10 +51,11 @@ class Run:
         except ValueError:
             rows = []
         self.rows = rows
-        return {row["domain"]: row for row in rows}
+        self.second = {row["domain"]: row for row in rows if row["key"] == "ed25519"}
+        return {row["domain"]: row for row in rows if row["key"] == "rsa"}
 
-    def signed_by(self, selector, domain="example.org", also=()):
-        """Mail leaves signed by the selector, and every name server's key verifies it, and those of `also`."""
+    def signed_by(self, selector, domain="example.org"):
+        """Mail leaves signed by the selector, and by that of self.ed25519, and every name server's keys verify all of it."""
         before = len(self.peer.messages)
         with self.host.smtp("submissions") as s:
             account = "alice@" + domain
@@ -61,11 +63,22 @@ class Run:
             s.sendmail(account, ["x@one.example"], b"From: <" + account.encode() + b">\r\nSubject: " + selector.encode() + b"\r\n\r\nhi\r\n")
         wait_until(lambda: len(self.peer.messages) > before, "delivery")
         data = self.peer.messages[-1].data
-        found = re.search(rb"DKIM-Signature:[^;]*;.*?\bs=([^;\s]+)", data, re.S)
-        is_(found and found.group(1).decode(), selector, "%s signs with %s" % (domain, selector))
+        want = [("rsa-sha256", selector)] + [("ed25519-sha256", s) for s in [self.ed25519.get(domain)] if s]
+        is_(signatures(data), want, "%s signs with %s" % (domain, ", ".join(s for _, s in want)))
         for server in ([PRIMARY, SECONDARY] if domain == "example.org" else [ROOT]):
-            ok(dkim.verify(data, dnsfunc=lambda name, timeout=5: txt(server, name.decode())), "and it verifies by %s" % server)
+            ok(verifies(data, server), "and it verifies by %s" % server)
         return data
+
+
+def signatures(data):
+    """(a=, s=) of each signature, from the top."""
+    return [(a.decode(), s.decode()) for a, s in re.findall(rb"DKIM-Signature: v=1; a=([^;]+);.*?\bs=([^;\s]+)", data, re.S)]
+
+
+def verifies(data, server):
+    """Does every signature verify with the keys of this server?"""
+    checker = dkim.DKIM(data)
+    return all(checker.verify(idx=i, dnsfunc=lambda name, timeout=5: txt(server, name.decode())) for i in range(len(signatures(data))))
 
 
 def txt(server, name):
@@ -75,22 +88,23 @@ def txt(server, name):
 
 def still_verifies(data, name):
     for server in (PRIMARY, SECONDARY):
-        ok(dkim.verify(data, dnsfunc=lambda n, timeout=5: txt(server, n.decode())), "%s, by %s" % (name, server))
+        ok(verifies(data, server), "%s, by %s" % (name, server))
 
 
 def killed_everywhere(r, now, want, *args):
     """kill -9 at every rename: each time the next call goes on; at the end the stage is reached, once."""
     kills = 0
-    for n in range(1, 30):
+    for n in range(1, 60):
         argv = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=rename,unlink", "-e",
                 "inject=rename,unlink:signal=KILL:when=%d" % n, MAILADM, "-c", r.host.conf, "dns", "rollover", "--json", "--now", str(now), *args]
         p = subprocess.run(argv, capture_output=True, text=True, timeout=60)
         if p.returncode in (0, 1):
             break
         kills += 1
-    ok(kills > 0, "killed %d times on the way to %s" % (kills, want))
+    ok(kills > 0, "killed %d times on the way to %s" % (kills, want or "the Ed25519 key"))
     rows = r.rollover(now)
-    is_(rows.get("example.org", {}).get("stage", "idle"), want, "and it came to be %s" % want)
+    if want:
+        is_([x.get("example.org", {}).get("stage", "idle") for x in (rows, r.second)], [want] * 2, "and both came to be %s" % want)
     return rows
 
 
@@ -98,19 +112,60 @@ def selectors(host):
     return sorted(f for f in os.listdir(os.path.join(host.dir, "dkim")) if f.startswith("example.org."))
 
 
+def second_key(r):
+    """The first Ed25519 key: published from the beginning, signed with when every server has had it for the TTL."""
+    host, secondary = r.host, r.world.servers["secondary"]
+    like(txt(SECONDARY, "mail-ed25519._domainkey.example.org").decode(), "k=ed25519; p=", "the Ed25519 key is published")
+    r.signed_by("mail")
+    secondary.stop()
+    is_(r.rollover(START - DAY), {}, "the RSA key is not due")
+    row = r.second["example.org"]
+    is_((row["stage"], row["result"], row["current"], row["next"]), ("published", "waits", "", "mail-ed25519"), "the first Ed25519 key waits")
+    like(row["message"], "ns2.example.org cannot be asked", "for the secondary that is down")
+    secondary.start()
+    r.rollover(START - DAY + 10)
+    row = r.second["example.org"]
+    is_((row["stage"], row["result"]), ("visible", "waits"), "every server has it")
+    like(row["message"], "another 60s", "it waits for the TTL")
+    r.signed_by("mail")
+    killed_everywhere(r, START - DAY + 10 + TTL, None)
+    status = json.loads(host.cli("dns", "rollover", "--status", "--json").stdout)
+    is_([(s["key"], s["stage"], s["current"]) for s in status if s["domain"] == "example.org"],
+        [("rsa", "idle", "mail"), ("ed25519", "idle", "mail-ed25519")], "now it is in use")
+    r.ed25519["example.org"] = "mail-ed25519"
+
+
+def unapplied(r):
+    """What was edited and not applied is not published with a key."""
+    with open(r.host.conf) as f:
+        text = f.read()
+    with open(r.host.conf, "w") as f:
+        f.write(text.replace('"ns1 A', '"edited A 192.0.2.7", "ns1 A'))
+    row = r.rollover(START, "--start", "example.org", status=1)["example.org"]
+    is_((row["stage"], row["result"]), ("published", "failed"), "an edit that was not applied holds the key back")
+    like(row["message"], "the site has changes of example.org that were not applied", "and is said")
+    is_(txt(PRIMARY, row["next"] + "._domainkey.example.org") + dig(PRIMARY, "edited.example.org", "A").encode(), b"", "nothing was published")
+    with open(r.host.conf, "w") as f:
+        f.write(text)
+
+
 def stages(r):
     world, host = r.world, r.host
+    second_key(r)
     first = r.signed_by("mail")
     rows = r.rollover(START)
     is_(rows, {}, "nothing is due: nothing is said")
+    is_(r.second.get("example.org"), None, "nor of the Ed25519 key")
+    unapplied(r)
     # a secondary that is down gates
     world.servers["secondary"].stop()
     rows = r.rollover(START, "--start", "example.org")
     row = rows["example.org"]
     is_((row["stage"], row["result"]), ("published", "waits"), "made and published; it waits")
     like(row["message"], "ns2.example.org cannot be asked", "for the secondary that is down")
-    new = row["next"]
+    new, ed25519 = row["next"], r.second["example.org"]["next"]
     like(new, "mail-2027", "the selector has the day")
+    like(ed25519, "mail-ed25519-2027", "and so has the other's")
     ok(txt(PRIMARY, new + "._domainkey.example.org").startswith(b"v=DKIM1"), "the primary has the next key")
     # a secondary that lags gates: it is back, but gets no notify and may not transfer
     world.servers["secondary"].zones["example.org"] = 'type secondary; primaries port 54 { %s; }; file "example.org.zone"; masterfile-format text;' % PRIMARY
@@ -130,6 +185,7 @@ def stages(r):
     # the switch, killed everywhere
     is_(r.rollover(START + 20 + TTL - 1)["example.org"]["stage"], "visible", "a second before the TTL is over")
     killed_everywhere(r, START + 20 + TTL, "active")
+    r.ed25519["example.org"] = ed25519
     second = r.signed_by(new)
     still_verifies(first, "what the old key signed still verifies")
     row = r.rollover(START + 20 + TTL + EXPIRE)["example.org"]
@@ -138,18 +194,23 @@ def stages(r):
     r.signed_by(new)
     end = START + 20 + TTL + EXPIRE + TTL
     killed_everywhere(r, end, "revoked")
-    wait_until(lambda: dig(SECONDARY, "mail._domainkey.example.org", "TXT").replace(" ", "") == '"v=DKIM1;p="', "the secondary says revoked")
-    ok(not dkim.verify(first, dnsfunc=lambda n, timeout=5: txt(PRIMARY, n.decode())), "the old signature does not count any more")
+    for old in ("mail", "mail-ed25519"):
+        wait_until(lambda: dig(SECONDARY, old + "._domainkey.example.org", "TXT").replace(" ", "") == '"v=DKIM1;p="', "the secondary says revoked")
+        ok(not os.path.exists(os.path.join(host.dir, "state/keys/example.org.%s.key" % old)), "the old private key is gone")
+    for i in range(2):
+        ok(not dkim.DKIM(first).verify(idx=i, dnsfunc=lambda n, timeout=5: txt(PRIMARY, n.decode())), "the old signature does not count any more")
     still_verifies(second, "the new ones do")
     r.signed_by(new)
-    ok(not os.path.exists(os.path.join(host.dir, "state/keys/example.org.mail.key")), "the old private key is gone")
     end += 14 * DAY
     killed_everywhere(r, end, "idle")
     wait_until(lambda: dig(SECONDARY, "mail._domainkey.example.org", "TXT") == "", "the old record to go")
     r.signed_by(new)
-    is_(selectors(host), ["example.org.%s.pub" % new], "one key is left")
+    left = ["example.org.%s.pub" % s for s in (new, ed25519)]
+    is_(selectors(host), left, "one key of each is left")
     host.cli("dns", "keygen")
-    is_(selectors(host), ["example.org.%s.pub" % new], "keygen does not bring the old one back")
+    is_(selectors(host), left, "keygen does not bring the old ones back")
+    p = host.cli("check", check=False)
+    ok("no DKIM key" not in p.stdout + p.stderr, "nor does site check miss one")
     return new, end
 
 
@@ -167,7 +228,7 @@ def by_itself(r, new, end):
     with open(host.conf, "w") as f:
         f.write(text)
     status = json.loads(host.cli("dns", "rollover", "--status", "--json").stdout)
-    is_([s["current"] for s in status if s["domain"] == "example.org"], [new], "--status says so")
+    is_([s["current"] for s in status if s["domain"] == "example.org" and s["key"] == "rsa"], [new], "--status says so")
 
 
 def elsewhere(r):
@@ -187,6 +248,9 @@ def elsewhere(r):
     r.world.wait_serial(ROOT, ELSEWHERE, 2)
     is_(r.rollover(START + 5)[ELSEWHERE]["stage"], "visible", "once it is there it goes on")
     is_(r.rollover(START + 5 + TTL)[ELSEWHERE]["stage"], "active", "and signs with it")
+    is_(r.second[ELSEWHERE]["stage"], "published", "the Ed25519 key, which is not there, is still waited for")
+    like(r.second[ELSEWHERE]["message"], 'publish where the zone is kept: mail-ed25519._domainkey.elsewhere.org. %d IN TXT "v=DKIM1; k=ed25519; p=' % TTL,
+         "its record is said too")
     r.signed_by(row["next"], ELSEWHERE)
 
 

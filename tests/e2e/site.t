@@ -61,6 +61,18 @@ def bad_sites():
            f"exit {r.returncode}\n" + "\n".join(lines), "exit 1")
 
 
+def strange_files():
+    """A FIFO or a device as a certificate must not hold up the check."""
+    with tempfile.TemporaryDirectory(prefix="site-t-") as temp:
+        os.mkfifo(os.path.join(temp, "fifo"))
+        for name in ("fifo", "/dev/zero"):
+            with open(os.path.join(temp, "site.conf"), "w") as f:
+                f.write('host = { name = "mail.example.org"; ipv4 = "192.0.2.10"; };\ndomains = ( { name = "example.org"; } );\n'
+                        f'accounts = ( {{ address = "alice@example.org"; }} );\ntls = {{ certificate = "{name}"; key = "{name}"; }};\n')
+            r = run("check", cwd=temp)
+            ok(r.returncode == 0 and r.stderr.count("is no file; it must be there to serve") == 2, f"{name} as the certificate: a warning", r.stderr)
+
+
 def good_sites():
     for site in sorted(glob.glob(os.path.join(SITES, "good", "*.conf"))):
         name = os.path.basename(site)
@@ -120,6 +132,7 @@ def manual():
 
 
 bad_sites()
+strange_files()
 good_sites()
 examples()
 schema()

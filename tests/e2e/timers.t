@@ -14,10 +14,10 @@ from host import MAILADM, diag, done, is_, like, ok, skip_all, wait_until  # noq
 if os.geteuid() != 0:
     skip_all("a mount namespace needs root")
 if "MAILADM_TEST_INSIDE" not in os.environ:
-    if not shutil.which("unshare") or subprocess.run(["unshare", "-m", "-n", "true"]).returncode != 0:
-        skip_all("unshare -m -n is refused here")
+    if not shutil.which("unshare") or subprocess.run(["unshare", "-m", "-n", "-p", "-f", "--mount-proc", "true"]).returncode != 0:
+        skip_all("unshare -m -n -p is refused here")
     work = tempfile.mkdtemp(prefix="mailadm-timers-")
-    r = subprocess.run(["unshare", "-m", "-n", sys.executable, __file__], env=dict(os.environ, MAILADM_TEST_INSIDE=work))
+    r = subprocess.run(["unshare", "-m", "-n", "-p", "-f", "--mount-proc", sys.executable, __file__], env=dict(os.environ, MAILADM_TEST_INSIDE=work))
     shutil.rmtree(work, ignore_errors=True)
     sys.exit(r.returncode)
 
@@ -37,7 +37,7 @@ for unit; do
 done
 """ % {"wants": WANTS, "work": WORK}
 SYSTEMD_RUN = """#!/bin/sh
-for word; do case $word in --unit=*) echo "$word" >> %s/units ;; --*) ;; *) break ;; esac; shift; done
+for word; do case $word in --unit=*|--property=*) echo "$word" >> %s/units ;; --*) ;; *) break ;; esac; shift; done
 setsid "$@" >/dev/null 2>&1 &
 """ % WORK
 
@@ -87,6 +87,7 @@ def without_systemd():
     like(cron(), "15 2 * * *\troot\tmailadm backup run nightly", "writes the backup's time")
     like(cron(), "mailadm status --alert", "and status")
     like(cron(), "@reboot\troot\tmailadm apply --recover --boot;", "and what a boot does")
+    like(cron(), "* * * * *\troot\t[ ! -e %s/state/apply/pending ] || mailadm apply --recover >/dev/null 2>&1\n" % WORK, "and a third net")
     changed(["plan"], 0, "then there is no change")
     with open("/etc/cron.d/mailadm", "a") as f:
         f.write("* * * * * root true\n")
@@ -118,8 +119,10 @@ def with_systemd():
     with open("/etc/systemd/system/mailadm-backup@nightly.timer.d/mailadm-schedule.conf") as f:
         like(f.read(), "OnCalendar=\nOnCalendar=*-*-1 03:00\n", "with the site's schedule")
     with open(WORK + "/units") as f:
-        is_(sorted(f.read().split()), ["--unit=mailadm-watchdog-%d-%s" % (n, w) for n in (3,) for w in "ab"],
-            "the watchdogs are units")
+        units = f.read().split()
+    is_(sorted(u for u in units if "--unit" in u), ["--unit=mailadm-watchdog-%d-%s" % (n, w) for n in (3,) for w in "ab"],
+        "the watchdogs are units")
+    is_(units.count("--property=Restart=on-abnormal"), 2, "which systemd starts again when they are killed")
     changed(["rollback"], 0, "rollback")
     is_(enabled(), [], "disables them")
     ok(not os.path.exists("/etc/systemd/system/mailadm-backup@nightly.timer.d"), "and takes the schedule away")
@@ -132,6 +135,32 @@ def with_systemd():
     changed(["apply", "--yes"], 0, "a site with fewer")
     is_(enabled(), [w for w in want if "weekly" not in w], "disables the others")
     changed(["plan"], 0, "completely")
+    elsewhere(units_said())
+
+
+def units_said():
+    with open(WORK + "/units") as f:
+        return f.read()
+
+
+def elsewhere(before):
+    """In another network namespace than systemd's a unit's way back would change systemd's firewall."""
+    site("weekly")
+    r = subprocess.run(["unshare", "-n", "sh", "-ec", "%s apply --yes --confirm 60s; %s rollback" % (MAILADM, MAILADM)],
+                       capture_output=True, text=True, timeout=60, env=dict(os.environ, PATH=WORK + "/bin:" + os.environ["PATH"]))
+    is_(r.returncode, 0, "apply and back in another network namespace " + r.stderr)
+    is_(units_said(), before, "starts no units")
+
+
+def boot():
+    """What the boot unit runs finds the rules of a site whose state is elsewhere."""
+    os.symlink(MAILADM, WORK + "/bin/mailadm")
+    subprocess.run(["nft", "delete", "table", "inet", "mailadm"], check=True)
+    r = subprocess.run([os.path.dirname(os.path.abspath(__file__)) + "/../../share/load-firewall"], capture_output=True, text=True,
+                       env=dict(os.environ, PATH=WORK + "/bin:" + os.environ["PATH"]))
+    is_(r.returncode, 0, "load-firewall " + r.stderr)
+    is_(subprocess.run(["nft", "list", "table", "inet", "mailadm"], capture_output=True).returncode, 0,
+        "loads the rules of the installed site's state")
 
 
 os.makedirs(WORK + "/upper")
@@ -143,5 +172,6 @@ if mounted.returncode != 0:
 os.makedirs("/etc/mailadm", exist_ok=True)
 without_systemd()
 with_systemd()
+boot()
 wait_until(lambda: not os.path.exists(WORK + "/state/apply/pending"), "nothing waits")
 done()

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """`mailadm dns push` against real name servers: every zone served, a secondary that follows with TSIG, signing by named,
 serials that never fall, and all or nothing when named, rndc, named-checkzone, the disk or the process itself fails."""
+import fcntl
 import glob
 import json
 import os
@@ -44,8 +45,8 @@ class Site:
         with open(os.path.join(self.dir, "site.conf"), "w") as f:
             f.write(SITE % (", ".join([NS] + words), ", ".join('"%s"' % r for r in net), domains, self.zones, self.rndc, self.more))
 
-    def cli(self, *args, wrap=(), path=None):
-        env = dict(os.environ, PATH=(path + ":" if path else "") + os.environ["PATH"])
+    def cli(self, *args, wrap=(), path=None, limit=None):
+        env = dict(os.environ, PATH=(path + ":" if path else "") + os.environ["PATH"], **({"MAILADM_TEST_TOOL_LIMIT": str(limit)} if limit else {}))
         return subprocess.run([*wrap, MAILADM, "-c", self.dir + "/site.conf", *args], capture_output=True, text=True, timeout=60, env=env)
 
     def push(self, **kw):
@@ -133,7 +134,7 @@ def foreign(s):
     s.pushed("without it")
 
 
-def nothing_changed(s, why, reason, record, status=2, **kw):
+def nothing_changed(s, why, reason, record, status=2, after=None, again=True, **kw):
     """The push fails, and all stands as before."""
     before, serial = s.files(), s.serial()
     s.write([record], ["also A 192.0.2.7"])
@@ -142,8 +143,12 @@ def nothing_changed(s, why, reason, record, status=2, **kw):
     like(r.stderr, reason, why + ": the reason")
     is_(s.files() == before, True, why + ": the old files stand, nothing beside them")
     ok(s.serial() >= serial, why + ": the served serial did not fall")
+    if after:
+        after()
     s.rndc = s.named.rndc_conf()
     s.write()
+    if not again:
+        return
     s.pushed(why + ": push of the old content")
     ok(s.serial() >= serial, why + ": nor after it")
 
@@ -188,6 +193,91 @@ def faults(dir, s):
     like(r.stderr, "warning: named does not run", "with a warning")
     s.named.start()
     s.wait("down.example.org", "192.0.2.9")
+
+
+def limits(dir, s):
+    """A tool that hangs is killed and is an error; so is a push that does not let go of the lock."""
+    for name in ("named", "named-checkzone"):
+        hangs = tool(dir, name, "exec sleep 600\n")
+        nothing_changed(s, name + " hangs", name + " did not end within 1 seconds and was killed", "h A 192.0.2.1", path=hangs, limit=1)
+    s.rndc = tool(dir, "rndc", "sleep 600\n") + "/rndc"
+    nothing_changed(s, "rndc hangs", "rndc did not end within 1 seconds and was killed", "i A 192.0.2.1", limit=1)
+    with open(s.dir + "/state/serials.lock", "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        nothing_changed(s, "the lock is held", "another push holds it", "j A 192.0.2.1", limit=1, after=lambda: fcntl.flock(lock, fcntl.LOCK_UN))
+
+
+def versions(dir, s):
+    """A named that is too old is noticed before anything is changed; what cannot be judged is left alone."""
+    old = tool(dir, "named", "echo 'BIND 9.11.5-P4-5.1+deb10u11-Debian (Extended Support Version) <id:998753c>'\n")
+    nothing_changed(s, "named 9.11", "named is BIND 9.11, but its part of named.conf needs 9.14; install a newer bind9", "v A 192.0.2.1", path=old)
+    is_(s.cli("dns", "diff", path=old).returncode, 2, "diff says it too")
+    middle = tool(dir, "named", "echo 'BIND 9.14.1 (Stable Release) <id:1>'\n")
+    s.write(["v14 A 192.0.2.1"])
+    s.pushed("named 9.14 serves plain zones", path=middle)
+    s.more = "sign = true;"
+    nothing_changed(s, "named 9.14 and dns.sign", "dns.sign needs 9.16; install a newer bind9 (nothing was changed), or set dns.sign = false",
+                    "v A 192.0.2.1", path=middle, after=lambda: setattr(s, "more", ""))
+    s.write(["v0 A 192.0.2.1"])
+    s.pushed("a named that says no version is not judged", path=tool(dir, "named", "echo hello\n"))
+    s.write()
+    s.pushed("as it was")
+
+
+def unreadable(s):
+    """What is there and cannot be read is no absent file, whose zone would begin anew."""
+    path = s.zones + "/example.org.zone"
+    # -P: calls on this file alone
+    nothing_changed(s, "EIO", "Input/output error", "u A 192.0.2.1",
+                    wrap=["strace", "-qq", "-o", "/dev/null", "-P", path, "-e", "trace=read", "-e", "inject=read:error=EIO"])
+    eio = ["strace", "-qq", "-o", "/dev/null", "-P", s.dir + "/out/example.org.zone", "-e", "trace=read", "-e", "inject=read:error=EIO"]
+    is_(s.cli("dns", "render", "--out", s.dir + "/out").returncode, 0, "render --out")
+    like(s.cli("dns", "render", "--out", s.dir + "/out", wrap=eio).stderr, "Input/output error", "render --out: EIO is an error")
+    shutil.rmtree(s.dir + "/out")
+    for what, make in (("a folder", os.mkdir), ("a pipe", os.mkfifo)):
+        os.rename(path, s.dir + "/aside")
+        make(path)
+        nothing_changed(s, what, "is not a file; move it away", "u A 192.0.2.1", again=False)
+        is_(s.cli("dns", "diff").returncode, 2, "diff says it too")
+        (os.rmdir if what == "a folder" else os.unlink)(path)
+        os.rename(s.dir + "/aside", path)
+    os.mkdir(s.zones + "/folder.zone")
+    os.mkfifo(s.zones + "/pipe.example.zone")
+    s.pushed("a folder and a pipe of others keep nobody waiting")
+    os.rmdir(s.zones + "/folder.zone")
+    os.unlink(s.zones + "/pipe.example.zone")
+    with open(s.zones + "/.gone.example.zone.old", "w"):
+        pass
+    s.pushed("what a killed push left of a zone that went")
+    ok(not os.path.exists(s.zones + "/.gone.example.zone.old"), "is removed by the next")
+
+
+def edited(s):
+    """A file that was edited is shown without what a terminal would obey."""
+    with open(s.zones + "/example.org.zone", "ab") as f:
+        f.write(b'x TXT "\x1b[2J\xff"\n')
+    r = s.cli("dns", "diff")
+    is_((r.returncode, "\x1b" in r.stdout, "\\027[2J\\255" in r.stdout), (1, False, True), "diff of control bytes")
+    ok("255" in json.loads(s.cli("dns", "diff", "--json").stdout)[0]["diff"], "and in JSON")
+    s.pushed("pushed over")
+
+
+def folders(s):
+    """named may write beside the zones; a link that it makes leads nowhere."""
+    victim = s.dir + "/victim"
+    os.mkdir(victim, 0o700)
+    s.more = "sign = true;"
+    os.symlink(victim, s.zones + "/keys")
+    s.write()
+    r = s.push()
+    is_((r.returncode, os.stat(victim).st_mode & 0o7777, os.listdir(victim)), (2, 0o700, []), "a link in place of keys is not followed")
+    like(r.stderr, "keys: is a link", "the reason")
+    os.unlink(s.zones + "/keys")
+    s.pushed("with a folder")
+    is_(os.stat(s.zones).st_mode & 0o7777, 0o1775, "named can make files there and not take ours away")
+    s.more = ""
+    s.write()
+    s.pushed("unsigned again")
 
 
 def killed(s):
@@ -308,9 +398,14 @@ def main():
         try:
             foreign(s)
             faults(w.dir, s)
+            limits(w.dir, s)
+            versions(w.dir, s)
+            unreadable(s)
+            edited(s)
             killed(s)
             full(s)
             shown(s)
+            folders(s)
         finally:
             s.named.stop()
         signed(w.dir)

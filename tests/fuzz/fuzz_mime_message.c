@@ -1,9 +1,29 @@
 /* Any bytes as a message: its record must open, and what it says must be sendable; each part's text is taken too. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "mailsvc/mime/mime.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* What the record keeps of the header is what the header says. */
+static void check_kept(const struct mime_record *record, struct view header)
+{
+	struct mime_header kept, field;
+	size_t at = 0, pos = 0;
+
+	if (record->kept.ptr == NULL)
+		return;
+	while (mime_header_next(header, &pos, &field)) {
+		if (!mime_kept(field.name))
+			continue;
+		if (!mime_header_next(record->kept, &at, &kept) || kept.field.len != field.field.len ||
+		    memcmp(kept.field.ptr, field.field.ptr, kept.field.len) != 0)
+			abort();
+	}
+	if (at != record->kept.len || record->header_ends != (pos < header.len))
+		abort();
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -16,6 +36,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	mime_parse(message, &blob);
 	if (blob.full || mime_record_open(&record, buf_view(&blob), message.len) != 0)
 		abort();
+	mime_record_part(&record, 0, &part);
+	check_kept(&record, (struct view){ message.ptr, (size_t)part.body });
 	mime_body_from_bodystructure(record.bodystructure, &body);
 	if (body.full || !mime_imap_text_ok(buf_view(&body)))
 		abort();

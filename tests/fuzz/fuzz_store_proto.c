@@ -19,6 +19,25 @@ static bool inside(struct view v, const uint8_t *data, size_t size)
 	       (v.ptr >= (const char *)data && v.len <= size && v.ptr <= (const char *)data + size - v.len);
 }
 
+/* Each message's part of the body and of the records lies behind the one before, and all of it is somebody's. */
+static void check_appends(const struct proto_request *p, const uint8_t *data, size_t size)
+{
+	uint64_t body = 0, mime = 0;
+
+	if (p->type != STORE_APPEND_MANY)
+		return;
+	for (size_t i = 0; i < p->append_count; i++) {
+		const struct proto_append *a = &p->appends[i];
+		body += a->body_len;
+		mime += a->mime_len;
+		check(body <= p->body.len && mime <= p->mime.len && a->keyword_count <= KEYWORDS_MAX);
+		for (size_t j = 0; j < a->keyword_count; j++)
+			check(inside(a->keywords[j], data, size) && a->keywords[j].len > 0 &&
+			      a->keywords[j].len <= KEYWORD_NAME_MAX);
+	}
+	check(body == p->body.len && mime == p->mime.len);
+}
+
 static void check_request(const struct proto_request *p, const uint8_t *data, size_t size)
 {
 	struct buf head = BUF_INIT(1u << 26), payload = BUF_INIT(1u << 27);
@@ -36,13 +55,19 @@ static void check_request(const struct proto_request *p, const uint8_t *data, si
 			check(inside(p->remotes[i].recipients[j], data, size) &&
 			      p->remotes[i].recipients[j].len < ADDRESS_MAX &&
 			      !memchr(p->remotes[i].recipients[j].ptr, '\n', p->remotes[i].recipients[j].len));
+	check(p->append_count <= STORE_APPEND_MAX && inside(p->other, data, size) && inside(p->value, data, size) &&
+	      (p->type != STORE_IMPORT || p->key.len == IMPORT_KEY_LEN));
+	check_appends(p, data, size);
 	/* What was read packs to what reads the same. */
 	proto_request_put(&head, p);
 	proto_payload_put(&payload, buf_view(&head), p->mime, p->body);
 	check(proto_request_get(&again, p->type, buf_view(&payload)) == 0);
 	check(again.local_count == p->local_count && again.remote_count == p->remote_count &&
 	      again.outcome_count == p->outcome_count && again.body.len == p->body.len &&
-	      again.ranges.len == p->ranges.len);
+	      again.ranges.len == p->ranges.len && again.append_count == p->append_count &&
+	      again.unchanged_since == p->unchanged_since && again.uid == p->uid && again.other.len == p->other.len &&
+	      again.value.len == p->value.len && again.date == p->date && again.mode == p->mode &&
+	      again.flags == p->flags && again.keyword_count == p->keyword_count);
 	proto_request_free(&again);
 	buf_free(&head);
 	buf_free(&payload);

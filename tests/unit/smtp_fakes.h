@@ -185,13 +185,12 @@ void dkim_cancel(struct keys_client *c, uint32_t id)
 	(void)id;
 }
 
-uint32_t dkim_sign(
-    struct keys_client *c, const char *domain, const char *selector, struct view message, dkim_fn fn, void *arg)
+uint32_t dkim_sign(struct keys_client *c, const struct site_domain *d, struct view message, dkim_fn fn, void *arg)
 {
 	(void)c;
 	(void)message;
-	signer = domain;
-	assert_string_equal(selector, "mail");
+	signer = d->name;
+	assert_string_equal(d->dkim_selector, "mail");
 	dkim_callback = fn;
 	later(answer_keys, arg);
 	return 1;

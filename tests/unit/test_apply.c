@@ -146,6 +146,29 @@ static void keeps_generations(void **state)
 	apply_dir_close(&d);
 }
 
+/* What another program said, cut in the middle of a character, has to be written down all the same. */
+static void keeps_any_bytes(void **state)
+{
+	struct apply_dir d;
+	struct generation g = sample(4), back;
+
+	(void)state;
+	open_dir(&d);
+	put("apply/generations/4/site.conf", "x\n");
+	free(g.reason);
+	g.reason = xstrdup("caf\xc3");
+	assert_int_equal(generation_save(&d, &g, &e), 0);
+	assert_int_equal(generation_load(&d, 4, &back, &e), 0);
+	assert_string_equal(back.reason, "caf?");
+	generation_free(&back);
+	free(g.site);
+	g.site = xstrdup("/caf\xe9/site.conf"); /* a path has to stay what it is */
+	assert_int_equal(generation_save(&d, &g, &e), -1);
+	assert_non_null(strstr(e.text, "has to be UTF-8"));
+	generation_free(&g);
+	apply_dir_close(&d);
+}
+
 static void refuses_tampered_meta(void **state)
 {
 	static const char *const bad[] = { "", "{", "[]", "{\"sha256\": \"\", \"meta\": {}}",
@@ -484,6 +507,15 @@ static void decides_who_confirms(void **state)
 	assert_int_equal(caller_may_confirm(&console, since, &other, false, &e), 0);
 	assert_int_equal(caller_may_confirm(&console, since, &tmux, false, &e), -1);
 	assert_int_equal(caller_may_confirm(&console, since, &tmux, true, &e), 0);
+	other = ssh;
+	other.sshd_start = 900;
+	other.addressed = true;
+	inet_pton(AF_INET, "127.0.0.1", other.from); /* ssh localhost */
+	assert_int_equal(caller_may_confirm(&ssh, since, &other, false, &e), -1);
+	assert_non_null(strstr(e.text, "from the host itself"));
+	assert_int_equal(caller_may_confirm(&ssh, since, &other, true, &e), 0);
+	inet_pton(AF_INET, "192.0.2.7", other.from);
+	assert_int_equal(caller_may_confirm(&ssh, since, &other, false, &e), 0);
 }
 
 static void sees_a_lockout(void **state)
@@ -519,6 +551,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(shows_differences),
 		IN_DIR(keeps_generations),
+		IN_DIR(keeps_any_bytes),
 		IN_DIR(refuses_tampered_meta),
 		IN_DIR(locks_lists_and_prunes),
 		IN_DIR(sums_plans),

@@ -102,12 +102,13 @@ static const char message[] = "Received: from x by y; Tue, 24 Nov 2026 06:44:48 
 
 static void test_field(void **state)
 {
+	const struct dkim_signer signer = { DKIM_RSA, "example.org", "mail", 1795502748 };
 	struct buf field = BUF_INIT(16384);
-	uint8_t hash[32], signature[256];
+	uint8_t hash[32] = { 0 }, signature[256];
 
 	(void)state;
 	memset(signature, 0xa5, sizeof(signature));
-	dkim_prepare("example.org", "mail", 1795502748, view_of(message), &field, hash);
+	dkim_prepare(&signer, view_of(message), hash, &field, hash);
 	dkim_finish(&field, (struct view){ (const char *)signature, sizeof(signature) });
 	const char *text = buf_str(&field);
 	assert_memory_equal(
@@ -129,7 +130,8 @@ static void test_extremes(void **state)
 {
 	struct buf field = BUF_INIT(16384), big = BUF_INIT(1 << 20);
 	char domain[256];
-	uint8_t hash[32];
+	struct dkim_signer signer = { DKIM_ED25519, domain, "s", 1 };
+	uint8_t hash[32] = { 0 };
 
 	(void)state;
 	memset(domain, 'd', sizeof(domain) - 1);
@@ -138,11 +140,13 @@ static void test_extremes(void **state)
 	for (int i = 0; i < 1000; i++)
 		buf_puts(&big, "To: x@y\r\n");
 	buf_puts(&big, "Subject: s\r\n\r\n");
-	dkim_prepare(domain, "s", 1, buf_view(&big), &field, hash);
+	dkim_prepare(&signer, buf_view(&big), hash, &field, hash);
+	assert_non_null(strstr(buf_str(&field), " a=ed25519-sha256;"));
 	assert_non_null(strstr(buf_str(&field), "h=From:Subject:From;")); /* too many To: left unsigned */
 	assert_in_range(field.len, 300, 1000);
 	buf_reset(&field);
-	dkim_prepare("d", "s", 1, VIEW_NONE, &field, hash);
+	signer.domain = "d";
+	dkim_prepare(&signer, VIEW_NONE, hash, &field, hash);
 	assert_non_null(strstr(buf_str(&field), "h=From;"));
 	buf_free(&field);
 	buf_free(&big);

@@ -220,11 +220,12 @@ static void own_records(void **state)
 	(void)state;
 	build(
 	    HOST4 "domains = ( { name = \"example.org\"; records = ( \"www A 192.0.2.80\", \"www 60 IN A 192.0.2.81\", "
-		  "\"ftp CNAME www\", \"mail A 192.0.2.10\" ); } );" ALICE
+		  "\"ftp CNAME www\", \"x234567890123456789012345678901234 CNAME www\", \"mail A 192.0.2.10\" ); } );" ALICE
 		  "dns = { caa = \"letsencrypt.org\"; ttl = \"2h\"; };");
 	has("example.org", "www.example.org. 7200 IN A 192.0.2.80");
 	has("example.org", "www.example.org. 60 IN A 192.0.2.81");
 	has("example.org", "ftp.example.org. 7200 IN CNAME www.example.org.");
+	has("example.org", "x234567890123456789012345678901234.example.org. 7200 IN CNAME www.example.org.");
 	has("example.org", "example.org. 7200 IN CAA 0 issue \"letsencrypt.org\"");
 	assert_int_equal(count("example.org", "\nmail.example.org. 7200 IN A "), 1); /* said twice, published once */
 }
@@ -242,6 +243,21 @@ static void own_policies(void **state)
 	assert_int_equal(count("example.org", "v=spf1"), 1);
 	assert_int_equal(count("example.org", "V=SPF1"), 1);
 	assert_int_equal(count("example.org", "v=DMARC1"), 1);
+}
+
+/* An address is a URI in there: what ends a tag, a list or a string is not written as it is. */
+static void reports_uri(void **state)
+{
+	(void)state;
+	build("host = { name = \"mail.bücher.example\"; ipv4 = \"192.0.2.10\"; }; domains = ( { name = \"bücher.example\"; "
+	      "reports = \"\\\"a; b!,%\\\"@bücher.example\"; }, { name = \"example.net\"; reports = "
+	      "\"jörg+x@bücher.example\"; } ); accounts = ( { address = \"\\\"a; b!,%\\\"@bücher.example\"; }, "
+	      "{ address = \"jörg@bücher.example\"; } );");
+	has("xn--bcher-kva.example",
+	    "_dmarc.xn--bcher-kva.example. 3600 IN TXT \"v=DMARC1; p=quarantine; "
+	    "rua=mailto:%22a%3B%20b%21%2C%25%22@xn--bcher-kva.example\"");
+	has("example.net",
+	    "_smtp._tls.example.net. 3600 IN TXT \"v=TLSRPTv1; rua=mailto:j%C3%B6rg+x@xn--bcher-kva.example\"");
 }
 
 static void refused(const char *records, const char *why)
@@ -264,6 +280,9 @@ static void wrong_records(void **state)
 	refused("www.example.net. A 192.0.2.1", "outside the zone");
 	refused("www A 192.0.2.300", "is no record");
 	refused("$TTL 60", "is no record");
+	refused("$INCLUDE TXT x", "begins with '$'");
+	refused("a\\\\\\\"b TXT x", "a name with a quote");
+	refused("a MX 10 b\\\\\\\"c", "a name with a quote");
 	refused("@ SOA a. b. 1 2 3 4 5", "has a SOA of its own");
 }
 
@@ -385,16 +404,19 @@ static void serials(void **state)
 static void named_conf(void **state)
 {
 	struct buf out = BUF_INIT(1 << 16);
+	struct error e;
 	(void)state;
 	build(HOST4 DOMAIN ALICE);
-	assert_int_equal(zones_named_conf(site, &zones, "/etc/bind/mailadm", "", &out), 0);
+	assert_int_equal(zones_named_conf(site, &zones, "/etc/bind/mailadm", "", &out, &e), 0);
 	assert_non_null(strstr(buf_str(&out),
 	    "zone \"example.org\" {\n\ttype primary;\n\tfile \"/etc/bind/mailadm/example.org.zone\";\n"
 	    "\tallow-transfer { none; };\n};\n"));
 	buf_reset(&out);
 	build(HOST4 DOMAIN ALICE "dns = { transfer = ( \"198.51.100.53\", \"2001:db8:1::/48\" ); };");
-	assert_int_equal(zones_named_conf(site, &zones, "/z", "", &out), 0);
+	assert_int_equal(zones_named_conf(site, &zones, "/z", "", &out, &e), 0);
 	assert_non_null(strstr(buf_str(&out), "allow-transfer { 198.51.100.53; 2001:db8:1::/48; };"));
+	assert_int_equal(zones_named_conf(site, &zones, "/z\"; }; include \"/x", "", &out, &e), -1);
+	assert_non_null(strstr(e.text, "cannot name a folder"));
 	buf_free(&out);
 }
 
@@ -412,6 +434,7 @@ int main(void)
 		cmocka_unit_test(no_mail_from_outside),
 		cmocka_unit_test(own_records),
 		cmocka_unit_test(own_policies),
+		cmocka_unit_test(reports_uri),
 		cmocka_unit_test(wrong_records),
 		cmocka_unit_test(name_servers),
 		cmocka_unit_test(international),

@@ -53,6 +53,8 @@ static void targets(void **state)
 	finds("\"x MX 10 mail\"", NULL, false);
 	finds("\"x MX 10 gone\"", "has no address", false);
 	finds("\"x MX 10 alias\", \"alias CNAME mail\"", "is a CNAME", false);
+	finds("\"@ MX 0 .\"", "null MX", false);
+	finds("\"x MX 0 .\"", NULL, false);
 	finds("\"_x._tcp SRV 0 0 1 gone\"", "has no address", false);
 	finds("\"_x._tcp SRV 0 0 0 .\"", NULL, false);
 }

@@ -72,6 +72,47 @@ static void bad_files(void **state)
 	refuses("include", "tcp dport 1 accept; tcp dport 2 accept\n", ":1: ");
 	refuses("include", "# fine\n\ntcp dport 1 accept }\n", ":3: ");
 	refuses("include", "tcp dport 1 comment \"open\n", ":1: ");
+	refuses("include", "tcp dport { 1 # }\n", ":1: ");
+	refuses("include", "accept\ninclude \"/etc/nftables.conf\"\n", ":2: ");
+	refuses("include", "type filter hook input priority -10\n", ":1: ");
+	refuses("include", "policy accept\n", ":1: ");
+	refuses("include", "define port = 1\n", ":1: ");
+	refuses("include", "accept comment \"gr\366\"\n", ":1: ");
+}
+
+/* What a comment holds is no matter, and however long its path is, a rule's line is told. */
+static void include(void **state)
+{
+	char dir[] = "/tmp/test-fwgen-XXXXXX", *path, *rows, *text;
+	struct fw_model *m;
+	const struct fw_chain *c;
+	json_t *json;
+	FILE *f;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	path = xasprintf("%s/gr\303\266%0100d", dir, 1);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fputs("# none\ntcp dport 1 accept # } \"\ntypes\n", f);
+	fclose(f);
+	rows = xasprintf("firewall = { include = ( \"%s\" ); };", path);
+	m = model_of(rows);
+	c = fw_chain_find(m, "custom");
+	assert_non_null(c);
+	assert_int_equal(c->count, 2);
+	assert_non_null(strstr(c->rules[1].comment, "01:3"));
+	json = fw_model_json(m);
+	text = json_dumps(json, 0);
+	assert_non_null(strstr(text, "tcp dport 1 accept # }"));
+	assert_non_null(strstr(text, "01:2"));
+	unlink(path);
+	rmdir(dir);
+	free(text);
+	json_decref(json);
+	fw_model_free(m);
+	free(rows);
+	free(path);
 }
 
 static void too_large(void **state)
@@ -119,7 +160,7 @@ static void comments(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(text), cmocka_unit_test(files),
-		cmocka_unit_test(bad_files), cmocka_unit_test(too_large), cmocka_unit_test(comments) };
+		cmocka_unit_test(bad_files), cmocka_unit_test(include), cmocka_unit_test(too_large), cmocka_unit_test(comments) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,6 +53,30 @@ static void input(void **state)
 	fw_model_free(m);
 }
 
+/* Who lets everybody in does not say that everybody is on the Internet; and no rule is left without a value. */
+static void everybody(void **state)
+{
+	struct fw_model *m = model_of("firewall = { extra = ( { name = \"web\"; port = 443; from = ( \"0.0.0.0/0\", "
+				      "\"::/0\" ); } ); never_ban = ( \"192.168.0.0/16\" ); };");
+	const struct fw_chain *c;
+
+	(void)state;
+	comes(m, "203.0.113.9", false, 443, true, "web");
+	comes(m, "10.1.2.3", false, 443, false, "firewall.bogons");
+	comes(m, "fd00::1", false, 25, false, "firewall.bogons");
+	comes(m, "192.168.1.2", false, 25, true, "mail");
+	fw_model_free(m);
+	m = model_of("firewall = { never_ban = ( \"0.0.0.0/1\", \"128.0.0.0/1\" ); };");
+	comes(m, "10.1.2.3", false, 25, true, "mail");
+	comes(m, "fd00::1", false, 25, false, "firewall.bogons");
+	c = fw_chain_find(m, "input");
+	for (size_t i = 0; i < c->count; i++)
+		for (size_t j = 0; j < c->rules[i].term_count; j++)
+			if (c->rules[i].terms[j].kind == FW_SADDR && c->rules[i].terms[j].name[0] == '\0')
+				assert_true(c->rules[i].terms[j].values.count > 0);
+	fw_model_free(m);
+}
+
 static void families(void **state)
 {
 	struct fw_model *m = model_of("firewall = { family = \"ipv4\"; bogons = false; };");
@@ -164,6 +188,25 @@ static void gateway(void **state)
 	fw_model_free(m);
 }
 
+/* A forwarder's own port is open to the host through the gateway too. */
+static void gateway_names(void **state)
+{
+	struct fw_model *m = model_of("role = \"gateway\"; gateway = { outside = \"eth0\"; inside = \"eth1\"; network = "
+				      "( \"192.0.2.0/24\", \"2001:db8::/64\" ); masquerade = false; }; firewall = { "
+				      "egress = true; }; dns = { forward = ( \"203.0.113.53@5353\" ); };");
+	struct fw_packet p = packet("192.0.2.10", "203.0.113.53", true, 5353);
+
+	(void)state;
+	p.forward = true;
+	decides(m, &p, true, "dns.forward");
+	p.to_port = 5354;
+	decides(m, &p, false, "firewall.egress");
+	p = packet("192.0.2.10", "203.0.113.54", true, 5353);
+	p.forward = true;
+	decides(m, &p, false, "firewall.egress");
+	fw_model_free(m);
+}
+
 /* Private inside, one public address: DNAT from outside, and from inside with hairpin. */
 static void translated(void **state)
 {
@@ -197,7 +240,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(input), cmocka_unit_test(no_admin),
 		cmocka_unit_test(blocked), cmocka_unit_test(loopback), cmocka_unit_test(families),
-		cmocka_unit_test(output), cmocka_unit_test(gateway), cmocka_unit_test(translated) };
+		cmocka_unit_test(everybody), cmocka_unit_test(output), cmocka_unit_test(gateway),
+		cmocka_unit_test(gateway_names), cmocka_unit_test(translated) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);

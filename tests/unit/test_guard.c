@@ -232,6 +232,7 @@ static void test_by_hand(void **state)
 	assert_int_equal(b.until, NOW + 1 + 4 * FIRST);
 	assert_true(jail_unban(j, &who, NOW + 2));
 	assert_false(jail_unban(j, &who, NOW + 2));
+	assert_int_equal(offend(j, "192.0.2.1", AFTER, NOW + 3, &b), JAIL_SPARED); /* who logged in is known still */
 	assert_int_equal(jail_ban(j, &who, UINT64_MAX, "by hand", NOW, &b, &e), 0);
 	assert_int_equal(b.times, 1);
 	assert_int_equal(b.until, NOW + JAIL_LONGEST);
@@ -323,16 +324,16 @@ static void test_saved(void **state)
 	struct stat st;
 
 	(void)state;
-	assert_int_equal(state_load(dir, k, NOW, &e), 0); /* no file yet */
+	assert_int_equal(guard_state_load(dir, k, NOW, &e), 0); /* no file yet */
 	assert_int_equal(offend(j, "192.0.2.1", AFTER, NOW, &b), JAIL_BANNED);
 	assert_int_equal(offend(j, "2001:db8::1", AFTER, NOW + 3, &b), JAIL_BANNED);
 	assert_int_equal(jail_ban(j, &who, 86400, "by hand: a \"reason\" \xc3\xa4", NOW, &b, &e), 0);
-	assert_int_equal(state_save(dir, j, NOW + 5, &e), 0);
-	assert_int_equal(state_save(dir, j, NOW + 5, &e), 0);
+	assert_int_equal(guard_state_save(dir, j, NOW + 5, &e), 0);
+	assert_int_equal(guard_state_save(dir, j, NOW + 5, &e), 0);
 	assert_int_equal(fstatat(dir, "list", &st, 0), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
 	assert_int_equal(fstatat(dir, "list.new", &st, 0), -1);
-	assert_int_equal(state_load(dir, k, NOW + 100, &e), 0);
+	assert_int_equal(guard_state_load(dir, k, NOW + 100, &e), 0);
 	print(j, NOW + 5, one, sizeof(one));
 	print(k, NOW + 100, other, sizeof(other));
 	assert_string_equal(one, other);
@@ -340,7 +341,7 @@ static void test_saved(void **state)
 	/* What is over is remembered for how often, until it is forgotten. */
 	jail_free(k);
 	k = make();
-	assert_int_equal(state_load(dir, k, NOW + 3600, &e), 0);
+	assert_int_equal(guard_state_load(dir, k, NOW + 3600, &e), 0);
 	assert_int_equal(jail_count(k), 1);
 	assert_int_equal(offend(k, "192.0.2.1", AFTER, NOW + 3600, &b), JAIL_BANNED);
 	assert_int_equal(b.times, 2);
@@ -388,7 +389,7 @@ static void test_hostile(void **state)
 		struct jail *j = make();
 
 		put_file(dir, bad[i].text);
-		assert_int_equal(state_load(dir, j, 1, &e), 1);
+		assert_int_equal(guard_state_load(dir, j, 1, &e), 1);
 		if (strstr(e.text, bad[i].why) == NULL || strstr(e.text, "list.bad") == NULL)
 			fail_msg("%s: %s", bad[i].why, e.text);
 		assert_int_equal(jail_count(j), 0);
@@ -414,14 +415,14 @@ static void test_links(void **state)
 	close(fd);
 	assert_int_equal(symlinkat(target, dir, "list"), 0);
 	assert_int_equal(symlinkat(target, dir, "list.new"), 0);
-	assert_int_equal(state_load(dir, j, NOW, &e), 1);
+	assert_int_equal(guard_state_load(dir, j, NOW, &e), 1);
 	assert_non_null(strstr(e.text, "list: it is a symbolic link"));
-	assert_int_equal(state_save(dir, j, NOW, &e), 0);
+	assert_int_equal(guard_state_save(dir, j, NOW, &e), 0);
 	assert_int_equal(fstatat(dir, "target", &st, 0), 0);
 	assert_int_equal(st.st_size, 0);
 	unlinkat(dir, "list", 0);
 	assert_int_equal(mkfifoat(dir, "list", 0600), 0);
-	assert_int_equal(state_load(dir, j, NOW, &e), 1);
+	assert_int_equal(guard_state_load(dir, j, NOW, &e), 1);
 	assert_non_null(strstr(e.text, "list: it is no file"));
 	unlinkat(dir, "target", 0);
 	jail_free(j);

@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -269,6 +270,14 @@ static void test_admin(void **state)
 	assert_true(in_kernel("203.0.113.9"));
 	assert_int_equal(ask(fd, GUARD_MSG_LIST, NULL, 0, NULL, text, sizeof(text)), GUARD_MSG_BANS);
 	assert_non_null(strstr(text, "203.0.113.9 "));
+	if (kernel) { /* what the firewall does not let go stays a ban here too */
+		assert_int_equal(seteuid(65534), 0);
+		assert_int_equal(
+		    ask(fd, GUARD_MSG_UNBAN, "203.0.113.9", 0, NULL, text, sizeof(text)), GUARD_MSG_REFUSED);
+		assert_int_equal(seteuid(0), 0);
+		assert_non_null(strstr(text, "CAP_NET_ADMIN"));
+		assert_true(banned("203.0.113.9") && in_kernel("203.0.113.9"));
+	}
 	assert_int_equal(ask(fd, GUARD_MSG_UNBAN, "203.0.113.9", 0, NULL, text, sizeof(text)), GUARD_MSG_DONE);
 	assert_false(in_kernel("203.0.113.9"));
 	assert_int_equal(ask(fd, GUARD_MSG_UNBAN, "203.0.113.9", 0, NULL, text, sizeof(text)), GUARD_MSG_REFUSED);
@@ -313,6 +322,58 @@ static void test_sync(void **state)
 	turn();
 }
 
+/* What a guard that was killed had put into the kernel, and had not written down: also of who was banned before. */
+static void test_resume(void **state)
+{
+	struct guard_source s = from("203.0.113.60");
+	int64_t now = clock_wall();
+	struct jail_ban b = { .who = s, .since = now - 900, .until = now - 300, .times = 2, .why = "failed logins" };
+
+	(void)state;
+	if (!kernel)
+		return;
+	assert_int_equal(nft("table inet mailadm {\nset bans4 { type ipv4_addr; flags timeout; size 131072; "
+			     "elements = { 203.0.113.60 timeout 2h } }\n"
+			     "set bans6 { type ipv6_addr; flags timeout; size 131072; }\n}\n"),
+	    0);
+	assert_int_equal(jail_put(g->jail, &b, now), 0);
+	g->compared = false; /* as after a start */
+	guard_sync(g, true);
+	assert_true(in_kernel("203.0.113.60"));
+	assert_true(jail_find(g->jail, &s, now, &b));
+	assert_int_equal(b.times, 3);
+	assert_true(b.until > now + 7000);
+}
+
+/* What the kernel refuses for a while is tried again, though nobody changes the rules. */
+static void test_refused(void **state)
+{
+	char text[512];
+
+	(void)state;
+	if (!kernel)
+		return;
+	jail_unban(g->jail, &(struct guard_source){ 6, { 0x20, 1, 0xd, 0xb8, 0, 1, 0, 2 } }, clock_wall());
+	jail_expire(g->jail, clock_wall());
+	snprintf(text, sizeof(text),
+	    "delete table inet mailadm\ntable inet mailadm {\n"
+	    "set bans4 { type ipv4_addr; flags timeout; size %zu; elements = { 203.0.113.99 timeout 2s } }\n"
+	    "set bans6 { type ipv6_addr; flags timeout; size 131072; }\n}\n",
+	    jail_count(g->jail));
+	assert_int_equal(nft(text), 0);
+	g->look_again = 0;
+	guard_sync(g, false);
+	assert_non_null(strstr(g->kernel_why, "is full"));
+	assert_false(in_kernel("203.0.113.10"));
+	for (int i = 0; i < 100 && g->kernel_why[0] != '\0'; i++) {
+		poll(NULL, 0, 100);
+		jail_expire(g->jail, clock_wall());
+		guard_sync(g, false);
+	}
+	assert_string_equal(g->kernel_why, "");
+	assert_true(in_kernel("203.0.113.10"));
+}
+
 static void test_client(void **state)
 {
 	struct guard_client *c = guard_client_new(ctx.base);
@@ -341,7 +402,8 @@ static void test_client(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_peers), cmocka_unit_test(test_malformed),
-		cmocka_unit_test(test_admin), cmocka_unit_test(test_sync), cmocka_unit_test(test_client) };
+		cmocka_unit_test(test_admin), cmocka_unit_test(test_sync), cmocka_unit_test(test_resume),
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_client) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, setup, teardown);

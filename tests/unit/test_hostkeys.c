@@ -34,7 +34,7 @@ static int setup(void **state)
 	if (file_write_atomic(path,
 		view_of(
 		    "host = { name = \"mail.example.org\"; ipv4 = \"192.0.2.10\"; };\n"
-		    "domains = ( { name = \"example.org\"; }, { name = \"example.net\"; dkim_selector = \"s1\"; } );\n"
+		    "domains = ( { name = \"example.org\"; }, { name = \"example.net\"; dkim_selector = \"s1\"; dkim_ed25519 = \"\"; } );\n"
 		    "accounts = ( { address = \"alice@example.org\"; } );\nstate_dir = \"state\";\n"),
 		0644, &e) < 0)
 		return -1;
@@ -101,7 +101,9 @@ static void test_selfsigned(void **state)
 
 static void test_dkim(void **state)
 {
-	char *private = dkim_private_path(site, &site->domains[1]), *public = dkim_public_path(site, &site->domains[1]);
+	char *private = dkim_private_path(site, &site->domains[1], DKIM_RSA),
+	     *public = dkim_public_path(site, &site->domains[1], DKIM_RSA),
+	     *second = dkim_private_path(site, &site->domains[0], DKIM_ED25519);
 	struct buf packed = BUF_INIT(1 << 20), before = BUF_INIT(65536), after = BUF_INIT(65536);
 	struct error e = { "" };
 	struct cursor c;
@@ -109,12 +111,15 @@ static void test_dkim(void **state)
 	(void)state;
 	assert_non_null(strstr(private, "/state/keys/example.net.s1.key"));
 	assert_non_null(strstr(public, "/dkim/example.net.s1.pub"));
-	assert_int_equal(dkim_keys_ensure(site, true, &e), 2); /* dry: nothing is made */
+	assert_non_null(strstr(second, "/state/keys/example.org.mail-ed25519.key"));
+	assert_null(dkim_private_path(site, &site->domains[1], DKIM_ED25519)); /* the site wants none */
+	assert_int_equal(dkim_keys_ensure(site, true, &e), 3); /* dry: nothing is made */
 	assert_int_equal(access(private, F_OK), -1);
 	assert_int_equal(dkim_keys_pack(site, &packed, &e), 0);
 	assert_int_equal(packed.len, 0);
-	assert_int_equal(dkim_keys_ensure(site, false, &e), 2);
+	assert_int_equal(dkim_keys_ensure(site, false, &e), 3);
 	assert_int_equal(mode_of(private), 0600);
+	assert_int_equal(mode_of(second), 0600);
 	assert_int_equal(dkim_keys_ensure(site, false, &e), 0);
 	assert_int_equal(file_read(public, 65536, &before, &e), 0);
 	assert_int_equal(strncmp(buf_str(&before), "-----BEGIN PUBLIC KEY-----\n", 27), 0);
@@ -141,6 +146,7 @@ static void test_dkim(void **state)
 	buf_free(&after);
 	free(private);
 	free(public);
+	free(second);
 }
 
 /* A rollover made another selector active: keys has both keys, roles and paths the new selector, the site's file
@@ -154,12 +160,12 @@ static void test_active(void **state)
 	char *path;
 
 	(void)state;
-	assert_int_equal(dkim_key_ensure(site, d->name, "mail", &e), 0);
-	assert_int_equal(dkim_key_ensure(site, d->name, "mail-2", &e), 0);
+	assert_int_equal(dkim_key_ensure(site, d->name, DKIM_RSA, "mail", &e), 0);
+	assert_int_equal(dkim_key_ensure(site, d->name, DKIM_RSA, "mail-2", &e), 0);
 	path = dkim_public_file(site, d->name, "mail-2");
 	assert_int_equal(mode_of(path), 0644);
 	free(path);
-	assert_int_equal(dkim_active_set(site, d, "mail-2", "mail", &e), 0);
+	assert_int_equal(dkim_active_set(site, d, DKIM_RSA, "mail-2", "mail", &e), 0);
 	path = site_state(site, "keys/active");
 	assert_int_equal(mode_of(path), 0600);
 	assert_int_equal(dkim_keys_pack(site, &packed, &e), 0);
@@ -171,11 +177,18 @@ static void test_active(void **state)
 	}
 	assert_true(view_eq(cursor_blob(&c, 255), "example.net"));
 	buf_free(&packed);
-	char *private = dkim_private_path(site, d);
+	char *private = dkim_private_path(site, d, DKIM_RSA);
 	assert_non_null(strstr(private, "/example.org.mail-2.key"));
 	free(private);
-	assert_int_equal(dkim_active_adopt(site, &e), 1);
+	/* None signs with Ed25519 yet; keys has it at hand, and it signs when a rollover says so. */
+	assert_int_equal(dkim_active_set(site, d, DKIM_ED25519, "", "mail-ed25519", &e), 0);
+	buf_reset(&packed);
+	assert_int_equal(dkim_keys_pack(site, &packed, &e), 0);
+	assert_non_null(memmem(packed.data, packed.len, "mail-ed25519", 12));
+	buf_free(&packed);
+	assert_int_equal(dkim_active_adopt(site, &e), 2);
 	assert_string_equal(d->dkim_selector, "mail-2");
+	assert_string_equal(d->dkim_ed25519, "");
 	assert_int_equal(file_write_atomic(path, view_of("example.org mail ../x -\n"), 0600, &e), 0);
 	packed = BUF_INIT(1 << 20);
 	assert_int_equal(dkim_keys_pack(site, &packed, &e), -1);

@@ -136,6 +136,7 @@ static void finds_sections(void **state)
 		{ "3", NULL },
 		{ "2.HEADER.FIELDS (subject)", "Subject: inner\r\n\r\n" },
 		{ "HEADER.FIELDS (FROM P)", "P: q\r\nFrom: a@b\r\n folded\r\n\r\n" },
+		{ "HEADER.FIELDS (FROM Date)", "From: a@b\r\n folded\r\n\r\n" },
 		{ "HEADER.FIELDS (none)", "\r\n" },
 		{ "HEADER.FIELDS.NOT (From Content-Type p)", "Subject: outer\r\n\r\n" },
 	};

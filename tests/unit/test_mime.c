@@ -361,6 +361,47 @@ static void cuts_between_characters(void **state)
 	buf_free(&blob);
 }
 
+static void keeps_what_lists_ask_for(void **state)
+{
+	static const char text[] = "Received: x\r\nFrom: =?utf-8?q?J=C3=B6rg?= <J@Ex.org>\r\nTO: a@b,\r\n \"C, D\" <c@d>\r\n"
+				   "x-priority : 1\r\nTo: G: e@f;\r\nSubject: Gr\xc3\xbc\xc3\x9f\r\n e\r\n";
+	static const char *const folded[] = { "jo\xcc\x88rg <j@ex.org>", "a@b, c, d <c@d>\ng:, e@f", "", "",
+		"gru\xcc\x88ss e" };
+	struct buf message = BUF_INIT(64 * 1024), blob = BUF_INIT(MIME_RECORD_MAX);
+	struct mime_record r;
+
+	(void)state;
+	for (int blank = 0; blank < 2; blank++) {
+		buf_reset(&message);
+		buf_puts(&message, text);
+		buf_puts(&message, blank ? "\r\nbody" : "");
+		open_record(buf_view(&message), &blob, &r);
+		expect("kept", "fields", r.kept, text + sizeof("Received: x\r\n") - 1);
+		assert_int_equal(r.header_ends, blank);
+		for (int i = 0; i < MIME_FOLDED; i++)
+			expect("folded", "field", r.folded[i], folded[i]);
+	}
+	/* An older record has none of it. */
+	blob.len = (size_t)(r.references.ptr + r.references.len - blob.data);
+	blob.data[0] = 1;
+	assert_int_equal(mime_record_open(&r, buf_view(&blob), message.len), 0);
+	assert_null(r.kept.ptr);
+	assert_null(r.folded[MIME_FOLDED_FROM].ptr);
+	expect("version 1", "subject", r.subject, "Gr\xc3\xbc\xc3\x9f e");
+	/* Nor what is too long. */
+	buf_reset(&message);
+	buf_puts(&message, "From: a@b\r\nTo: c@d");
+	while (message.len < MIME_KEPT_MAX + 100)
+		buf_puts(&message, ",\r\n e@f");
+	buf_puts(&message, "\r\n\r\n");
+	open_record(buf_view(&message), &blob, &r);
+	assert_null(r.kept.ptr);
+	assert_null(r.folded[MIME_FOLDED_TO].ptr);
+	expect("long", "from", r.folded[MIME_FOLDED_FROM], "a@b");
+	buf_free(&message);
+	buf_free(&blob);
+}
+
 static void searches_text(void **state)
 {
 	static const struct {
@@ -407,6 +448,7 @@ int main(void)
 		cmocka_unit_test(keeps_limits),
 		cmocka_unit_test(keeps_record_fields),
 		cmocka_unit_test(cuts_between_characters),
+		cmocka_unit_test(keeps_what_lists_ask_for),
 		cmocka_unit_test(searches_text),
 	};
 

@@ -45,8 +45,8 @@ static void print_mailbox(void *arg, const struct mime_mailbox *m)
 	else if (m->group_end)
 		buf_puts(arg, "{}");
 	else
-		buf_printf(arg, "[%.*s|%.*s|%.*s]", (int)m->name.len, m->name.ptr, (int)m->local.len, m->local.ptr,
-		    (int)m->domain.len, m->domain.ptr);
+		buf_printf(arg, "[%.*s|%.*s%.*s|%.*s]", (int)m->name.len, m->name.ptr, (int)m->route.len, m->route.ptr,
+		    (int)m->local.len, m->local.ptr, (int)m->domain.len, m->domain.ptr);
 }
 
 static void reads_addresses(void **state)
@@ -64,7 +64,8 @@ static void reads_addresses(void **state)
 		{ "John Q. Public <j@x>", "[John Q. Public|j|x]" },
 		{ "john . doe @ x . y", "[|john.doe|x.y]" },
 		{ "\"john doe\"@x", "[|john doe|x]" },
-		{ "<@a,@b:c@d>", "[|c|d]" },
+		{ "<@a,@b:c@d>", "[|@a,@bc|d]" },
+		{ "<@a, @b:c@d>, <e@f>", "[|@a,@bc|d][|e|f]" },
 		{ "a@[127.0.0.1]", "[|a|[127.0.0.1]]" },
 		{ "a@b.c <d@e.f>", "[a@b.c|d|e.f]" },
 		{ "G: a@b, c@d;, e@f", "{G}[|a|b][|c|d]{}[|e|f]" },

@@ -68,6 +68,41 @@ static void runs_programs(void **state)
 	buf_free(&err);
 }
 
+/* A program that does not end is killed with what it has started, and what outlives it keeps nobody waiting. */
+static void limits(void **state)
+{
+	static const char *const hangs[] = { "echo $$; sleep 600", "echo $$; sleep 600 & wait",
+		"echo $$; trap '' TERM PIPE; while :; do echo x >&2; done", "echo $$; exec >&- 2>&-; exec sleep 600",
+		"echo $$; exec yes >&2" };
+	struct buf out = BUF_INIT(1000), err = BUF_INIT(1000);
+	char *big = xcalloc(1, 3 << 20);
+	char *leaves[] = { "sh", "-c", "sleep 600 & echo $$", NULL };
+	char *slow[] = { "sh", "-c", "sleep 1.2; echo done", NULL };
+
+	(void)state;
+	setenv("MAILADM_TEST_TOOL_LIMIT", "1", 1);
+	for (size_t i = 0; i < sizeof(hangs) / sizeof(hangs[0]); i++) {
+		char *sh[] = { "sh", "-c", (char *)(uintptr_t)hangs[i], NULL };
+		assert_int_equal(run(sh, (struct view){ big, 3 << 20 }, &out, &err), -1);
+		assert_string_equal(e.text, "sh did not end within 1 seconds and was killed");
+		pid_t group = (pid_t)strtol(buf_str(&out), NULL, 10);
+		assert_true(group > 1);
+		for (int n = 0; n < 500 && kill(-group, 0) == 0; n++) /* until init has reaped what was killed */
+			poll(NULL, 0, 10);
+		assert_int_equal(kill(-group, 0), -1);
+	}
+	assert_int_equal(run(leaves, VIEW_NONE, &out, &err), 0);
+	assert_int_equal(proc_run_unlimited(slow, VIEW_NONE, &out, NULL, &e), 0);
+	assert_non_null(strstr(buf_str(&out), "done"));
+	setenv("MAILADM_TEST_TOOL_LIMIT", "0", 1);
+	assert_int_equal(proc_limit(), PROC_LIMIT_S);
+	unsetenv("MAILADM_TEST_TOOL_LIMIT");
+	assert_int_equal(proc_limit(), PROC_LIMIT_S);
+	free(big);
+	buf_free(&out);
+	buf_free(&err);
+}
+
 static void gives_programs_nothing_else(void **state)
 {
 	struct buf out = BUF_INIT(1000), err = BUF_INIT(1000);
@@ -238,6 +273,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(runs_programs),
+		cmocka_unit_test(limits),
 		cmocka_unit_test(gives_programs_nothing_else),
 		cmocka_unit_test(starts_itself),
 		cmocka_unit_test(children_die_with_their_parent),

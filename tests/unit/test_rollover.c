@@ -20,6 +20,8 @@
 static char dir[] = "/tmp/dnslive-test-rollover.XXXXXX";
 static char *path;
 
+static const char *const names[] = { "dkim", "dkim-two", NULL };
+
 /* What the fake thing has seen. */
 struct fake {
 	struct buf log; /* "published:example.org " ... */
@@ -73,7 +75,7 @@ static void tell(void *arg, const struct rollover_item *i, enum rollover_result 
  * told. */
 static char *run(struct fake *f, int64_t now, const char *start, int want)
 {
-	struct rollover_kind kind = { "dkim", f, fake_enter, fake_commit, fake_visible, 60, 1000, 500 };
+	struct rollover_kind kind = { names, f, fake_enter, fake_commit, fake_visible, 60, 1000, 500 };
 	struct rollover table;
 	struct error e = { "" };
 	struct told told = { BUF_INIT(65536) };
@@ -127,6 +129,40 @@ static void test_stages(void **state)
 	buf_free(&f.log);
 }
 
+/* The first one there is: published, seen, used, and that is all; a failure on the way is repeated. */
+static void test_first(void **state)
+{
+	struct fake f = { .log = BUF_INIT(65536) };
+	struct rollover_kind kind = { names, &f, fake_enter, fake_commit, fake_visible, 60, 1000, 500 };
+	static const char *const want[] = { "published went |published waits ns2 has no a|",
+		"visible went |visible waits until caches have it: another 60s|", "active failed named refused|",
+		"idle went |" };
+	(void)state;
+	unlink(path);
+	for (int i = 0; i < 4; i++) {
+		struct rollover table;
+		struct error e = { "" };
+		struct told told = { BUF_INIT(65536) };
+		assert_int_equal(rollover_load(path, &table, &e), 0);
+		if (i == 0)
+			rollover_start(rollover_add(&table, "dkim-two", "example.org", "", 0), "a");
+		f.visible = i > 0;
+		f.fail_commit = i == 2;
+		rollover_run(&kind, &table, path, i < 2 ? 100 : 160, tell, &told, &e);
+		assert_string_equal(buf_str(&told.text), want[i]);
+		buf_free(&told.text);
+		if (i == 3) {
+			assert_string_equal(table.at[0].current, "a");
+			assert_string_equal(table.at[0].next, "");
+			assert_true(table.at[0].done);
+		}
+		rollover_free(&table);
+	}
+	assert_string_equal(
+	    buf_str(&f.log), "published:example.org:a active:example.org:a active:example.org:a ");
+	buf_free(&f.log);
+}
+
 /* A failure, or the end of the process before or behind the effect, at each stage: the next run does it again. */
 static void test_interrupted(void **state)
 {
@@ -162,7 +198,7 @@ static void test_interrupted(void **state)
 static void test_many(void **state)
 {
 	struct fake f = { .log = BUF_INIT(1 << 20), .visible = 1 };
-	struct rollover_kind kind = { "dkim", &f, fake_enter, fake_commit, fake_visible, 60, 1000, 500 };
+	struct rollover_kind kind = { names, &f, fake_enter, fake_commit, fake_visible, 60, 1000, 500 };
 	struct rollover table = { 0 };
 	struct told told = { BUF_INIT(1 << 20) };
 	struct error e = { "" };
@@ -218,6 +254,9 @@ static void test_state(void **state)
 		{ FILE_OF(ITEM("dkim", "a", "a", "b", "sleeping", "true", "1")), "unknown stage" },
 		{ FILE_OF(ITEM("dkim", "a", "a", "b", "idle", "true", "1")), "does not go with" },
 		{ FILE_OF(ITEM("dkim", "a", "a", "", "active", "true", "1")), "does not go with" },
+		{ FILE_OF(ITEM("dkim", "a", "", "", "idle", "true", "1")), "does not go with" },
+		{ FILE_OF(ITEM("dkim", "a", "", "b", "active", "true", "1")), "does not go with" },
+		{ FILE_OF(ITEM("dkim", "a", "", "b", "revoked", "false", "1")), "does not go with" },
 		{ FILE_OF(ITEM("dkim", "a", "a", "a", "active", "true", "1")), "does not go with" },
 		{ FILE_OF(ITEM("dkim", "a", "a", "b", "visible", "false", "1")), "does not go with" },
 		{ FILE_OF(ITEM("dkim", "a", "a", "", "idle", "true", "-1")), "time out of range" },
@@ -251,11 +290,11 @@ static void test_active(void **state)
 {
 	static const char *const bad[] = { "a b c\n", "a b c d e\n", "a b c d", "a b ../c -\n", "a b C -\n",
 		"../a b c -\n", " a b c -\n", "a b c -\na b c -\n", "b b c -\na b c -\n", "a b  -\n", "\n",
-		"a. b c -\n" };
+		"a. b c -\n", "a b-ed - -\na b c -\n", "a - b -\n" };
 	struct dkim_active t;
 	struct error e;
-	char name[] = "a", selector[] = "b", other[] = "x";
-	struct site_domain d = { .name = name, .dkim_selector = selector };
+	char name[] = "a", selector[] = "b", other[] = "x", second[] = "b-ed";
+	struct site_domain d = { .name = name, .dkim_selector = selector, .dkim_ed25519 = second };
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		assert_int_equal(dkim_active_parse(view_of(bad[i]), "F", &t, &e), -1);
@@ -263,12 +302,21 @@ static void test_active(void **state)
 		assert_int_equal(t.count, 0);
 	}
 	assert_int_equal(dkim_active_parse(VIEW_NONE, "F", &t, &e), 0);
-	assert_null(dkim_active_find(&t, &d));
+	assert_null(dkim_active_find(&t, &d, DKIM_RSA));
 	assert_int_equal(dkim_active_parse(view_of("a b b-2 -\nc.d s s-1 s\n"), "F", &t, &e), 0);
-	assert_string_equal(dkim_active_find(&t, &d)->active, "b-2");
-	assert_string_equal(dkim_active_find(&t, &d)->other, "");
+	assert_string_equal(dkim_active_find(&t, &d, DKIM_RSA)->active, "b-2");
+	assert_string_equal(dkim_active_find(&t, &d, DKIM_RSA)->other, "");
+	assert_string_equal(dkim_active_selector(&t, &d, DKIM_RSA), "b-2");
+	assert_string_equal(dkim_active_selector(&t, &d, DKIM_ED25519), "");
+	dkim_active_free(&t);
+	assert_int_equal(dkim_active_parse(view_of("a b b-2 -\na b-ed - b-ed\na c d e\n"), "F", &t, &e), 0);
+	assert_string_equal(dkim_active_find(&t, &d, DKIM_ED25519)->other, "b-ed");
+	assert_string_equal(dkim_active_selector(&t, &d, DKIM_ED25519), "");
+	dkim_active_free(&t);
+	assert_int_equal(dkim_active_parse(view_of("a b b-2 -\na b-ed b-ed-2 b-ed\n"), "F", &t, &e), 0);
+	assert_string_equal(dkim_active_selector(&t, &d, DKIM_ED25519), "b-ed-2");
 	d.dkim_selector = other; /* the site names another one since */
-	assert_null(dkim_active_find(&t, &d));
+	assert_null(dkim_active_find(&t, &d, DKIM_RSA));
 	dkim_active_free(&t);
 }
 
@@ -337,7 +385,7 @@ static int teardown(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_stages), cmocka_unit_test(test_interrupted),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_stages), cmocka_unit_test(test_first), cmocka_unit_test(test_interrupted),
 		cmocka_unit_test(test_many), cmocka_unit_test(test_state), cmocka_unit_test(test_active),
 		cmocka_unit_test(test_tags), cmocka_unit_test(test_results) };
 

@@ -279,12 +279,11 @@ static void answer_signing(evutil_socket_t fd, short what, void *arg)
 	signing.fn(signing.arg, keys_say, keys_say == DKIM_SIGNED ? VIEW_LIT("DKIM-Signature: x\r\n") : VIEW_NONE);
 }
 
-uint32_t dkim_sign(
-    struct keys_client *k, const char *domain, const char *selector, struct view message, dkim_fn fn, void *arg)
+uint32_t dkim_sign(struct keys_client *k, const struct site_domain *d, struct view message, dkim_fn fn, void *arg)
 {
 	(void)k;
-	assert_string_equal(domain, "example.org"); /* mail.example.org is in it */
-	assert_string_equal(selector, "mail");
+	assert_string_equal(d->name, "example.org"); /* mail.example.org is in it */
+	assert_string_equal(d->dkim_selector, "mail");
 	assert_memory_equal(message.ptr, "From: Mail Delivery System <", 28);
 	signing.fn = fn;
 	signing.arg = arg;

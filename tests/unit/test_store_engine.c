@@ -67,9 +67,9 @@ static void test_quota_and_accounts(void **state)
 
 	(void)state;
 	reload->p.type = ENGINE_RELOAD;
-	reload->accounts = (struct engine_accounts){ xcalloc(2, sizeof(struct engine_account)), 2 };
-	reload->accounts.at[0] = (struct engine_account){ xstrdup("a@x"), 100 };
-	reload->accounts.at[1] = (struct engine_account){ xstrdup("b@x"), 0 };
+	reload->accounts = (struct engine_accounts){ .at = xcalloc(2, sizeof(struct engine_account)), .count = 2 };
+	reload->accounts.at[0] = (struct engine_account){ .address = xstrdup("a@x"), .limits.bytes = 100 };
+	reload->accounts.at[1] = (struct engine_account){ .address = xstrdup("b@x"), .limits.bytes = 0 };
 	engine_run(&e, reload);
 	request_free(reload);
 	assert_int_equal(status_of(deliver_to(&e, "nobody@x", "", "", VIEW_LIT("x"))), STORE_NO_ACCOUNT);
@@ -97,8 +97,8 @@ static void test_quota_and_accounts(void **state)
 	old = account_of(&e, "a@x");
 	reload = xcalloc(1, sizeof *reload);
 	reload->p.type = ENGINE_RELOAD;
-	reload->accounts = (struct engine_accounts){ xcalloc(1, sizeof(struct engine_account)), 1 };
-	reload->accounts.at[0] = (struct engine_account){ xstrdup("b@x"), 0 };
+	reload->accounts = (struct engine_accounts){ .at = xcalloc(1, sizeof(struct engine_account)), .count = 1 };
+	reload->accounts.at[0] = (struct engine_account){ .address = xstrdup("b@x"), .limits.bytes = 0 };
 	engine_run(&e, reload);
 	request_free(reload);
 	assert_int_equal(engine_commit(&e), 0);
@@ -230,8 +230,13 @@ static void test_copy_and_move(void **state)
 	p.ranges = range_text(range, 1, UINT32_MAX);
 	assert_int_equal(status_of(ask(&e, p)), STORE_OK);
 	assert_int_equal(mailbox_row_of(&e, box).messages, 4);
-	p.to = other;
-	assert_int_equal(status_of(ask(&e, p)), STORE_INVALID);
+	p.to = other; /* of another account: copied, then moved */
+	assert_int_equal(status_of(ask(&e, p)), STORE_OK);
+	assert_int_equal(mailbox_row_of(&e, other).messages, 4);
+	p.flags = 1;
+	assert_int_equal(status_of(ask(&e, p)), STORE_OK);
+	assert_int_equal(mailbox_row_of(&e, other).messages, 8);
+	assert_int_equal(mailbox_row_of(&e, box).messages, 0);
 	p.to = 4711;
 	assert_int_equal(status_of(ask(&e, p)), STORE_NO_MAILBOX);
 }
@@ -403,8 +408,8 @@ static void test_bounce_to_full_mailbox(void **state)
 
 	(void)state;
 	reload->p.type = ENGINE_RELOAD;
-	reload->accounts = (struct engine_accounts){ xcalloc(1, sizeof(struct engine_account)), 1 };
-	reload->accounts.at[0] = (struct engine_account){ xstrdup("a@x"), 10 };
+	reload->accounts = (struct engine_accounts){ .at = xcalloc(1, sizeof(struct engine_account)), .count = 1 };
+	reload->accounts.at[0] = (struct engine_account){ .address = xstrdup("a@x"), .limits.bytes = 10 };
 	engine_run(&e, reload);
 	request_free(reload);
 	r = ask(&e, (struct proto_request){

@@ -210,6 +210,7 @@ static bool is_answered(enum role_id role, uint32_t type)
 	struct proto_request p = { .type = type,
 		.name = VIEW_LIT("a@x"),
 		.ranges = range_text(range, 1, 1),
+		.key = VIEW_LIT("0123456789abcdef"),
 		.locals = &local,
 		.local_count = 1 };
 	struct buf head = BUF_INIT(4096), payload = BUF_INIT(4096), data = BUF_INIT(4096), in = BUF_INIT(IMSG_MAX);
@@ -227,7 +228,7 @@ static bool is_answered(enum role_id role, uint32_t type)
 	assert_int_equal(imsg_pair(fds), 0);
 	role_store.peer(&ctx, role, 7, fds[0]);
 	assert_int_equal(imsg_send(fds[1], type, 1, buf_view(&data), -1), 0);
-	if (type == STORE_QUEUE_CREDIT) /* has no answer of its own */
+	if (type == STORE_QUEUE_CREDIT || type == STORE_ADMIN_READER) /* has no answer of its own */
 		assert_int_equal(imsg_send(fds[1], STORE_REQUESTS, 1, VIEW_NONE, -1), 0);
 	while (rc == 1 && m.type != STORE_REPLY && m.type != STORE_ADMIN_REPLY) {
 		if (m.fd != -1)
@@ -250,14 +251,19 @@ static void test_permissions(void **state)
 {
 	static const struct {
 		enum role_id role;
-		uint32_t types[16];
+		uint32_t types[32];
 	} allowed[] = {
 		{ ROLE_SMTP, { STORE_DELIVER, STORE_REQUESTS } },
 		{ ROLE_SEND, { STORE_QUEUE_RESULT, STORE_QUEUE_CREDIT, STORE_REQUESTS } },
 		{ ROLE_IMAP, { STORE_APPEND, STORE_FLAGS, STORE_COPY, STORE_EXPUNGE, STORE_CLAIM_RECENT, STORE_CREATE,
-				 STORE_DELETE, STORE_RENAME, STORE_SUBSCRIBE, STORE_OPEN_ACCOUNT, STORE_REQUESTS } },
-		{ ROLE_MONITOR, { STORE_ADMIN_QUEUE_LIST, STORE_ADMIN_QUEUE_SHOW, STORE_ADMIN_QUEUE_RETRY,
-				    STORE_ADMIN_QUEUE_DROP, STORE_ADMIN_ACCOUNTS, STORE_ADMIN_SNAPSHOT } },
+				 STORE_DELETE, STORE_RENAME, STORE_SUBSCRIBE, STORE_OPEN_ACCOUNT, STORE_REQUESTS,
+				 STORE_APPEND_MANY, STORE_FLAGS_UNCHANGED, STORE_SET_ACL, STORE_SET_METADATA } },
+		{ ROLE_MONITOR, { STORE_DELIVER, STORE_APPEND, STORE_FLAGS, STORE_COPY, STORE_EXPUNGE, STORE_CLAIM_RECENT,
+				    STORE_CREATE, STORE_DELETE, STORE_RENAME, STORE_SUBSCRIBE, STORE_OPEN_ACCOUNT,
+				    STORE_QUEUE_RESULT, STORE_APPEND_MANY, STORE_FLAGS_UNCHANGED, STORE_SET_ACL,
+				    STORE_SET_METADATA, STORE_IMPORT, STORE_UNDELETE, STORE_RENAME_ACCOUNT, STORE_HAND_OVER,
+				    STORE_ERASE_ACCOUNT, STORE_REQUESTS, STORE_ADMIN_READER, STORE_ADMIN_QUEUE_LIST, STORE_ADMIN_QUEUE_SHOW, STORE_ADMIN_QUEUE_RETRY,
+				    STORE_ADMIN_QUEUE_DROP, STORE_ADMIN_ACCOUNTS, STORE_ADMIN_SNAPSHOT, STORE_ADMIN_COMPACT } },
 		{ ROLE_LOGIN, { 0 } },
 	};
 
@@ -265,7 +271,7 @@ static void test_permissions(void **state)
 	for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++)
 		for (uint32_t type = 0; type < 80; type++) {
 			bool may = false;
-			for (int j = 0; type && j < 16; j++)
+			for (int j = 0; type && j < 32; j++)
 				may |= allowed[i].types[j] == type;
 			if (is_answered(allowed[i].role, type) != may)
 				fail_msg(

@@ -1,0 +1,31 @@
+/* What view.c and view_share.c share: a view's inside. */
+#ifndef MAILSVC_STORE_VIEW_IMPL_H
+#define MAILSVC_STORE_VIEW_IMPL_H
+
+#include <sys/types.h>
+
+#include "body.h"
+#include "index.h"
+#include "view.h"
+
+struct store_view {
+	int dir, log_dir, readers; /* readers: index/readers (epoch.h) */
+	struct index index;
+	bool open;
+	ino_t inode;
+	struct tx tx;
+	bool active; /* between begin and end */
+	bool stale;  /* the store whose snapshot this is went away meanwhile */
+	struct store_client *client;
+	const struct epoch_shared *shared;
+	struct epoch_reader *page;
+	int pending[2]; /* shared, own: pages that came during a snapshot or one by one */
+	struct body_reader bodies;
+};
+
+/* Who noticed that the store is gone need not read on, and should not keep the next one waiting. */
+bool view_usable(struct store_view *);
+/* A row of T_MESSAGE or T_EXPUNGED. false: too short. */
+bool view_fill(struct message_row *, uint32_t uid, struct view value, uint32_t recent_uid);
+
+#endif

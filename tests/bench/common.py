@@ -1,0 +1,213 @@
+"""What the benchmarks share: the drivers, what processes use, and Debian's Postfix and Dovecot as the peer."""
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
+from host import BUILD, free_offset, wait_until  # noqa: E402
+
+QUICK = 10 if os.environ.get("QUICK") else 1
+MESSAGES = int(os.environ.get("MESSAGES", "50000")) // QUICK
+SIZE = 7600  # 50,000 make 380 MB
+BENCH = os.path.join(BUILD, "tests/bench")
+USER, PASSWORD = "alice@bench.example", "correct-horse-1"
+WORK = tempfile.mkdtemp(prefix="mailadm-bench-")
+os.chmod(WORK, 0o755)
+results = {}
+
+
+def driver(name, *args, alone=()):
+    """alone: a command in front, as unshare -n for what needs a network namespace of its own."""
+    r = subprocess.run([*alone, f"{BENCH}/bench_{name}"] + [str(a) for a in args], capture_output=True, text=True, timeout=900)
+    if r.returncode != 0:
+        raise RuntimeError(f"bench_{name} {args[:3]}: {r.stderr}")
+    return [json.loads(line) for line in r.stdout.splitlines()]
+
+
+def family(pids):
+    """These processes and all below them."""
+    parents = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat") as f:
+                parents[int(pid)] = int(f.read().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            pass
+    found = set(pids)
+    while True:
+        more = {p for p, q in parents.items() if q in found} - found
+        if not more:
+            return found
+        found |= more
+
+
+def cpu(pids):
+    """Seconds used so far, children that ended included."""
+    ticks = 0
+    for pid in family(pids):
+        try:
+            with open(f"/proc/{pid}/stat") as f:
+                ticks += sum(map(int, f.read().rsplit(")", 1)[1].split()[11:15]))
+        except OSError:
+            pass
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def memory(pids):
+    """KiB of memory that is the processes' own (anonymous and shared): pages of files are the page cache's."""
+    total = 0
+    for pid in family(pids):
+        try:
+            with open(f"/proc/{pid}/smaps_rollup") as f:
+                total += sum(int(line.split()[1]) for line in f if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
+        except OSError:
+            pass
+    return total
+
+
+class Peer:
+    """Postfix and Dovecot with Debian's defaults, on loopback, in folders of their own."""
+
+    def __init__(self, settings=""):
+        """settings: more of dovecot.conf."""
+        self.settings = settings
+        self.offset = free_offset()
+        self.dir = tempfile.mkdtemp(prefix="peer-", dir=WORK)
+        os.chmod(self.dir, 0o755)
+        self.master = None  # of Postfix
+        self.mail = pwd.getpwnam("nobody")
+        os.makedirs(self.dir + "/mail")
+        os.chown(self.dir + "/mail", self.mail.pw_uid, self.mail.pw_gid)
+
+    def ports(self):
+        """SMTP, IMAP, IMAP over TLS, POP3."""
+        return self.offset + 25, self.offset + 143, self.offset + 993, self.offset + 110
+
+    def start(self):
+        smtp, imap, imaps, pop3 = self.ports()
+        with open(self.dir + "/dovecot.conf", "w") as f:
+            f.write(f"""protocols = imap lmtp pop3
+base_dir = {self.dir}/dovecot
+log_path = {self.dir}/dovecot.log
+listen = 127.0.0.1
+mail_location = maildir:{self.dir}/mail/%u
+mail_uid = {self.mail.pw_uid}
+mail_gid = {self.mail.pw_gid}
+first_valid_uid = 1
+first_valid_gid = 1
+disable_plaintext_auth = no
+ssl = yes
+ssl_cert = <{self.dir}/cert.pem
+ssl_key = <{self.dir}/key.pem
+mail_max_userip_connections = 10000
+passdb {{
+  driver = static
+  args = password={PASSWORD}
+}}
+userdb {{
+  driver = static
+  args = uid={self.mail.pw_uid} gid={self.mail.pw_gid} home={self.dir}/mail/%u allow_all_users=yes
+}}
+service imap-login {{
+  inet_listener imap {{
+    port = {imap}
+  }}
+  inet_listener imaps {{
+    port = {imaps}
+    ssl = yes
+  }}
+}}
+service pop3-login {{
+  inet_listener pop3 {{
+    port = {pop3}
+  }}
+  inet_listener pop3s {{
+    port = 0
+  }}
+}}
+{self.settings}
+service lmtp {{
+  unix_listener lmtp {{
+    mode = 0666
+  }}
+}}
+""")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj",
+                        "/CN=bench", "-keyout", self.dir + "/key.pem", "-out", self.dir + "/cert.pem"], check=True, capture_output=True)
+        self.dovecot = subprocess.Popen(["dovecot", "-F", "-c", self.dir + "/dovecot.conf"], stderr=subprocess.DEVNULL)
+        wait_until(lambda: os.path.exists(self.dir + "/dovecot/auth-master") or os.path.exists(self.dir + "/dovecot/master.pid"), "dovecot")
+
+    def start_postfix(self):
+        smtp = self.ports()[0]
+        conf = self.dir + "/postfix"
+        os.makedirs(conf)
+        os.makedirs(self.dir + "/data")
+        os.makedirs(self.dir + "/queue")
+        shutil.chown(self.dir + "/data", "postfix")
+        with open(conf + "/main.cf", "w") as f:
+            f.write(f"""compatibility_level = 3.6
+queue_directory = {self.dir}/queue
+data_directory = {self.dir}/data
+multi_instance_name = postfix-bench
+myhostname = mail.bench.example
+mydestination =
+inet_interfaces = 127.0.0.1
+virtual_mailbox_domains = bench.example
+virtual_transport = lmtp:unix:{self.dir}/dovecot/lmtp
+maillog_file = {self.dir}/queue/postfix.log
+maillog_file_prefixes = {self.dir}
+alias_maps =
+""")
+        services = open("/usr/share/postfix/master.cf.dist").read() if os.path.exists("/usr/share/postfix/master.cf.dist") else open(
+            "/etc/postfix/master.cf").read()
+        lines = []
+        for line in services.splitlines():
+            words = line.split()
+            if line[:1] not in ("#", " ", "\t", "") and len(words) >= 8:
+                if words[0] == "smtp" and words[1] == "inet":
+                    words[0] = f"127.0.0.1:{smtp}"
+                elif words[1] == "inet":
+                    continue
+                words[4] = "n"
+                lines.append(" ".join(words))
+        with open(conf + "/master.cf", "w") as f:
+            f.write("\n".join(lines) + "\n")
+        subprocess.run(["postfix", "-c", conf, "start"], check=True, capture_output=True)
+        with open(self.dir + "/queue/pid/master.pid") as f:
+            self.master = int(f.read())
+
+    def pids(self):
+        return [self.dovecot.pid] + ([self.master] if self.master else [])
+
+    def queue_empty(self):
+        return all(not files for name in ("incoming", "active", "maildrop") for _, _, files in os.walk(f"{self.dir}/queue/{name}"))
+
+    def fill(self, count):
+        """A Maildir as Dovecot would have written it, without the wait."""
+        base = f"{self.dir}/mail/{USER}"
+        os.makedirs(base + "/cur")
+        os.makedirs(base + "/new")
+        os.makedirs(base + "/tmp")
+        virtual = message()
+        physical = virtual.replace(b"\r\n", b"\n")
+        for i in range(count):
+            with open(f"{base}/cur/{1700000000 + i}.M{i}P1.bench,S={len(physical)},W={len(virtual)}:2,", "wb") as f:
+                f.write(physical)
+        subprocess.run(["chown", "-R", f"{self.mail.pw_uid}:{self.mail.pw_gid}", base], check=True)
+
+    def stop(self):
+        if self.master:
+            subprocess.run(["postfix", "-c", self.dir + "/postfix", "stop"], capture_output=True)
+        self.dovecot.terminate()
+        self.dovecot.wait(20)
+
+
+def message():
+    head = (f"From: <sender@bench.example>\r\nTo: <{USER}>\r\nSubject: benchmark\r\nDate: Tue, 24 Nov 2026 06:45:48 +0000\r\n"
+            "Message-ID: <bench@bench.example>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n").encode()
+    line = b"The quick brown fox jumps over the lazy dog and runs away from it.\r\n"
+    return head + line * ((SIZE - len(head)) // len(line))

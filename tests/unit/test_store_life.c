@@ -1,0 +1,613 @@
+/* Migration, undelete, another address, another owner, no trace at all. */
+#include "store_prove.h"
+
+static struct folder dir;
+static struct engine e;
+
+static int setup(void **state)
+{
+	(void)state;
+	return prove_open(&e, &dir);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	prove(&e, &dir);
+	engine_close(&e);
+	folder_remove(&dir);
+	return 0;
+}
+
+static uint32_t deliver_n(const char *account, const char *mailbox, int n)
+{
+	uint32_t id = account_of(&e, account);
+
+	for (int i = 0; i < n; i++)
+		assert_int_equal(status_of(deliver_to(&e, account, mailbox, "P\r\n", VIEW_LIT("0123456789"))), STORE_OK);
+	if (!id)
+		id = account_of(&e, account);
+	return mailbox_named(&e, id, mailbox[0] ? mailbox : "INBOX");
+}
+
+static enum store_status expunge(uint32_t mailbox, uint32_t first, uint32_t last)
+{
+	char range[8];
+
+	return status_of(ask(&e,
+	    (struct proto_request){
+		.type = STORE_EXPUNGE, .mailbox = mailbox, .ranges = range_text(range, first, last) }));
+}
+
+static enum store_status delete_mailbox(uint32_t mailbox)
+{
+	return status_of(ask(&e, (struct proto_request){ .type = STORE_DELETE, .mailbox = mailbox }));
+}
+
+static struct request *import(const char *mailbox, uint32_t validity, uint32_t uid, const char *key)
+{
+	return ask(&e,
+	    (struct proto_request){ .type = STORE_IMPORT,
+		.name = VIEW_LIT("a@x.org"),
+		.other = view_of(mailbox),
+		.uid_validity = validity,
+		.uid = uid,
+		.key = { key, IMPORT_KEY_LEN },
+		.flags = FLAG_SEEN,
+		.keywords = { VIEW_LIT("todo") },
+		.keyword_count = 1,
+		.date = 1234,
+		.mode = 1,
+		.body = VIEW_LIT("imported"),
+		.mime = VIEW_LIT("m") });
+}
+
+#define KEY(n) "key-0123456789-" n
+
+static void test_import(void **state)
+{
+	struct request *r = import("Old/Work", 77, 500, KEY("1"));
+	uint32_t box = r->reply.mailbox;
+	struct message_value row;
+
+	(void)state;
+	assert_int_equal(r->reply.status, STORE_OK);
+	assert_int_equal(r->reply.uid_validity, 77);
+	assert_int_equal(ranges_at(r->reply.destination, 0).first, 500);
+	request_free(r);
+	row = message_row_of(&e, box, 500);
+	assert_int_equal(row.flags, FLAG_SEEN);
+	assert_int_equal(row.keywords, 1);
+	assert_int_equal(row.date, 1234);
+	/* Again: nothing; the uid is told. */
+	r = import("Old/Work", 77, 500, KEY("1"));
+	assert_int_equal(r->reply.status, STORE_EXISTS);
+	assert_int_equal(ranges_at(r->reply.destination, 0).first, 500);
+	request_free(r);
+	assert_int_equal(mailbox_row_of(&e, box).messages, 1);
+	/* An older uid: the next; a later mailbox of another number: as it is. */
+	r = import("Old/Work", 99, 300, KEY("2"));
+	assert_int_equal(r->reply.uid_validity, 77);
+	assert_int_equal(ranges_at(r->reply.destination, 0).first, 501);
+	request_free(r);
+	/* Expunged, and still remembered. */
+	assert_int_equal(expunge(box, 500, 500), STORE_OK);
+	assert_int_equal(status_of(import("Old/Work", 77, 500, KEY("1"))), STORE_EXISTS);
+	/* The inbox was made with the account and never used. */
+	r = import("inbox", 88, 0, KEY("1"));
+	assert_int_equal(r->reply.uid_validity, 88);
+	assert_int_equal(ranges_at(r->reply.destination, 0).first, 1);
+	request_free(r);
+	/* A number from the far future would be the last one. */
+	r = import("Sent", UINT32_MAX - 1, UINT32_MAX - 1, KEY("1"));
+	assert_int_not_equal(r->reply.uid_validity, UINT32_MAX - 1);
+	assert_int_equal(ranges_at(r->reply.destination, 0).first, 1);
+	request_free(r);
+	/* Without a key: as often as one likes. */
+	assert_int_equal(status_of(import("Sent", 0, 0, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")), STORE_OK);
+	assert_int_equal(status_of(import("Sent", 0, 0, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")), STORE_OK);
+	/* A mailbox alone. */
+	r = ask(&e,
+	    (struct proto_request){ .type = STORE_IMPORT,
+		.name = VIEW_LIT("a@x.org"),
+		.other = VIEW_LIT("Empty"),
+		.uid_validity = 55,
+		.key = VIEW_LIT("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0") });
+	assert_int_equal(r->reply.status, STORE_OK);
+	assert_int_equal(r->reply.uid_validity, 55);
+	assert_int_equal(mailbox_row_of(&e, r->reply.mailbox).messages, 0);
+	request_free(r);
+	assert_int_equal(status_of(import("a//b", 0, 0, KEY("1"))), STORE_INVALID);
+	/* Keys go with their mailbox. */
+	assert_int_equal(delete_mailbox(box), STORE_OK);
+	housekeep(&e);
+	assert_int_equal(rows_of(&e, T_IMPORT, key_u32(box)), 0);
+	assert_int_equal(status_of(import("Old/Work", 77, 500, KEY("1"))), STORE_OK);
+}
+
+static struct request *undelete(uint32_t account, uint32_t mailbox, int64_t since)
+{
+	return ask(&e,
+	    (struct proto_request){
+		.type = STORE_UNDELETE, .account = account, .mailbox = mailbox, .date = since });
+}
+
+static void test_undelete(void **state)
+{
+	uint32_t box = deliver_n("a@x.org", "", 5), a = account_of(&e, "a@x.org"), other = deliver_n("b@x.org", "", 2);
+	char range[8];
+	struct proto_request p = { .type = STORE_FLAGS,
+		.mailbox = box,
+		.mode = FLAGS_ADD,
+		.flags = FLAG_SEEN | FLAG_DELETED,
+		.keywords = { VIEW_LIT("todo") },
+		.keyword_count = 1,
+		.ranges = range_text(range, 2, 3) };
+	struct request *r;
+
+	(void)state;
+	assert_int_equal(status_of(ask(&e, p)), STORE_OK);
+	assert_int_equal(expunge(box, 2, 3), STORE_OK);
+	assert_int_equal(expunge(other, 1, 2), STORE_OK);
+	r = undelete(a, 0, 0);
+	assert_int_equal(r->reply.status, STORE_OK);
+	assert_int_equal(r->reply.count, 2);
+	request_free(r);
+	assert_int_equal(mailbox_row_of(&e, box).messages, 5);
+	assert_int_equal(mailbox_row_of(&e, box).deleted, 0);
+	assert_int_equal(message_row_of(&e, box, 6).flags, FLAG_SEEN);
+	assert_int_equal(message_row_of(&e, box, 7).keywords, 1);
+	assert_int_equal(account_row_of(&e, a).bytes, 65);
+	assert_int_equal(mailbox_row_of(&e, other).messages, 0);
+	r = undelete(a, 0, 0); /* again: nothing is left to do */
+	assert_int_equal(r->reply.count, 0);
+	request_free(r);
+	/* Only what was expunged since. */
+	assert_int_equal(expunge(box, 6, 7), STORE_OK);
+	r = undelete(a, box, e.now + 1);
+	assert_int_equal(r->reply.count, 0);
+	request_free(r);
+	r = undelete(a, box, 0);
+	assert_int_equal(r->reply.count, 2);
+	assert_int_equal(ranges_at(r->reply.destination, 0).first, 8);
+	request_free(r);
+	assert_int_equal(status_of(undelete(4711, 0, 0)), STORE_NO_ACCOUNT);
+	r = undelete(a, other, 0); /* not this account's */
+	assert_int_equal(r->reply.count, 0);
+	request_free(r);
+}
+
+/* A deleted mailbox comes back below "Restored", with keywords, before it is swept and after. */
+static void test_undelete_mailbox(void **state)
+{
+	uint32_t box = deliver_n("a@x.org", "Work/x", 3), a = account_of(&e, "a@x.org"), restored;
+	char range[8];
+	struct proto_request p = { .type = STORE_FLAGS,
+		.mailbox = box,
+		.mode = FLAGS_ADD,
+		.flags = FLAG_FLAGGED,
+		.keywords = { VIEW_LIT("one"), VIEW_LIT("two") },
+		.keyword_count = 2,
+		.ranges = range_text(range, 1, 2) };
+	struct request *r;
+
+	(void)state;
+	assert_int_equal(status_of(ask(&e, p)), STORE_OK);
+	assert_int_equal(expunge(box, 1, 1), STORE_OK);
+	assert_int_equal(delete_mailbox(box), STORE_OK);
+	assert_int_equal(all_rows(&e, T_GRAVE), 1);
+	r = undelete(a, 0, 0);
+	assert_int_equal(r->reply.status, STORE_OK);
+	assert_int_equal(r->reply.count, 3);
+	request_free(r);
+	restored = mailbox_named(&e, a, "Restored/Work/x");
+	assert_int_equal(mailbox_row_of(&e, restored).messages, 3);
+	assert_int_equal(message_row_of(&e, restored, 1).keywords, 3);
+	assert_int_equal(message_row_of(&e, restored, 1).flags, FLAG_FLAGGED);
+	assert_int_equal(all_rows(&e, T_GRAVE), 0);
+	assert_int_equal(rows_of(&e, T_KEYWORD, key_u32(box)), 0);
+	/* Purged: nothing comes back, nothing stays. */
+	assert_int_equal(delete_mailbox(restored), STORE_OK);
+	atomic_store(&e.undelete, 0);
+	housekeep(&e);
+	assert_int_equal(all_rows(&e, T_EXPUNGED), 0);
+	assert_int_equal(all_rows(&e, T_GRAVE), 0);
+	assert_int_equal(all_rows(&e, T_BODY), 0);
+	assert_int_equal(all_rows(&e, T_KEYWORD), 0);
+	r = undelete(a, 0, 0);
+	assert_int_equal(r->reply.count, 0);
+	request_free(r);
+}
+
+/* More than one slice, of several times. */
+static void test_undelete_many(void **state)
+{
+	uint32_t box = deliver_n("a@x.org", "", 2500), a = account_of(&e, "a@x.org");
+	struct request *r;
+
+	(void)state;
+	assert_int_equal(expunge(box, 1, 2500), STORE_OK);
+	r = undelete(a, box, 0);
+	assert_int_equal(r->reply.count, 2500);
+	request_free(r);
+	assert_int_equal(mailbox_row_of(&e, box).messages, 2500);
+	assert_int_equal(all_rows(&e, T_EXPUNGED), 0);
+	assert_int_equal(all_rows(&e, T_EXPUNGED_DUE), 0);
+}
+
+static struct request *rename_account(const char *from, const char *to)
+{
+	return ask(&e,
+	    (struct proto_request){
+		.type = STORE_RENAME_ACCOUNT, .name = view_of(from), .other = view_of(to) });
+}
+
+static void reload(const char *const *addresses, size_t count)
+{
+	struct request *r = xcalloc(1, sizeof *r);
+
+	r->p.type = ENGINE_RELOAD;
+	r->undelete = 3600;
+	r->accounts = (struct engine_accounts){ .at = xcalloc(count, sizeof(struct engine_account)), .count = count };
+	for (size_t i = 0; i < count; i++)
+		r->accounts.at[i].address = xstrdup(addresses[i]);
+	assert_int_equal(engine_run(&e, r), RUN_DONE);
+	assert_int_equal(engine_commit(&e), 0);
+	engine_publish(&e);
+	request_free(r);
+}
+
+static struct domain_value domain_row(const char *name)
+{
+	struct domain_value d = { 0 };
+	struct key k = { 0 };
+	struct tx tx;
+
+	key_add(&k, view_of(name));
+	assert_int_equal(tx_begin(&tx, &e.index, false), 0);
+	tx_get_fixed(&tx, T_DOMAIN, &k, &d, sizeof d, NULL);
+	tx_abort(&tx);
+	return d;
+}
+
+static uint32_t acl_of(uint32_t mailbox, const char *identifier)
+{
+	struct key k = acl_key(mailbox, view_of(identifier));
+	struct tx tx;
+	uint32_t rights = 0;
+
+	assert_int_equal(tx_begin(&tx, &e.index, false), 0);
+	tx_get_fixed(&tx, T_ACL, &k, &rights, sizeof rights, NULL);
+	tx_abort(&tx);
+	return rights;
+}
+
+static void share(uint32_t mailbox, const char *identifier, uint32_t rights)
+{
+	assert_int_equal(status_of(ask(&e,
+			     (struct proto_request){ .type = STORE_SET_ACL,
+				 .mailbox = mailbox,
+				 .name = view_of(identifier),
+				 .flags = rights })),
+	    STORE_OK);
+}
+
+static void test_rename_account(void **state)
+{
+	static const char *const before[] = { "a@x.org", "b@x.org" }, *const after[] = { "b@x.org", "c@y.org" };
+	uint32_t box = deliver_n("a@x.org", "", 3), a = account_of(&e, "a@x.org"), other = deliver_n("b@x.org", "", 1);
+
+	(void)state;
+	reload(before, 2);
+	share(other, "a@x.org", 3);
+	share(other, "-a@x.org", 4);
+	share(other, "c@y.org", 8);
+	assert_int_equal(status_of(rename_account("a@x.org", "b@x.org")), STORE_EXISTS);
+	assert_int_equal(status_of(rename_account("nobody@x.org", "d@x.org")), STORE_NO_ACCOUNT);
+	assert_int_equal(status_of(rename_account("a@x.org", "c")), STORE_INVALID);
+	assert_int_equal(status_of(rename_account("a@x.org", "c@y.org")), STORE_OK);
+	assert_int_equal(status_of(rename_account("a@x.org", "c@y.org")), STORE_OK);
+	assert_int_equal(account_of(&e, "c@y.org"), a);
+	assert_int_equal(account_of(&e, "a@x.org"), 0);
+	assert_int_equal(acl_of(other, "c@y.org"), 11);
+	assert_int_equal(acl_of(other, "-c@y.org"), 4);
+	assert_int_equal(acl_of(other, "a@x.org"), 0);
+	assert_int_equal(domain_row("x.org").messages, 1);
+	assert_int_equal(domain_row("y.org").messages, 3);
+	assert_int_equal(domain_row("y.org").bytes, 39);
+	/* The site still says a@x.org: its mail goes where it belongs. */
+	assert_int_equal(status_of(deliver_to(&e, "a@x.org", "", "P\r\n", VIEW_LIT("0123456789"))), STORE_OK);
+	assert_int_equal(mailbox_row_of(&e, box).messages, 4);
+	/* The old site comes once more (a restart), then the new one: asked again all is well. */
+	reload(before, 2);
+	assert_int_equal(account_of(&e, "c@y.org"), 0);
+	assert_int_equal(account_row_of(&e, a).orphaned, 1);
+	assert_int_equal(status_of(rename_account("a@x.org", "c@y.org")), STORE_OK);
+	reload(after, 2);
+	assert_int_equal(account_of(&e, "c@y.org"), a);
+	assert_int_equal(mailbox_row_of(&e, box).messages, 4);
+	/* An empty account there makes way. */
+	inbox(&e, "c@y.org");
+	assert_int_equal(status_of(rename_account("c@y.org", "b@x.org")), STORE_EXISTS);
+	assert_int_equal(expunge(other, 1, 1), STORE_OK);
+	assert_int_equal(status_of(rename_account("c@y.org", "b@x.org")), STORE_OK);
+	assert_int_equal(account_of(&e, "b@x.org"), a);
+}
+
+static struct request *hand_over(const char *from, const char *to, const char *folder)
+{
+	return ask(&e,
+	    (struct proto_request){
+		.type = STORE_HAND_OVER, .name = view_of(from), .other = view_of(to), .value = view_of(folder) });
+}
+
+static void test_hand_over(void **state)
+{
+	uint32_t box = deliver_n("a@x.org", "", 3), work = deliver_n("a@x.org", "Work/x", 2), a, b;
+	struct request *r;
+
+	(void)state;
+	a = account_of(&e, "a@x.org");
+	deliver_n("b@x.org", "", 1);
+	b = account_of(&e, "b@x.org");
+	share(work, "c@x.org", 3);
+	assert_int_equal(status_of(ask(&e,
+			     (struct proto_request){ .type = STORE_SET_METADATA,
+				 .mailbox = work,
+				 .mode = 1,
+				 .name = VIEW_LIT("/shared/comment"),
+				 .value = VIEW_LIT("hi") })),
+	    STORE_OK);
+	assert_int_equal(status_of(hand_over("a@x.org", "a@x.org", "X")), STORE_INVALID);
+	assert_int_equal(status_of(hand_over("a@x.org", "b@x.org", "a//b")), STORE_INVALID);
+	assert_int_equal(status_of(hand_over("nobody@x.org", "b@x.org", "X")), STORE_NO_ACCOUNT);
+	r = hand_over("a@x.org", "b@x.org", "Leavers/Al");
+	assert_int_equal(r->reply.status, STORE_OK);
+	assert_int_equal(r->reply.count, 5);
+	assert_int_equal(r->reply.mailbox, mailbox_named(&e, b, "Leavers/Al"));
+	request_free(r);
+	assert_int_equal(mailbox_named(&e, b, "Leavers/Al/INBOX"), box);
+	assert_int_equal(mailbox_named(&e, b, "Leavers/Al/Work/x"), work);
+	assert_int_equal(account_row_of(&e, a).messages, 0);
+	assert_int_equal(account_row_of(&e, a).bytes, 0);
+	assert_int_equal(account_row_of(&e, a).mailboxes, 0);
+	assert_int_equal(account_row_of(&e, a).metadata, 0);
+	assert_int_equal(account_row_of(&e, b).messages, 6);
+	assert_int_equal(account_row_of(&e, b).bytes, 78);
+	assert_int_equal(account_row_of(&e, b).metadata, 17);
+	assert_int_equal(acl_of(work, "c@x.org"), 3);
+	assert_int_equal(status_of(hand_over("a@x.org", "b@x.org", "Leavers/Al")), STORE_OK);
+	/* Who gave all away gets new mail into a new inbox, and then the names there are taken. */
+	assert_int_equal(status_of(deliver_to(&e, "a@x.org", "", "P\r\n", VIEW_LIT("0123456789"))), STORE_OK);
+	assert_int_equal(status_of(hand_over("a@x.org", "b@x.org", "Leavers/Al")), STORE_EXISTS);
+	assert_int_equal(status_of(hand_over("a@x.org", "b@x.org", "Later")), STORE_OK);
+	assert_int_not_equal(inbox(&e, "a@x.org"), 0);
+}
+
+static struct request *erase(const char *address)
+{
+	return ask(&e, (struct proto_request){ .type = STORE_ERASE_ACCOUNT, .name = view_of(address) });
+}
+
+static void test_erase(void **state)
+{
+	static const char *const all[] = { "a@x.org", "b@x.org" }, *const one[] = { "b@x.org" };
+	uint32_t box = deliver_n("a@x.org", "", 2300), work = deliver_n("a@x.org", "Work", 5), other, a;
+	char range[8];
+	struct request *r;
+
+	(void)state;
+	a = account_of(&e, "a@x.org");
+	other = deliver_n("b@x.org", "", 1);
+	reload(all, 2);
+	share(other, "a@x.org", 3);
+	share(box, "b@x.org", 3);
+	/* One body is b's too. */
+	assert_int_equal(status_of(ask(&e,
+			     (struct proto_request){ .type = STORE_COPY,
+				 .mailbox = box,
+				 .to = other,
+				 .ranges = range_text(range, 7, 7) })),
+	    STORE_OK);
+	assert_int_equal(expunge(box, 1, 1100), STORE_OK);
+	assert_int_equal(delete_mailbox(work), STORE_OK);
+	assert_int_equal(status_of(ask(&e,
+			     (struct proto_request){ .type = STORE_SET_METADATA,
+				 .account = a,
+				 .mailbox = other,
+				 .mode = 1,
+				 .name = VIEW_LIT("/private/comment"),
+				 .value = VIEW_LIT("hi") })),
+	    STORE_OK);
+	assert_int_equal(status_of(erase("a@x.org")), STORE_INVALID); /* in use */
+	assert_int_equal(account_row_of(&e, a).messages, 1200);
+	reload(one, 1);
+	r = erase("a@x.org");
+	assert_int_equal(r->reply.status, STORE_OK);
+	assert_int_equal(r->reply.count, 2305);
+	request_free(r);
+	assert_int_equal(all_rows(&e, T_ACCOUNT), 1);
+	assert_int_equal(all_rows(&e, T_MAILBOX), 5);
+	assert_int_equal(all_rows(&e, T_MESSAGE), 2);
+	assert_int_equal(all_rows(&e, T_EXPUNGED), 0);
+	assert_int_equal(all_rows(&e, T_GRAVE), 0);
+	assert_int_equal(all_rows(&e, T_DEAD), 0);
+	assert_int_equal(all_rows(&e, T_BODY), 2);
+	assert_int_equal(all_rows(&e, T_ACL), 0);
+	assert_int_equal(all_rows(&e, T_METADATA), 0);
+	assert_int_equal(rows_of(&e, T_SUBSCRIPTION, key_u32(a)), 0);
+	assert_int_equal(mailbox_row_of(&e, other).messages, 2);
+	assert_int_equal(status_of(erase("a@x.org")), STORE_NO_ACCOUNT);
+}
+
+/* Only the orphan of an address that is in use again; a suspended one whole. */
+static void test_erase_of_a_namesake(void **state)
+{
+	static const char *const one[] = { "b@x.org" };
+	uint32_t box;
+
+	(void)state;
+	deliver_n("a@x.org", "", 3);
+	reload(one, 1);
+	e.accounts_known = false;
+	box = deliver_n("a@x.org", "", 4);
+	e.accounts_known = true;
+	e.accounts.at[0].address[0] = 'a';
+	assert_int_equal(all_rows(&e, T_ACCOUNT), 2);
+	assert_int_equal(status_of(erase("a@x.org")), STORE_OK);
+	assert_int_equal(mailbox_row_of(&e, box).messages, 4);
+	assert_int_equal(status_of(erase("a@x.org")), STORE_INVALID);
+	e.accounts.at[0].suspended = true;
+	assert_int_equal(status_of(erase("a@x.org")), STORE_OK);
+	assert_int_equal(all_rows(&e, T_ACCOUNT), 0);
+	assert_int_equal(all_rows(&e, T_BODY), 0);
+}
+
+/* Quotas of messages and of a domain, and warnings. */
+static void quotas(uint64_t bytes, uint64_t messages, uint64_t domain)
+{
+	struct request *r = xcalloc(1, sizeof *r);
+
+	r->p.type = ENGINE_RELOAD;
+	r->undelete = 3600;
+	r->accounts = (struct engine_accounts){ .at = xcalloc(2, sizeof(struct engine_account)),
+		.count = 2,
+		.warnings = { 50, 90 },
+		.warning_count = 2,
+		.host = xstrdup("mail.x.org") };
+	for (size_t i = 0; i < 2; i++)
+		r->accounts.at[i] = (struct engine_account){ .address = xstrdup(i ? "b@x.org" : "a@x.org"),
+			.limits = { bytes, i ? 0 : messages, domain, NULL } };
+	assert_int_equal(engine_run(&e, r), RUN_DONE);
+	assert_int_equal(engine_commit(&e), 0);
+	engine_publish(&e);
+	request_free(r);
+}
+
+static enum store_status deliver_one(const char *to)
+{
+	return status_of(deliver_to(&e, to, "", "P\r\n", VIEW_LIT("0123456789")));
+}
+
+static void test_quota_messages(void **state)
+{
+	uint32_t a, box;
+
+	(void)state;
+	quotas(0, 10, 0);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(deliver_one("a@x.org"), STORE_OK);
+	a = account_of(&e, "a@x.org");
+	box = mailbox_named(&e, a, "INBOX");
+	assert_int_equal(account_row_of(&e, a).messages, 4);
+	assert_int_equal(deliver_one("a@x.org"), STORE_OK); /* the half: a warning comes with it */
+	assert_int_equal(account_row_of(&e, a).messages, 6);
+	assert_int_equal(account_row_of(&e, a).warned, 50);
+	assert_int_equal(deliver_one("a@x.org"), STORE_OK);
+	assert_int_equal(account_row_of(&e, a).messages, 7);
+	/* A little below and up again: told once. */
+	assert_int_equal(expunge(box, 1, 3), STORE_OK);
+	assert_int_equal(deliver_one("a@x.org"), STORE_OK);
+	assert_int_equal(account_row_of(&e, a).messages, 5);
+	/* Clearly below, and up again: told again. */
+	assert_int_equal(expunge(box, 4, 7), STORE_OK);
+	assert_int_equal(deliver_one("a@x.org"), STORE_OK);
+	assert_int_equal(account_row_of(&e, a).warned, 0);
+	while (account_row_of(&e, a).warned == 0)
+		assert_int_equal(deliver_one("a@x.org"), STORE_OK);
+	assert_int_equal(account_row_of(&e, a).messages, 6);
+	while (account_row_of(&e, a).warned == 50)
+		assert_int_equal(deliver_one("a@x.org"), STORE_OK);
+	assert_int_equal(account_row_of(&e, a).messages, 10);
+	assert_int_equal(deliver_one("a@x.org"), STORE_OVER_QUOTA);
+	assert_int_equal(deliver_one("b@x.org"), STORE_OK);
+	/* The same for what a client stores, and copies. */
+	assert_int_equal(status_of(ask(&e,
+			     (struct proto_request){ .type = STORE_APPEND, .mailbox = box, .body = VIEW_LIT("x") })),
+	    STORE_OVER_QUOTA);
+	char range[8];
+	struct proto_request p = {
+		.type = STORE_COPY, .mailbox = box, .to = box, .ranges = range_text(range, 1, 100)
+	};
+	assert_int_equal(status_of(ask(&e, p)), STORE_OVER_QUOTA);
+	p.mailbox = mailbox_named(&e, account_of(&e, "b@x.org"), "INBOX");
+	assert_int_equal(status_of(ask(&e, p)), STORE_OVER_QUOTA);
+	p.flags = 1; /* a move from another account too */
+	assert_int_equal(status_of(ask(&e, p)), STORE_OVER_QUOTA);
+	p.mailbox = box; /* a move within is free */
+	p.to = mailbox_named(&e, a, "Sent");
+	assert_int_equal(status_of(ask(&e, p)), STORE_OK);
+}
+
+static void test_quota_domain(void **state)
+{
+	struct proto_local locals[2] = { { VIEW_LIT("a@x.org"), VIEW_LIT(""), VIEW_LIT("") },
+		{ VIEW_LIT("b@x.org"), VIEW_LIT(""), VIEW_LIT("") } };
+	struct proto_request p = { .type = STORE_DELIVER,
+		.body = VIEW_LIT("0123456789"),
+		.mime = VIEW_LIT("m"),
+		.locals = locals,
+		.local_count = 2 };
+
+	(void)state;
+	quotas(0, 0, 35);
+	assert_int_equal(status_of(ask(&e, p)), STORE_OK);
+	assert_int_equal(domain_row("x.org").bytes, 20);
+	assert_int_equal(status_of(ask(&e, p)), STORE_OVER_QUOTA); /* 40 */
+	p.local_count = 1;
+	p.locals = locals;
+	assert_int_equal(status_of(ask(&e, p)), STORE_OK);
+	assert_int_equal(status_of(ask(&e, p)), STORE_OVER_QUOTA);
+	/* Moving between two of them brings the domain nothing, copying does. */
+	char range[8];
+	uint32_t a = mailbox_named(&e, account_of(&e, "a@x.org"), "INBOX"),
+		 b = mailbox_named(&e, account_of(&e, "b@x.org"), "INBOX");
+	p = (struct proto_request){ .type = STORE_COPY, .mailbox = a, .to = b, .ranges = range_text(range, 1, 1) };
+	assert_int_equal(status_of(ask(&e, p)), STORE_OVER_QUOTA);
+	p.flags = 1;
+	assert_int_equal(status_of(ask(&e, p)), STORE_OK);
+	assert_int_equal(domain_row("x.org").bytes, 30);
+	assert_int_equal(domain_row("x.org").accounts, 2);
+}
+
+/* The warning is mail: with a body, a record and a place in the log. */
+static void test_warning_in_bytes(void **state)
+{
+	static char body[5000];
+	uint32_t a, box;
+	struct message_value row;
+
+	(void)state;
+	memset(body, 'x', sizeof body);
+	quotas(10000, 0, 0);
+	assert_int_equal(status_of(deliver_to(&e, "a@x.org", "", "", (struct view){ body, sizeof body })), STORE_OK);
+	a = account_of(&e, "a@x.org");
+	box = mailbox_named(&e, a, "INBOX");
+	assert_int_equal(account_row_of(&e, a).messages, 2);
+	row = message_row_of(&e, box, 2);
+	assert_in_range(row.size, 300, 2000);
+	assert_int_equal(account_row_of(&e, a).bytes, sizeof body + row.size);
+	assert_int_equal(status_of(deliver_to(&e, "a@x.org", "", "", (struct view){ body, sizeof body })),
+	    STORE_OVER_QUOTA);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_import, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_undelete, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_undelete_mailbox, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_undelete_many, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rename_account, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hand_over, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_erase, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_erase_of_a_namesake, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_quota_messages, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_quota_domain, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_warning_in_bytes, setup, teardown),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	log_init("test", LOG_LEVEL_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
