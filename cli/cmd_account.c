@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "account.h"
+#include "account_share.h"
 #include "dropin.h"
 #include "lib/proc.h"
 #include "lib/text.h"
@@ -40,6 +42,7 @@ static void set_protocols(config_setting_t *element, const char *text)
 
 struct add_options {
 	const char *name, *quota, *protocols;
+	bool shared;
 };
 
 /*
@@ -76,12 +79,16 @@ static int add(struct cli *cli, const char *argument, const struct add_options *
 		dropin_set(element, "quota", o->quota);
 	if (o->protocols)
 		set_protocols(element, o->protocols);
+	if (o->shared)
+		dropin_set_true(element, "shared");
 	int status = dropin_commit(cli, &d) < 0 || forget_password(cli->site, address) < 0 ? EXIT_USAGE : EXIT_YES;
 	dropin_close(&d);
 	if (status == EXIT_YES) /* else the account is in the file, and nobody can log in to it yet */
 		status = cli_reload_if_running(cli);
 	if (status == EXIT_YES && cli->json)
 		cli_json_print(json_pack("{s:s}", "added", address));
+	else if (status == EXIT_YES && o->shared)
+		printf("added %s; say who may use it with: mailadm account share %s ADDRESS\n", address, address);
 	else if (status == EXIT_YES)
 		printf("added %s; set its password with: mailadm account passwd %s\n", address, address);
 	return status;
@@ -130,16 +137,14 @@ static int remove_account(struct cli *cli, const char *argument)
 
 static int set_password(struct cli *cli, const char *address, const char *password)
 {
-	char hash[CREDENTIALS_HASH_MAX];
 	struct error e;
 	if (strlen(password) < PASSWORD_MIN)
 		return cli_error("the password has fewer than %d bytes; use a longer one", PASSWORD_MIN);
-	if (password_hash(view_of(password), hash, &e) < 0 || file_mkdirs(cli->site->state_dir, 0711, &e) < 0)
+	if (file_mkdirs(cli->site->state_dir, 0711, &e) < 0)
 		return cli_error("%s", e.text);
 	char *path = site_state(cli->site, "credentials");
-	int result = credentials_set(path, address, hash, &e);
+	int result = credentials_set_password(path, address, view_of(password), &e);
 	free(path);
-	explicit_bzero(hash, sizeof(hash));
 	return result < 0 ? cli_error("%s", e.text) : EXIT_YES;
 }
 
@@ -169,7 +174,7 @@ static int passwd(struct cli *cli, const char *argument)
 
 static int list(struct cli *cli)
 {
-	static const char *const columns[] = { "address", "name", "quota", "protocols", "password", "defined", NULL };
+	static const char *const columns[] = { "address", "name", "quota", "protocols", "password", "defined", "state", NULL };
 	struct credentials credentials = { 0 };
 	struct error e = { "" };
 	if (!cli_site(cli))
@@ -188,7 +193,7 @@ static int list(struct cli *cli)
 		buf_printf(&defined, "%s:%u", a->origin.file, a->origin.line);
 		const char *has = !readable ? "unknown" : credentials_find(&credentials, a->address) ? "yes" : "no";
 		cli_table_add(
-		    t, (const char *[]){ a->address, a->name, quota, buf_str(&protocols), has, buf_str(&defined) });
+		    t, (const char *[]){ a->address, a->name, quota, buf_str(&protocols), has, buf_str(&defined), a->state });
 		buf_free(&protocols);
 		buf_free(&defined);
 	}
@@ -202,11 +207,16 @@ static int list(struct cli *cli)
 static int run(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = { { "name", required_argument, NULL, 'n' },
-		{ "quota", required_argument, NULL, 'q' }, { "protocols", required_argument, NULL, 'p' }, { 0 } };
+		{ "quota", required_argument, NULL, 'q' }, { "protocols", required_argument, NULL, 'p' },
+		{ "shared", no_argument, NULL, 's' }, { 0 } };
 	struct add_options o = { 0 };
-	int option;
+	int option, status;
 	if (cli_wants_help(cli, &cmd_account, argc, argv))
 		return EXIT_YES;
+	if (argc > 1 && strcmp(argv[1], "share") == 0)
+		return account_share(cli, &cmd_account, argc - 1, argv + 1);
+	if (account_life(cli, argc, argv, &status))
+		return status;
 	optind = 0;
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 'n')
@@ -215,6 +225,8 @@ static int run(struct cli *cli, int argc, char **argv)
 			o.quota = optarg;
 		else if (option == 'p')
 			o.protocols = optarg;
+		else if (option == 's')
+			o.shared = true;
 		else
 			return cli_usage(&cmd_account);
 	}
@@ -222,7 +234,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	int left = argc - optind - 1;
 	if (strcmp(verb, "add") == 0 && left == 1)
 		return add(cli, argv[optind + 1], &o);
-	if (o.name || o.quota || o.protocols)
+	if (o.name || o.quota || o.protocols || o.shared)
 		return cli_usage(&cmd_account);
 	if (strcmp(verb, "list") == 0 && left == 0)
 		return list(cli);
@@ -235,15 +247,21 @@ static int run(struct cli *cli, int argc, char **argv)
 
 const struct command cmd_account = {
 	.name = "account",
-	.synopsis = "add ADDRESS [--name N] [--quota Q] [--protocols imap,pop3,submission] | passwd ADDRESS | remove "
-		    "ADDRESS | list",
+	.synopsis = "add ADDRESS [--name N] [--quota Q] [--protocols imap,pop3,submission] [--shared] | passwd ADDRESS | remove "
+		    "ADDRESS | list | share OWNER[/MAILBOX] WITH [--rights R] [--remove] | share OWNER[/MAILBOX] --list | " ACCOUNT_LIFE_SYNOPSIS,
 	.summary = "who has a mailbox, and passwords",
-	.help = "add      makes the account in site.d/90-mailadm.conf, the one drop-in that mailadm edits\n"
+	.help = "add      makes the account in site.d/90-mailadm.conf, the one drop-in that mailadm edits; --shared: nobody\n"
+		"         logs in to it, and its mailboxes are for those that share names\n"
 		"passwd   sets the password: asks twice on a terminal, else reads one line\n"
 		"remove   removes an account that add made, and its password; the mail stays\n"
-		"list     address, name, quota, protocols, whether it has a password, and where it is defined\n\n"
+		"list     address, name, quota, protocols, whether it has a password, where it is defined, and its state\n"
+		"share    lets WITH, an account or anyone, use the mailboxes of OWNER, or one of them: --rights read (lr,\n"
+		"         the default), write (all but a), all, or letters of lrswipkxtea; in a mail client they are\n"
+		"         user/OWNER/MAILBOX, or shared/OWNER/MAILBOX when the site marks the account as shared\n"
+		ACCOUNT_LIFE_HELP "\n"
 		"The whole site is checked before anything changes, and a running host reloads.\n\n"
 		"Example: mailadm account add bob@example.org --name Bob --quota 10G\n"
-		"         pass show bob | mailadm account passwd bob@example.org\n",
+		"         pass show bob | mailadm account passwd bob@example.org\n"
+		"         mailadm account share sales@example.org bob@example.org --rights write\n",
 	.run = run,
 };

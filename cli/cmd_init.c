@@ -249,13 +249,13 @@ static int random_password(char out[24])
 static int make_passwords(struct init *in, const char *path, struct error *e)
 {
 	for (size_t i = 0; i < in->accounts.count; i++) {
-		char password[24], hash[CREDENTIALS_HASH_MAX];
+		char password[24];
 		if (random_password(password) < 0)
 			return error_errno(e, "no random bytes");
 		append(&in->passwords, xstrdup(password));
-		int result = password_hash(view_of(password), hash, e);
+		int result = credentials_set_password(path, in->accounts.at[i], view_of(password), e);
 		explicit_bzero(password, sizeof(password));
-		if (result < 0 || credentials_set(path, in->accounts.at[i], hash, e) < 0)
+		if (result < 0)
 			return -1;
 	}
 	return 0;

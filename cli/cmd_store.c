@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "export.h"
 #include "lib/text.h"
 #include "mailsvc/store/verify.h"
 #include "store.h"
@@ -186,14 +187,14 @@ static int do_rebuild(struct cli *cli)
 }
 
 /* compact: of a running host too; downgrade: of a stopped one. */
-static int do_change(struct cli *cli, bool compact)
+static int do_change(struct cli *cli, bool compact, bool all)
 {
 	int lock = take_lock(cli, LOCK_EX), dir = -1, rc = EXIT_USAGE;
 
 	if (lock == -1 && !compact)
 		return cli_error("the host is running; stop it first (systemctl stop mailadm, or end mailadm serve)");
 	if (lock == -1 || (dir = open_store(cli)) != -1)
-		rc = compact ? store_compact_command(cli, lock == -1, dir) : store_downgrade_command(cli, dir);
+		rc = compact ? store_compact_command(cli, lock == -1, dir, all) : store_downgrade_command(cli, dir);
 	if (dir != -1)
 		close(dir);
 	if (lock >= 0)
@@ -204,29 +205,34 @@ static int do_change(struct cli *cli, bool compact)
 static int run_store(struct cli *cli, int argc, char **argv)
 {
 	bool verify = argc == 2 && strcmp(argv[1], "verify") == 0,
-	     rebuild = argc == 2 && strcmp(argv[1], "rebuild") == 0, compact = argc == 2 && strcmp(argv[1], "compact") == 0,
+	     rebuild = argc == 2 && strcmp(argv[1], "rebuild") == 0, all = argc == 3 && strcmp(argv[2], "--all") == 0,
+	     compact = (argc == 2 || all) && strcmp(argv[1], "compact") == 0,
 	     downgrade = argc == 2 && strcmp(argv[1], "downgrade") == 0;
 
 	if (cli_wants_help(cli, &cmd_store, argc, argv))
 		return EXIT_YES;
+	if (argc > 1 && strcmp(argv[1], "export") == 0)
+		return export_command(cli, argc - 1, argv + 1, &cmd_store);
 	if (!verify && !rebuild && !compact && !downgrade)
 		return cli_usage(&cmd_store);
 	if (!cli_site(cli))
 		return EXIT_USAGE;
-	return verify ? do_verify(cli) : rebuild ? do_rebuild(cli) : do_change(cli, compact);
+	return verify ? do_verify(cli) : rebuild ? do_rebuild(cli) : do_change(cli, compact, all);
 }
 
 const struct command cmd_store = {
 	.name = "store",
-	.synopsis = "verify | rebuild | compact | downgrade",
+	.synopsis = "verify | rebuild | compact [--all] | downgrade | export maildir|mbox ADDRESS|--all DIR",
 	.summary = "prove the mail store, make its index anew, free what dead mail holds",
 	.help = "verify   reads every byte of the log and, when the host is stopped, the whole index; says what is\n"
 		"         wrong as SEGMENT:OFFSET: what; exit status 1 when anything is\n"
 		"rebuild  makes the index anew from the log; the host must be stopped\n"
 		"compact  frees the room that mail holds which is gone, while the host runs or when it is stopped; a running\n"
-		"         host also does it by itself when more than half of the log, and at least 256 MiB, is dead\n"
+		"         host also does it by itself when more than half of the log, and at least 256 MiB, is dead;\n"
+		"         with --all no byte of a dead message stays, whatever has to be written again for that\n"
 		"downgrade  makes the log what the mailadm before this one reads, or says what is in the way (exit status\n"
 		"         1); the host must be stopped\n"
+		"export   is mailadm export\n"
 		"\n"
 		"Example: mailadm store verify --json\n",
 	.run = run_store,

@@ -274,6 +274,14 @@ void dropin_set(config_setting_t *element, const char *name, const char *value)
 	config_setting_set_string(setting, value);
 }
 
+void dropin_set_true(config_setting_t *element, const char *name)
+{
+	config_setting_t *setting = config_setting_get_member(element, name);
+	if (!setting)
+		setting = config_setting_add(element, name, CONFIG_TYPE_BOOL);
+	config_setting_set_bool(setting, true);
+}
+
 void dropin_append(config_setting_t *element, const char *name, const char *value)
 {
 	config_setting_t *list = config_setting_get_member(element, name);

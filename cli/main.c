@@ -35,6 +35,8 @@ const struct command *const commands[] = {
 	&cmd_dns,
 	&cmd_backup,
 	&cmd_store,
+	&cmd_import,
+	&cmd_export,
 	&cmd_sendmail,
 	&cmd_mailq,
 	NULL,

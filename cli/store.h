@@ -5,7 +5,7 @@
 #include "cli.h"
 
 /* running: the host serves; else dir is the store's folder, and the host's lock is held. */
-int store_compact_command(struct cli *, bool running, int dir);
+int store_compact_command(struct cli *, bool running, int dir, bool all);
 int store_downgrade_command(struct cli *, int dir);
 
 #endif

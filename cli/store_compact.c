@@ -60,6 +60,10 @@ static int report(struct cli *cli, json_t *s)
 		printf("to be freed within two minutes, when no reader can want them and no backup holds them: %" PRIu64
 		       " segments, %s\n",
 		    number(s, "segments_pending"), size_text(s, "bytes_pending", a));
+	if (number(s, "segments_kept"))
+		printf("%" PRIu64 " segments without live mail stay, because they are damaged or the index does not know all "
+		       "that is in them; see mailadm store verify\n",
+		    number(s, "segments_kept"));
 	if (number(s, "unreadable"))
 		printf("%" PRIu64 " bodies cannot be read and stay where they are; see mailadm store verify\n",
 		    number(s, "unreadable"));
@@ -67,12 +71,12 @@ static int report(struct cli *cli, json_t *s)
 	return EXIT_YES;
 }
 
-static json_t *ask_store(int fd, bool start, struct error *e)
+static json_t *ask_store(int fd, enum store_compact how, struct error *e)
 {
 	struct buf answer = BUF_INIT(65536);
 	json_t *s = NULL;
 
-	if (store_admin_compact(fd, start, &answer, e) == 0 && !(s = json_loadb(answer.data, answer.len, 0, NULL)))
+	if (store_admin_compact(fd, how, &answer, e) == 0 && !(s = json_loadb(answer.data, answer.len, 0, NULL)))
 		error_set(e, "store answers what this program does not understand");
 	buf_free(&answer);
 	return s;
@@ -83,11 +87,10 @@ static bool ended(const json_t *s, uint64_t runs)
 {
 	const char *phase = json_string_value(json_object_get(s, "phase"));
 
-	return number(s, "runs") > runs ||
-	       (number(s, "runs") == runs && phase && strcmp(phase, "wait") == 0);
+	return number(s, "runs") > runs || (number(s, "runs") == runs && phase && strcmp(phase, "wait") == 0);
 }
 
-static int compact_running(struct cli *cli)
+static int compact_running(struct cli *cli, bool all)
 {
 	static const struct timespec pause = { 0, POLL_MS * 1000000 };
 	bool bar = !cli->json && isatty(2);
@@ -98,13 +101,13 @@ static int compact_running(struct cli *cli)
 
 	if (fd == -1)
 		return cli_error("%s", e.text);
-	if ((s = ask_store(fd, true, &e))) {
+	if ((s = ask_store(fd, all ? STORE_COMPACT_ALL : STORE_COMPACT_NOW, &e))) {
 		/* One that is under way comes to its end first. */
 		runs = number(s, "runs") + json_is_true(json_object_get(s, "running"));
 		do {
 			json_decref(s);
 			nanosleep(&pause, NULL);
-			if ((s = ask_store(fd, false, &e)) && bar)
+			if ((s = ask_store(fd, STORE_COMPACT_ASK, &e)) && bar)
 				show_progress(s);
 		} while (s && !ended(s, runs));
 		if (bar)
@@ -114,7 +117,7 @@ static int compact_running(struct cli *cli)
 	return s ? report(cli, s) : cli_error("store compact: %s", e.text);
 }
 
-static int compact_stopped(struct cli *cli, int dir)
+static int compact_stopped(struct cli *cli, int dir, bool all)
 {
 	struct engine_options o = { .store_dir = dir, .undelete = cli->site->limits.undelete };
 	struct epoch_shared shared = { .epoch = 1 };
@@ -129,7 +132,7 @@ static int compact_stopped(struct cli *cli, int dir)
 		free(engine);
 		return cli_error("store compact: %s", e.text);
 	}
-	compact_whole(engine, &status);
+	compact_whole(engine, all ? COMPACT_ALL : COMPACT_NOW, &status);
 	engine_close(engine);
 	free(engine);
 	compact_json(&status, &json);
@@ -138,9 +141,9 @@ static int compact_stopped(struct cli *cli, int dir)
 	return rc;
 }
 
-int store_compact_command(struct cli *cli, bool running, int dir)
+int store_compact_command(struct cli *cli, bool running, int dir, bool all)
 {
-	return running ? compact_running(cli) : compact_stopped(cli, dir);
+	return running ? compact_running(cli, all) : compact_stopped(cli, dir, all);
 }
 
 struct downgrade_ui {
@@ -152,8 +155,8 @@ static void on_prevents(void *arg, const char *file, uint64_t offset, uint64_t c
 {
 	struct downgrade_ui *ui = arg;
 
-	json_array_append_new(ui->prevents, json_pack("{s:s,s:I,s:I,s:s}", "file", file, "offset", (json_int_t)offset, "count",
-						(json_int_t)count, "what", what));
+	json_array_append_new(ui->prevents, json_pack("{s:s,s:I,s:I,s:s}", "file", file, "offset", (json_int_t)offset,
+						"count", (json_int_t)count, "what", what));
 	if (!ui->cli->json)
 		printf("%s:%" PRIu64 ": %s (%" PRIu64 ")\n", file, offset, what, count);
 }
@@ -168,10 +171,11 @@ int store_downgrade_command(struct cli *cli, int dir)
 	if (rc == -1)
 		cli_error("store downgrade: %s", e.text);
 	else if (cli->json)
-		cli_json_print(json_pack("{s:b,s:I,s:O}", "done", rc == 0, "segments", (json_int_t)d.segments, "prevented_by",
-		    ui.prevents));
+		cli_json_print(json_pack(
+		    "{s:b,s:I,s:O}", "done", rc == 0, "segments", (json_int_t)d.segments, "prevented_by", ui.prevents));
 	else if (rc == 0)
-		printf("the log has format 1 again (%" PRIu64 " segments were written anew); the mailadm before this one makes "
+		printf("the log has format 1 again (%" PRIu64
+		       " segments were written anew); the mailadm before this one makes "
 		       "its index anew at its start\n",
 		    d.segments);
 	else

@@ -4,6 +4,7 @@
  */
 #include "buf.h"
 
+#include <endian.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -272,14 +273,14 @@ struct view cursor_bytes(struct cursor *c, size_t len)
 	return v;
 }
 
-static uint64_t get_le(struct cursor *c, size_t bytes)
+static inline __attribute__((always_inline)) uint64_t get_le(struct cursor *c, size_t bytes)
 {
 	struct view v = cursor_bytes(c, bytes);
 	uint64_t n = 0;
 
-	for (size_t i = v.len; i-- > 0;)
-		n = n << 8 | (unsigned char)v.ptr[i];
-	return n;
+	if (v.len == bytes)
+		memcpy(&n, v.ptr, bytes);
+	return le64toh(n);
 }
 
 uint8_t cursor_u8(struct cursor *c)

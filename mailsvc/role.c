@@ -425,6 +425,13 @@ void role_alert(struct role_ctx *ctx, const char *key, const char *fmt, ...)
 	buf_free(&out);
 }
 
+void role_credentials(struct role_ctx *ctx, struct view learned)
+{
+	(void)ctx;
+	if (life.monitor != NULL)
+		chan_send(life.monitor, ROLE_MSG_CREDENTIALS, 0, learned, -1);
+}
+
 void role_kill_peer(struct role_ctx *ctx, enum role_id role, unsigned instance, const char *why)
 {
 	struct buf out = BUF_INIT(IMSG_MAX);

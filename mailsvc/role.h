@@ -30,6 +30,7 @@ enum role_id {
 	ROLE_KEYS,
 	ROLE_SEND,
 	ROLE_GUARD, /* bans */
+	ROLE_FTS,   /* full-text index */
 	ROLE_COUNT
 };
 #define ROLE_INSTANCES_MAX 16
@@ -44,8 +45,10 @@ enum role_fd {               /* descriptors that monitor opens for a role before
 	ROLE_FD_SECRETS,     /* send: the secrets file STATE/secrets (none: -1); sent anew on reload */
 	ROLE_FD_DKIM_KEYS,   /* keys: sealed memfd {blob domain, blob selector, blob PEM}*; sent anew on reload */
 	ROLE_FD_TLS,         /* login, smtp: sealed memfd {blob certificate PEM, blob key PEM}; sent anew on reload */
-	ROLE_FD_STORE_DIR,   /* store, imap: STATE/store, O_PATH-free directory descriptor */
+	ROLE_FD_STORE_DIR,   /* store, imap, fts: STATE/store, O_PATH-free directory descriptor */
 	ROLE_FD_BANS_DIR,    /* guard: STATE/bans, likewise */
+	ROLE_FD_FTS_DIR,     /* fts: STATE/fts, likewise */
+	ROLE_FD_REPLIED,     /* smtp: the file STATE/auto-replied of REPLIED_BYTES */
 	ROLE_FD_COUNT
 };
 
@@ -104,7 +107,7 @@ struct role {
 };
 
 extern const struct role role_auth, role_hash, role_store, role_login, role_imap, role_smtp, role_resolver, role_keys,
-    role_send, role_guard;
+    role_send, role_guard, role_fts;
 const struct role *role_by_id(enum role_id); /* NULL for monitor */
 const char *role_name(enum role_id);
 /* The peer matrix: who may talk to whom.  Symmetric; ARCHITECTURE.md prints it from here. */
@@ -122,6 +125,8 @@ void role_exit(struct role_ctx *);  /* leaves the event loop */
 /* Something the administrator must hear (disk full, cannot send ...): logged, and mailed to `admin` at most once an
  * hour a key. */
 void role_alert(struct role_ctx *, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* auth: logins taught it better keys than the credentials file has (role_proto.h); monitor writes them there. */
+void role_credentials(struct role_ctx *, struct view learned);
 /*
  * Whoever closes the channel of a peer that may still live, because it broke the protocol or does not keep up, says so
  * here: monitor kills that process and starts it again with new channels to all.  Else it would stay without this

@@ -28,9 +28,12 @@ enum role_message {
 	ROLE_MSG_RELOADED,   /* id of RELOAD */
 	ROLE_MSG_STATUS_IS,  /* id of STATUS, blob JSON members (ROLE_STATUS_MAX) */
 	ROLE_MSG_ALERT,      /* str key, str text */
-	ROLE_MSG_KILL_PEER,  /* id: that of the last PEER; u32 enum role_id, u32 instance, str why (ROLE_WHY_MAX) */
+	/* auth: 32 bytes, then ROLE_LEARNED_MAX times {str address, str old hash, str hash, str SCRAM keys} at most */
+	ROLE_MSG_CREDENTIALS,
+	ROLE_MSG_KILL_PEER, /* id: that of the last PEER; u32 enum role_id, u32 instance, str why (ROLE_WHY_MAX) */
 };
 
+#define ROLE_LEARNED_MAX 128
 #define ROLE_SITE_MAX (64u * 1024 * 1024)
 #define ROLE_SANDBOX_TEXT_MAX 128
 

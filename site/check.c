@@ -91,7 +91,9 @@ static void check_accounts(const struct site *site, struct findings *f)
 			continue;
 		if (!site_find_domain(site, domain_of(a->address)))
 			undeclared(site, "account", a->address, &a->origin, f);
-		if (!a->protocols)
+		if (a->shared || (a->state && strcmp(a->state, "active") != 0))
+			; /* nobody logs in */
+		else if (!a->protocols)
 			findings_add(f, true, &a->origin,
 			    "account %s may use no protocol; name one in protocols, or make it an alias", a->address);
 		else if (!served(site, a->protocols))
@@ -104,6 +106,32 @@ static void check_accounts(const struct site *site, struct findings *f)
 			    "the quota of %s is below limits.message_size, so that the largest mail never fits; raise "
 			    "it",
 			    a->address);
+		for (size_t j = 0; j < a->senders.count; j++)
+			if (!site_find_account(site, a->senders.at[j]))
+				findings_add(f, false, &a->origin, "account %s has a sender %s who is no account; correct the address",
+				    a->address, a->senders.at[j]);
+	}
+}
+
+static bool somebody(const struct site *site, const char *address);
+
+static void check_forwards(const struct site *site, struct findings *f)
+{
+	for (size_t i = 0; i < site->account_count; i++) {
+		const struct site_account *a = &site->accounts[i];
+		const char *from = a->auto_reply.from, *until = a->auto_reply.until;
+		if (!a->address)
+			continue;
+		for (size_t j = 0; j < a->forward.count; j++) {
+			if (strcmp(a->forward.at[j], a->address) == 0)
+				findings_add(f, false, &a->origin, "account %s forwards to itself; remove that, and use forward_copy",
+				    a->address);
+			else if (!somebody(site, a->forward.at[j]))
+				findings_add(f, false, &a->origin,
+				    "account %s forwards to %s, who is nobody here; correct the address", a->address, a->forward.at[j]);
+		}
+		if (from && until && from[0] && until[0] && strcmp(from, until) > 0)
+			findings_add(f, true, &a->origin, "the auto_reply of %s ends before it begins", a->address);
 	}
 }
 
@@ -295,6 +323,7 @@ void check_routes(const struct site *site, struct findings *f)
 {
 	check_presence(site, f);
 	check_accounts(site, f);
+	check_forwards(site, f);
 	check_aliases(site, f);
 	check_members(site, f);
 	check_mailless(site, f);

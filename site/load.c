@@ -107,7 +107,9 @@ static void element_defaults(
 {
 	const char *what = schema[parent].what;
 	for (int row = schema_next_child(parent, parent); row >= 0; row = schema_next_child(parent, row)) {
-		if (seen[row])
+		if (schema[row].type == TYPE_GROUP) /* whose settings are the element's, too */
+			element_defaults(l, row, element, seen, origin);
+		if (seen[row] || schema[row].type == TYPE_GROUP)
 			continue;
 		if (schema[row].required)
 			findings_add(l->findings, false, origin, "%s %s has no %s; add %s = %s;",
@@ -144,13 +146,13 @@ static void load_groups(struct loader *l, const config_setting_t *list, int row)
 	}
 }
 
-static void load_setting(
-    struct loader *l, const config_setting_t *setting, int row, void *base, const struct site_origin *origin)
+static void load_setting(struct loader *l, const config_setting_t *setting, int row, void *base, bool *seen,
+    const struct site_origin *origin)
 {
 	const struct schema_row *r = &schema[row];
 	bool group = config_setting_is_group(setting), list = config_setting_is_list(setting);
 	if (r->type == TYPE_GROUP && group)
-		load_group(l, setting, row, base, NULL);
+		load_group(l, setting, row, base, seen);
 	else if (r->type == TYPE_GROUPS && list)
 		load_groups(l, setting, row);
 	else if (r->type == TYPE_GROUP || r->type == TYPE_GROUPS)
@@ -180,7 +182,7 @@ static void load_group(struct loader *l, const config_setting_t *group, int pare
 			l->site->origins[row] = origin;
 		if (seen)
 			seen[row] = true;
-		load_setting(l, setting, row, base, &origin);
+		load_setting(l, setting, row, base, seen, &origin);
 	}
 }
 
@@ -361,6 +363,9 @@ static void site_defaults(struct loader *l)
 	set_if_none(&site->host.ipv6, "");
 	set_if_none(&site->host.public_ipv4, site->host.ipv4);
 	set_if_none(&site->host.public_ipv6, site->host.ipv6);
+	for (size_t i = 0; i < site->account_count; i++)
+		if (site->accounts[i].shared || (site->accounts[i].state && strcmp(site->accounts[i].state, "active") != 0))
+			site->accounts[i].protocols = 0;
 	if (!site->admin.contact && site->account_count && site->accounts[0].address)
 		site->admin.contact = xstrdup(site->accounts[0].address);
 	set_if_none(&site->state_dir, "/var/lib/mailadm");
@@ -480,6 +485,16 @@ struct site *site_ref(struct site *site)
 	return site;
 }
 
+static void free_members(int row, char *element)
+{
+	for (int child = schema_next_child(row, row); child >= 0; child = schema_next_child(row, child)) {
+		if (schema[child].type == TYPE_GROUP)
+			free_members(child, element);
+		else
+			value_free(&schema[child], element);
+	}
+}
+
 static void free_elements(struct site *site, int row)
 {
 	const struct schema_row *r = &schema[row];
@@ -487,8 +502,7 @@ static void free_elements(struct site *site, int row)
 	char *array = *(char **)(void *)(base + r->offset);
 	size_t count = *(size_t *)(void *)(base + r->count_offset);
 	for (size_t i = 0; i < count; i++)
-		for (int child = schema_next_child(row, row); child >= 0; child = schema_next_child(row, child))
-			value_free(&schema[child], array + i * r->element_size);
+		free_members(row, array + i * r->element_size);
 }
 
 void site_unref(struct site *site)

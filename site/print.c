@@ -124,6 +124,24 @@ static void put_origin(struct printer *p, const struct site_origin *origin)
 		buf_puts(p->out, " # default");
 }
 
+/* The settings of an element, groups of it included, on one line. */
+static void put_members(struct buf *out, int row, const char *element)
+{
+	for (int child = schema_next_child(row, row); child >= 0; child = schema_next_child(row, child)) {
+		const struct schema_row *r = &schema[child];
+		if (r->type != TYPE_GROUP && !has_value(r, element))
+			continue;
+		buf_printf(out, " %s = ", schema_name(child));
+		if (r->type == TYPE_GROUP) {
+			buf_addc(out, '{');
+			put_members(out, child, element);
+			buf_puts(out, " }");
+		} else
+			put_value(out, r, element);
+		buf_addc(out, ';');
+	}
+}
+
 static void print_elements(struct printer *p, int row, int depth)
 {
 	const struct schema_row *r = &schema[row];
@@ -142,13 +160,7 @@ static void print_elements(struct printer *p, int row, int depth)
 			continue;
 		indent(p, depth + 1);
 		buf_puts(p->out, "{");
-		for (int child = schema_next_child(row, row); child >= 0; child = schema_next_child(row, child)) {
-			if (!has_value(&schema[child], element))
-				continue;
-			buf_printf(p->out, " %s = ", schema_name(child));
-			put_value(p->out, &schema[child], element);
-			buf_addc(p->out, ';');
-		}
+		put_members(p->out, row, element);
 		buf_puts(p->out, --left ? " }," : " }");
 		put_origin(p, (const struct site_origin *)(const void *)(element + r->origin_offset));
 		buf_addc(p->out, '\n');
@@ -233,6 +245,18 @@ static json_t *json_value(const struct schema_row *row, const void *base)
 	}
 }
 
+static json_t *json_members(int row, const char *element)
+{
+	json_t *object = json_object();
+	for (int child = schema_next_child(row, row); child >= 0; child = schema_next_child(row, child)) {
+		if (schema[child].type == TYPE_GROUP)
+			json_object_set_new(object, schema_name(child), json_members(child, element));
+		else if (has_value(&schema[child], element))
+			json_object_set_new(object, schema_name(child), json_value(&schema[child], element));
+	}
+	return object;
+}
+
 static json_t *json_elements(const struct site *site, int row)
 {
 	const struct schema_row *r = &schema[row];
@@ -242,11 +266,7 @@ static json_t *json_elements(const struct site *site, int row)
 		const char *element = e.array + i * r->element_size;
 		if (r->holds && !r->holds(element))
 			continue;
-		json_t *object = json_object();
-		for (int child = schema_next_child(row, row); child >= 0; child = schema_next_child(row, child))
-			if (has_value(&schema[child], element))
-				json_object_set_new(object, schema_name(child), json_value(&schema[child], element));
-		json_array_append_new(array, object);
+		json_array_append_new(array, json_members(row, element));
 	}
 	return array;
 }

@@ -97,8 +97,10 @@ struct expansion {
 	const struct site *site;
 	struct route *out;
 	size_t cap;
-	const struct site_alias **seen; /* aliases expanded so far */
+	const void **seen; /* aliases, and accounts that forward, expanded so far */
 	size_t seen_count;
+	bool forwards; /* follow them */
+	bool closed;   /* met one */
 };
 
 static bool target_known(const struct route *out, const struct site_account *account, const char *address)
@@ -132,20 +134,44 @@ static void add_target(struct expansion *e, const struct hop *hop, const char *a
 	};
 }
 
-static bool first_visit(struct expansion *e, const struct site_alias *alias)
+static bool first_visit(struct expansion *e, const void *what)
 {
 	for (size_t i = 0; i < e->seen_count; i++)
-		if (e->seen[i] == alias)
+		if (e->seen[i] == what)
 			return false;
 	if ((e->seen_count & (e->seen_count - 1)) == 0)
-		e->seen = xreallocarray(e->seen, e->seen_count ? e->seen_count * 2 : 1, sizeof(struct site_alias *));
-	e->seen[e->seen_count++] = alias;
+		e->seen = xreallocarray(e->seen, e->seen_count ? e->seen_count * 2 : 1, sizeof(*e->seen));
+	e->seen[e->seen_count++] = what;
 	return true;
+}
+
+static void expand(struct expansion *e, const struct hop *hop, const char *sender, int depth);
+
+/*
+ * What arrives for an account: for itself, for those that it forwards to, or for both.  Where forwarding comes round to
+ * an account again, it keeps the mail, so that a circle never loses any.
+ */
+static void expand_account(struct expansion *e, const struct hop *hop, const char *sender, int depth)
+{
+	const struct site_account *a = hop->account;
+	bool closed = a->state && strcmp(a->state, "closed") == 0;
+	bool onward = e->forwards && a->forward.count > 0 && depth < ROUTE_DEPTH_MAX && e->seen_count < ROUTE_MAX && first_visit(e, a);
+
+	e->closed |= closed;
+	if (!closed && (!onward || a->forward_copy))
+		add_target(e, hop, hop->address, sender);
+	for (size_t i = 0; onward && i < a->forward.count; i++) {
+		struct hop next;
+		route_hop(e->site, a->forward.at[i], &next);
+		expand(e, &next, sender, depth + 1);
+	}
 }
 
 static void expand(struct expansion *e, const struct hop *hop, const char *sender, int depth)
 {
-	if (hop->kind == HOP_ACCOUNT || hop->kind == HOP_REMOTE)
+	if (hop->kind == HOP_ACCOUNT)
+		expand_account(e, hop, sender, depth);
+	if (hop->kind == HOP_REMOTE)
 		add_target(e, hop, hop->address, sender);
 	if (hop->kind != HOP_ALIAS)
 		return;
@@ -183,9 +209,9 @@ static bool own_literal(const struct site *site, const char *literal)
 	return false;
 }
 
-void route_resolve(const struct site *site, struct view address, struct route *out)
+static void resolve(const struct site *site, struct view address, bool forwards, struct route *out)
 {
-	struct expansion e = { .site = site, .out = out };
+	struct expansion e = { .site = site, .out = out, .forwards = forwards };
 	struct address a;
 	struct hop hop = { 0 };
 	char *whole =
@@ -211,10 +237,15 @@ void route_resolve(const struct site *site, struct view address, struct route *o
 	}
 	route_hop(site, normal, &hop);
 	expand(&e, &hop, NULL, 0);
-	out->status = out->count ? ROUTE_OK : ROUTE_UNKNOWN;
+	out->status = out->count ? ROUTE_OK : e.closed ? ROUTE_CLOSED : ROUTE_UNKNOWN;
 out:
 	free(e.seen);
 	free(whole);
+}
+
+void route_resolve(const struct site *site, struct view address, struct route *out)
+{
+	resolve(site, address, true, out);
 }
 
 void route_free(struct route *route)
@@ -237,12 +268,16 @@ bool site_may_send_as(const struct site *site, const struct site_account *accoun
 	route_hop(site, normal, &hop);
 	if (hop.caught || hop.kind == HOP_UNKNOWN || hop.kind == HOP_REMOTE)
 		return false;
-	if (hop.kind == HOP_ACCOUNT)
-		return hop.account == account;
+	if (hop.kind == HOP_ACCOUNT) {
+		bool may = hop.account == account;
+		for (size_t i = 0; i < hop.account->senders.count && !may; i++)
+			may = strcmp(hop.account->senders.at[i], account->address) == 0;
+		return may;
+	}
 	if (hop.alias->list)
 		return false;
 	struct route route;
-	route_resolve(site, address, &route);
+	resolve(site, address, false, &route);
 	bool alone = route.status == ROUTE_OK && route.count == 1 && route.targets[0].account == account &&
 	             !route.truncated && !route.targets[0].sender;
 	route_free(&route);

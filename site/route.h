@@ -12,6 +12,7 @@ enum route_status {
 	ROUTE_UNKNOWN, /* our domain, nobody there: 550 5.1.1 */
 	ROUTE_FOREIGN, /* not our domain: relayed only for the authenticated */
 	ROUTE_INVALID, /* not an address */
+	ROUTE_CLOSED,  /* an account that takes no mail any more: 550 5.2.1 */
 };
 
 struct route_target {
@@ -39,7 +40,8 @@ const struct site_account *site_find_account(const struct site *, const char *no
 const struct site_domain *site_find_domain(const struct site *, const char *normalised);
 /* The domain that name is, or the nearest one that it is below; NULL: it is in none of ours. */
 const struct site_domain *site_zone_of(const struct site *, const char *name);
-/* May account send as this address?  Its own (with plus-tags), and aliases that lead to it alone. */
+/* May account send as this address?  Its own (with plus-tags), aliases that lead to it alone, and accounts that name
+ * it among their senders. */
 bool site_may_send_as(const struct site *, const struct site_account *, struct view address);
 
 #endif

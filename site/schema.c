@@ -23,7 +23,10 @@ static const char *const role_words[] = { "host", "gateway", NULL };
 static const char *const family_words[] = { "both", "ipv4", "ipv6", NULL };
 static const char *const verdict_words[] = { "accept", "drop", NULL };
 static const char *const sts_words[] = { "none", "testing", "enforce", NULL };
+static const char *const pop3_words[] = { "expunge", "hide", "keep", NULL };
 static const char *const over_quota_words[] = { "defer", "refuse", NULL };
+static const char *const sharing_words[] = { "domain", "host", "none", NULL };
+static const char *const state_words[] = { "active", "suspended", "closed", NULL };
 static const char *const dns_server_words[] = { "auto", "bind", "none", NULL };
 
 static bool is_alias(const void *element)
@@ -97,6 +100,27 @@ const struct schema_row schema[] = {
 	  .doc = "How many messages the account may hold; 0 is no limit." },
 	{ "accounts[].protocols", TYPE_PROTOCOLS, IN(site_account, protocols), .fallback = "imap pop3 submission",
 	  .doc = "What the account may use: imap, pop3, submission." },
+	{ "accounts[].shared", TYPE_BOOL, IN(site_account, shared), .fallback = "false",
+	  .doc = "Nobody logs in to it; its mailboxes are used by those that mailadm account share names, as shared/ADDRESS/NAME." },
+	{ "accounts[].senders", TYPE_ADDRESSES, IN(site_account, senders),
+	  .doc = "Accounts that may send as this address too, such as those that work with a shared one." },
+	{ "accounts[].state", TYPE_ENUM, IN(site_account, state), .fallback = "active", .words = state_words,
+	  .doc = "suspended: nobody logs in to it, and its mail keeps coming. closed: mail to it is refused too, or, with forward, "
+		 "only sent on." },
+	{ "accounts[].forward", TYPE_ADDRESSES, IN(site_account, forward),
+	  .doc = "Addresses, here or elsewhere, that its mail goes to." },
+	{ "accounts[].forward_copy", TYPE_BOOL, IN(site_account, forward_copy), .fallback = "true",
+	  .doc = "Whether the account keeps a copy of what it forwards." },
+	{ "accounts[].auto_reply", TYPE_GROUP, .example = "{ text = \"I am back on Monday.\"; until = \"2027-01-03\"; }",
+	  .doc = "Answers mail of people (never that of lists and machines), each sender once in seven days." },
+	{ "accounts[].auto_reply.text", TYPE_STRINGS, IN(site_account, auto_reply.text), .optional = true, .check = check_text,
+	  .doc = "The answer, one text or one a line; without it there is none." },
+	{ "accounts[].auto_reply.subject", TYPE_STRING, IN(site_account, auto_reply.subject), .fallback = "", .optional = true,
+	  .check = check_line, .doc = "Its subject, else \"Auto: \" and the subject of what is answered." },
+	{ "accounts[].auto_reply.from", TYPE_STRING, IN(site_account, auto_reply.from), .fallback = "", .optional = true,
+	  .check = check_day, .example = "\"2026-12-24\"", .doc = "The first day it answers." },
+	{ "accounts[].auto_reply.until", TYPE_STRING, IN(site_account, auto_reply.until), .fallback = "", .optional = true,
+	  .check = check_day, .example = "\"2027-01-03\"", .doc = "The last day it answers." },
 	{ "accounts[].password", TYPE_SECRET,
 	  .doc = "set it with: mailadm account passwd ADDRESS" },
 
@@ -155,6 +179,9 @@ const struct schema_row schema[] = {
 	  .doc = "Disk space kept free: below it new mail is put off." },
 	{ "limits.over_quota", TYPE_ENUM, SITE(limits.over_quota), .fallback = "defer", .words = over_quota_words,
 	  .doc = "What senders to a full mailbox are told: defer (452, they try again for days) or refuse (552, it bounces)." },
+	{ "limits.sharing", TYPE_ENUM, SITE(limits.sharing), .fallback = "domain", .words = sharing_words,
+	  .doc = "With whom users may share mailboxes from their mail clients: accounts of their own domain, of the whole host, or "
+		 "none. mailadm account share is not bound by it." },
 	{ "limits.quota_warnings", TYPE_STRING, SITE(limits.quota_warnings), .fallback = "80 95", .optional = true,
 	  .check = check_percents, .example = "\"80 95\"",
 	  .doc = "At how many percent of its quota an account gets a message that warns of it, once each; \"\" for never." },
@@ -322,6 +349,12 @@ const struct schema_row schema[] = {
 	{ "backup[].keep_monthly", TYPE_INT, IN(site_backup, keep_monthly), .fallback = "12", .max = 10000,
 	  .doc = "Monthly snapshots to keep." },
 
+	{ "pop3", TYPE_GROUP, .doc = "What POP3 does to mailboxes." },
+	{ "pop3.delete", TYPE_ENUM, SITE(pop3.delete), .fallback = "expunge", .words = pop3_words,
+	  .doc = "What becomes of messages that a POP3 client deletes: expunged at QUIT; hidden from POP3 alone, so that IMAP still has "
+		 "them; or hidden, and expunged by a later POP3 session once they have been there for pop3.keep." },
+	{ "pop3.keep", TYPE_DURATION, SITE(pop3.keep), .fallback = "30d", .min = 1, .max = 3650 * DAY,
+	  .doc = "With pop3.delete = \"keep\": how long after its arrival a deleted message stays." },
 	{ "log", TYPE_GROUP, .doc = "Where log lines go." },
 	{ "log.destination", TYPE_STRING, SITE(log.destination), .fallback = "stderr", .check = check_log,
 	  .doc = "stderr (the journal, under systemd) or the absolute path of a file." },

@@ -49,7 +49,7 @@ struct schema_row {
 
 extern const struct schema_row schema[];
 extern const size_t schema_count;
-#define SCHEMA_MAX 192 /* more rows than there are */
+#define SCHEMA_MAX 256 /* more rows than there are */
 
 /* The rows of a group stand right behind it.  parent -1 is the site itself. */
 int schema_find(int parent, const char *name); /* a row index, or -1 */

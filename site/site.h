@@ -46,7 +46,17 @@ struct site_account {
 	char *name;         /* display name, or "" */
 	uint64_t quota;     /* bytes, 0: none */
 	int quota_messages; /* 0: none */
-	unsigned protocols; /* PROTOCOL_ bits */
+	unsigned protocols; /* PROTOCOL_ bits; 0 when shared, or when state is not active */
+	char *state;        /* active (default), suspended: no login, closed: no login and no mail */
+	struct strings forward; /* normalised addresses that get its mail, too or instead */
+	bool forward_copy;      /* it keeps a copy of what it forwards, default true */
+	struct {
+		struct strings text; /* lines; none: no reply */
+		char *subject; /* "" : "Auto: " and that of what is answered */
+		char *from, *until; /* YYYY-MM-DD, both included, "" : no bound */
+	} auto_reply;
+	bool shared;        /* nobody logs in: its mailboxes are in the shared/ namespace */
+	struct strings senders; /* accounts that may send as this address too */
 	struct site_origin origin;
 };
 
@@ -154,8 +164,13 @@ struct site {
 		uint64_t undelete; /* seconds, default 14d */
 		uint64_t disk_reserve; /* bytes kept free: below it new mail gets 452; default 256M */
 		char *over_quota;      /* defer (default): 452 4.2.2; refuse: 552 5.2.2 */
+		char *sharing;         /* by users themselves, with: domain (default), host, none */
 		char *quota_warnings;  /* percents, such as "80 95" (default); "" none */
 	} limits;
+	struct {
+		char *delete;  /* expunge (default), hide, keep */
+		uint64_t keep; /* seconds, default 30d */
+	} pop3;
 	struct {                               /* sending */
 		char *smarthost;               /* "" : by MX */
 		int port;                      /* 587 */

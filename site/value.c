@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <utf8proc.h>
 
 #include "address.h"
@@ -439,6 +440,18 @@ const char *check_interface(const char *s)
 const char *check_line(const char *s)
 {
 	return s[strspn(s, " ;")] ? NULL : "is an empty record; remove it";
+}
+
+const char *check_text(const char *s)
+{
+	return strlen(s) > 900 ? "is a line of more than 900 bytes; break it into several" : NULL;
+}
+
+const char *check_day(const char *s)
+{
+	struct tm tm = { 0 };
+	const char *end = strlen(s) == 10 ? strptime(s, "%Y-%m-%d", &tm) : NULL;
+	return end && !*end ? NULL : "is no day; write it like \"2026-12-24\"";
 }
 
 const char *check_log(const char *s)

@@ -29,6 +29,8 @@ const char *check_label(const char *);
 const char *check_name(const char *);
 const char *check_interface(const char *);
 const char *check_line(const char *);
+const char *check_text(const char *); /* a line of a message */
+const char *check_day(const char *);  /* YYYY-MM-DD */
 const char *check_log(const char *);
 const char *check_forwarder(const char *);
 

@@ -9,6 +9,7 @@
 
 #include "lib/clock.h"
 #include "mailsvc/auth/internal.h"
+#include "site/route.h"
 
 void auth_send(struct auth *auth, const struct asker *to, const struct auth_answer *answer)
 {
@@ -21,6 +22,8 @@ void auth_send(struct auth *auth, const struct asker *to, const struct auth_answ
 	buf_put_str(&out, answer->address);
 	buf_add(&out, answer->ticket, AUTH_TICKET_LEN);
 	buf_put_u32(&out, answer->protocols);
+	buf_put_str(&out, answer->message);
+	buf_put_u64(&out, answer->exchange);
 	chan_send(peer->chan, AUTH_MSG_ANSWER, to->id, buf_view(&out), -1);
 	explicit_bzero(out.data, out.cap);
 	buf_free(&out);
@@ -47,6 +50,31 @@ static int receive_check(struct asking_peer *peer, const struct asker *asker, st
 	return 0;
 }
 
+static int receive_first(struct asking_peer *peer, const struct asker *asker, struct imsg *m)
+{
+	struct cursor c = cursor_of(m->data.ptr, m->data.len);
+	unsigned protocol = cursor_u8(&c);
+	struct view message = cursor_blob(&c, SCRAM_CLIENT_MAX);
+	struct source source;
+
+	if (source_get(&c, &source) < 0 || !cursor_done(&c) || !may_check(peer->role, protocol))
+		return -1;
+	exchange_begin(peer->auth, asker, (enum protocol)protocol, message, &source);
+	return 0;
+}
+
+static int receive_final(struct asking_peer *peer, const struct asker *asker, struct imsg *m)
+{
+	struct cursor c = cursor_of(m->data.ptr, m->data.len);
+	uint64_t exchange = cursor_u64(&c);
+	struct view message = cursor_blob(&c, SCRAM_CLIENT_MAX);
+
+	if (!cursor_done(&c) || (peer->role != ROLE_LOGIN && peer->role != ROLE_SMTP))
+		return -1;
+	exchange_end(peer->auth, asker, exchange, message);
+	return 0;
+}
+
 static int receive_redeem(struct asking_peer *peer, const struct asker *asker, struct imsg *m)
 {
 	if (peer->role != ROLE_IMAP || m->data.len != AUTH_TICKET_LEN)
@@ -69,13 +97,18 @@ static void on_message(struct chan *chan, struct imsg *m, void *arg)
 	struct asker asker = {
 		.role = peer->role, .instance = peer->instance, .generation = peer->generation, .id = m->id
 	};
+	bool request = m->fd < 0 && m->id != 0;
 	int r = -1;
 
 	(void)chan;
-	if (m->fd < 0 && m->id != 0 && m->type == AUTH_MSG_CHECK)
+	if (request && m->type == AUTH_MSG_CHECK)
 		r = receive_check(peer, &asker, m);
-	else if (m->fd < 0 && m->id != 0 && m->type == AUTH_MSG_REDEEM)
+	else if (request && m->type == AUTH_MSG_REDEEM)
 		r = receive_redeem(peer, &asker, m);
+	else if (request && m->type == AUTH_MSG_SCRAM_FIRST)
+		r = receive_first(peer, &asker, m);
+	else if (request && m->type == AUTH_MSG_SCRAM_FINAL)
+		r = receive_final(peer, &asker, m);
 	if (r == 0)
 		return;
 	log_warnx("event=protocol peer=%s type=%u result=closed", role_name(peer->role), m->type);
@@ -94,6 +127,50 @@ static void on_hash_broken(void *arg)
 	role_kill_peer(w->auth->ctx, ROLE_HASH, (unsigned)(w - w->auth->workers), "malformed message");
 }
 
+/* Features -------------------------------------------------------------------------------------------------------- */
+
+/* Offered where all who have a password have keys too: the others could not log in with a client that prefers it. */
+static bool all_have_keys(const struct auth *auth)
+{
+	size_t with = 0;
+
+	for (size_t i = 0; i < auth->credentials.count; i++) {
+		const struct credential *c = &auth->credentials.at[i];
+
+		if (credentials_locked(c->hash) || site_find_account(auth->ctx->site, c->address) == NULL)
+			continue;
+		if (!c->has_keys)
+			return false;
+		with++;
+	}
+	return with > 0;
+}
+
+static void send_features(const struct auth *auth, struct asking_peer *p)
+{
+	uint8_t scram = auth->scram;
+
+	if (p->chan != NULL && (p->role == ROLE_LOGIN || p->role == ROLE_SMTP))
+		chan_send(p->chan, AUTH_MSG_FEATURES, 0, (struct view){ (const char *)&scram, 1 }, -1);
+}
+
+void auth_tell_features(struct auth *auth)
+{
+	bool scram = all_have_keys(auth);
+
+	if (scram == auth->scram)
+		return;
+	auth->scram = scram;
+	for (unsigned role = 0; role < ROLE_COUNT; role++)
+		for (unsigned i = 0; i < ROLE_INSTANCES_MAX; i++)
+			send_features(auth, &auth->peers[role][i]);
+}
+
+const uint8_t *auth_salt_secret(const struct auth *auth)
+{
+	return auth->credentials.has_secret ? auth->credentials.secret : auth->salt_secret;
+}
+
 static void load_credentials(struct auth *auth)
 {
 	int *fd = &auth->ctx->fds[ROLE_FD_CREDENTIALS];
@@ -106,6 +183,7 @@ static void load_credentials(struct auth *auth)
 		role_alert(auth->ctx, "credentials",
 		    "the credentials file is wrong and the former one stays in force: %s", e.text);
 	} else {
+		learn_keep_former(&auth->credentials, &next);
 		credentials_free(&auth->credentials);
 		auth->credentials = next;
 	}
@@ -119,7 +197,8 @@ static int init(struct role_ctx *ctx, struct error *e)
 
 	ctx->state = auth;
 	auth->ctx = ctx;
-	if (RAND_bytes(auth->key, sizeof(auth->key)) != 1)
+	if (RAND_bytes(auth->key, sizeof(auth->key)) != 1 ||
+	    RAND_bytes(auth->salt_secret, sizeof(auth->salt_secret)) != 1)
 		return error_set(e, "no random bytes");
 	auth->throttle = throttle_new(auth->key);
 	auth->cache = table_new(CACHE_MAX);
@@ -127,8 +206,11 @@ static int init(struct role_ctx *ctx, struct error *e)
 	auth->tickets = tickets_new();
 	auth->guard = guard_client_new(ctx->base);
 	TAILQ_INIT(&auth->jobs);
+	TAILQ_INIT(&auth->exchanges);
+	auth->learned = BUF_INIT(IMSG_MAX);
 	digest_of(auth->key, "", NULL, 0); /* OpenSSL fetches its HMAC now, not behind the sandbox */
 	load_credentials(auth);
+	auth_tell_features(auth);
 	return 0;
 }
 
@@ -156,11 +238,13 @@ static void peer(struct role_ctx *ctx, enum role_id id, unsigned instance, int f
 	chan_free(p->chan);
 	*p = (struct asking_peer){ .auth = auth, .role = id, .instance = instance, .generation = p->generation + 1 };
 	p->chan = chan_new(ctx->base, fd, &ops, p);
+	send_features(auth, p);
 }
 
 static void reload(struct role_ctx *ctx)
 {
 	load_credentials(ctx->state);
+	auth_tell_features(ctx->state);
 }
 
 static void status(struct role_ctx *ctx, struct buf *out)

@@ -14,7 +14,7 @@
 /* When the host has no account yet: a yescrypt of default cost that nothing matches. */
 #define NOBODY_HASH "$y$j9T$mH5pVQ0a0c0C3yT1mL0h0.$uA4NRkpcqnT9ByTNhcJmdV3fPwcTfFSvXsgvuFX0xb1"
 
-static int64_t now_s(void)
+int64_t check_now(void)
 {
 	return (int64_t)(clock_mono_ms() / 1000);
 }
@@ -34,7 +34,7 @@ static void log_login(const struct check *c, const char *result)
 	buf_free(&user);
 }
 
-static void check_free(struct check *c)
+void check_free(struct check *c)
 {
 	c->auth->check_count--;
 	if (c->timer != NULL)
@@ -80,13 +80,13 @@ static void tell_offence(const struct check *c)
 {
 	struct guard_source who = guard_source(&c->source);
 
-	if (who.family != 0 && throttle_offends(c->auth->throttle, &c->source, &c->wrong, now_s()))
+	if (who.family != 0 && throttle_offends(c->auth->throttle, &c->source, &c->wrong, check_now()))
 		guard_offence_of(c->auth->guard, OFFENCE_LOGIN, &who);
 }
 
-static void deny(struct check *c)
+void check_deny(struct check *c)
 {
-	throttle_failed(c->auth->throttle, &c->source, c->account, &c->wrong, now_s());
+	throttle_failed(c->auth->throttle, &c->source, c->account, &c->wrong, check_now());
 	tell_offence(c);
 	log_login(c, "denied");
 	answer_later(c, AUTH_DENIED);
@@ -101,23 +101,24 @@ static void unavailable(struct check *c)
 }
 
 /* The password is right.  The site may have changed while it was hashed. */
-static void admit(struct check *c)
+void check_admit(struct check *c)
 {
 	const struct site_account *account = site_find_account(c->auth->ctx->site, c->account);
 	struct auth_answer *a = &c->answer;
 
 	if (account == NULL || !(account->protocols & c->protocol)) {
-		deny(c);
+		check_deny(c);
 		return;
 	}
 	*a = (struct auth_answer){ .status = AUTH_OK, .protocols = account->protocols };
 	view_copy(view_of(account->address), a->address, sizeof(a->address));
+	memcpy(a->message, c->proof, sizeof(a->message));
 	if (c->protocol != PROTOCOL_SUBMISSION &&
-	    ticket_issue(c->auth->tickets, a->address, c->protocol, now_s(), a->ticket) < 0) {
+	    ticket_issue(c->auth->tickets, a->address, c->protocol, check_now(), a->ticket) < 0) {
 		unavailable(c);
 		return;
 	}
-	throttle_succeeded(c->auth->throttle, &c->source, c->account, now_s());
+	throttle_succeeded(c->auth->throttle, &c->source, c->account, check_now());
 	struct guard_source who = guard_source(&c->source);
 	guard_login(c->auth->guard, &who);
 	c->auth->logins++;
@@ -146,15 +147,19 @@ static void job_end(struct auth *auth, struct job *job, void (*finish)(struct ch
 	job_free(auth, job);
 }
 
-static void job_hashed(struct auth *auth, struct job *job, bool matches)
+/* hash and keys: better ones that were made of a right password, or "". */
+static void job_hashed(struct auth *auth, struct job *job, bool matches, const char *hash, const char *keys)
 {
 	/* A reload may have brought another hash, or taken the account away. */
 	const char *current = credentials_find(&auth->credentials, job->account);
 	bool right = matches && job->real && current != NULL && strcmp(current, job->hash) == 0;
 
-	if (right)
-		table_put(auth->cache, &job->right, now_s(), now_s() + CACHE_LIFE_S);
-	job_end(auth, job, right ? admit : deny);
+	if (right) {
+		if (hash[0] != '\0' || keys[0] != '\0')
+			learn_take(auth, job->account, hash, keys);
+		table_put(auth->cache, &job->right, check_now(), check_now() + CACHE_LIFE_S);
+	}
+	job_end(auth, job, right ? check_admit : check_deny);
 }
 
 static void on_result(void *arg, enum rpc_status status, struct imsg *reply)
@@ -163,26 +168,35 @@ static void on_result(void *arg, enum rpc_status status, struct imsg *reply)
 	struct auth *auth = w->auth;
 	struct job *job = w->job;
 	struct cursor c = status == RPC_OK ? cursor_of(reply->data.ptr, reply->data.len) : cursor_of(NULL, 0);
+	char hash[CREDENTIALS_HASH_MAX], keys[SCRAM_TEXT_MAX];
 	uint8_t right = cursor_u8(&c);
 
+	cursor_str(&c, hash, sizeof(hash));
+	cursor_str(&c, keys, sizeof(keys));
 	w->job = NULL;
 	if (status == RPC_OK && reply->type == HASH_MSG_RESULT && cursor_done(&c)) {
-		job_hashed(auth, job, right == 1);
+		job_hashed(auth, job, right == 1, hash, keys);
 	} else if (!job->retried && hashqueue_push(auth->queue, &job->queued, &job->source, true) == 0) {
 		job->retried = true; /* once: a password that kills a worker must not kill all */
 	} else {
 		job_end(auth, job, unavailable);
 	}
+	explicit_bzero(hash, sizeof(hash));
+	explicit_bzero(keys, sizeof(keys));
 	check_kick(auth);
 }
 
 static void give(struct worker *w, struct job *job)
 {
 	struct buf out = BUF_INIT(IMSG_MAX);
+	uint8_t salt[SCRAM_SALT_LEN];
 
 	w->job = job;
+	credentials_salt(auth_salt_secret(w->auth), job->account, salt);
 	buf_put_blob(&out, job->password);
 	buf_put_str(&out, job->hash);
+	buf_put_u8(&out, job->real ? (uint8_t)learn_wants(w->auth, job->account) : 0);
+	buf_add(&out, salt, sizeof(salt));
 	rpc_call(w->rpc, HASH_MSG_VERIFY, buf_view(&out), -1, on_result, w);
 	explicit_bzero(out.data, out.cap);
 	buf_free(&out);
@@ -273,15 +287,10 @@ static void hash_it(
 	check_kick(auth);
 }
 
-void check_begin(struct auth *auth, const struct asker *asker, enum protocol protocol, struct view user,
-    struct view password, const struct source *source)
+struct check *check_new(struct auth *auth, const struct asker *asker, enum protocol protocol, struct view user,
+    const struct source *source, enum throttle_answer *allowed)
 {
 	struct check *c = xcalloc(1, sizeof(*c));
-	enum throttle_answer allowed;
-	struct view parts[3];
-	struct digest right;
-	const char *hash;
-	bool real;
 
 	*c = (struct check){
 		.auth = auth, .asker = *asker, .protocol = protocol, .source = *source, .asked = clock_mono_ms()
@@ -289,28 +298,48 @@ void check_begin(struct auth *auth, const struct asker *asker, enum protocol pro
 	auth->check_count++;
 	name_account(auth->ctx->site, user, c->account);
 	view_copy(user, c->tried, sizeof(c->tried));
-	allowed =
-	    throttle_ask(auth->throttle, source, c->account, (unsigned)auth->ctx->site->limits.auth_failures, now_s());
-	if (auth->check_count > CHECKS_MAX + (allowed == THROTTLE_GO_KNOWN ? CHECKS_KNOWN : 0)) {
+	*allowed = throttle_ask(
+	    auth->throttle, source, c->account, (unsigned)auth->ctx->site->limits.auth_failures, check_now());
+	if (auth->check_count > CHECKS_MAX + (*allowed == THROTTLE_GO_KNOWN ? CHECKS_KNOWN : 0)) {
 		unavailable(c);
-		return;
+		return NULL;
 	}
+	return c;
+}
+
+void check_stopped(struct check *c)
+{
+	tell_offence(c);
+	log_login(c, "throttled");
+	answer_later(c, AUTH_THROTTLED);
+}
+
+void check_begin(struct auth *auth, const struct asker *asker, enum protocol protocol, struct view user,
+    struct view password, const struct source *source)
+{
+	enum throttle_answer allowed;
+	struct check *c = check_new(auth, asker, protocol, user, source, &allowed);
+	struct view parts[3];
+	struct digest right;
+	const char *hash;
+	bool real;
+
+	if (c == NULL)
+		return;
 	hash = choose_hash(auth, c->account, &real);
 	parts[0] = view_of(c->account);
 	parts[1] = password;
 	parts[2] = view_of(hash);
 	c->wrong = digest_of(auth->key, "wrong", parts, 3);
 	if (allowed == THROTTLE_STOP) {
-		tell_offence(c);
-		log_login(c, "throttled");
-		answer_later(c, AUTH_THROTTLED);
+		check_stopped(c);
 		return;
 	}
 	right = digest_of(auth->key, "right", parts, 3);
-	if (real && table_get(auth->cache, &right, now_s()) != NULL)
-		admit(c);
-	else if (throttle_was_wrong(auth->throttle, &c->wrong, now_s()))
-		deny(c);
+	if (real && table_get(auth->cache, &right, check_now()) != NULL)
+		check_admit(c);
+	else if (throttle_was_wrong(auth->throttle, &c->wrong, check_now()))
+		check_deny(c);
 	else
 		hash_it(c, &right, password, hash, real, allowed == THROTTLE_GO_KNOWN);
 }
@@ -322,7 +351,7 @@ void check_redeem(struct auth *auth, const struct asker *asker, const uint8_t ti
 	const struct site_account *account;
 	enum protocol protocol;
 
-	if (ticket_redeem(auth->tickets, ticket, now_s(), address, &protocol) < 0) {
+	if (ticket_redeem(auth->tickets, ticket, check_now(), address, &protocol) < 0) {
 		log_warnx("event=redeem result=denied");
 	} else {
 		account = site_find_account(auth->ctx->site, address);

@@ -17,13 +17,26 @@ struct ask {
 struct auth_client {
 	struct rpc *rpc;
 	LIST_HEAD(, ask) asks;
+	bool scram;
 };
+
+static void on_features(struct imsg *m, void *arg)
+{
+	struct cursor c = cursor_of(m->data.ptr, m->data.len);
+	struct auth_client *client = arg;
+	uint8_t scram = cursor_u8(&c);
+
+	if (m->type == AUTH_MSG_FEATURES && cursor_done(&c))
+		client->scram = scram == 1;
+	else
+		log_warnx("event=protocol peer=auth type=%u", m->type);
+}
 
 struct auth_client *auth_client_new(struct event_base *base)
 {
 	struct auth_client *c = xcalloc(1, sizeof(*c));
 
-	c->rpc = rpc_new(base, NULL, NULL);
+	c->rpc = rpc_new(base, on_features, c);
 	LIST_INIT(&c->asks);
 	return c;
 }
@@ -42,7 +55,9 @@ static int parse_answer(const struct imsg *m, struct auth_answer *out)
 	cursor_str(&c, out->address, sizeof(out->address));
 	ticket = cursor_bytes(&c, AUTH_TICKET_LEN);
 	out->protocols = cursor_u32(&c);
-	if (m->type != AUTH_MSG_ANSWER || !cursor_done(&c) || status > AUTH_UNAVAILABLE)
+	cursor_str(&c, out->message, sizeof(out->message));
+	out->exchange = cursor_u64(&c);
+	if (m->type != AUTH_MSG_ANSWER || !cursor_done(&c) || status > AUTH_CONTINUE)
 		return -1;
 	out->status = (enum auth_status)status;
 	memcpy(out->ticket, ticket.ptr, AUTH_TICKET_LEN);
@@ -91,6 +106,37 @@ uint32_t auth_check(struct auth_client *c, enum protocol protocol, struct view u
 	explicit_bzero(out.data, out.cap);
 	buf_free(&out);
 	return id;
+}
+
+uint32_t auth_scram_first(struct auth_client *c, enum protocol protocol, struct view message,
+    const struct sockaddr *peer, auth_fn fn, void *arg)
+{
+	struct buf out = BUF_INIT(IMSG_MAX);
+	uint32_t id;
+
+	buf_put_u8(&out, (uint8_t)protocol);
+	buf_put_blob(&out, message.len <= SCRAM_CLIENT_MAX ? message : VIEW_NONE); /* nobody's, as above */
+	source_put(&out, peer);
+	id = call(c, AUTH_MSG_SCRAM_FIRST, buf_view(&out), fn, arg);
+	buf_free(&out);
+	return id;
+}
+
+uint32_t auth_scram_final(struct auth_client *c, uint64_t exchange, struct view message, auth_fn fn, void *arg)
+{
+	struct buf out = BUF_INIT(IMSG_MAX);
+	uint32_t id;
+
+	buf_put_u64(&out, exchange);
+	buf_put_blob(&out, message.len <= SCRAM_CLIENT_MAX ? message : VIEW_NONE);
+	id = call(c, AUTH_MSG_SCRAM_FINAL, buf_view(&out), fn, arg);
+	buf_free(&out);
+	return id;
+}
+
+bool auth_offers_scram(const struct auth_client *c)
+{
+	return c->scram;
 }
 
 uint32_t auth_redeem(struct auth_client *c, const uint8_t ticket[AUTH_TICKET_LEN], auth_fn fn, void *arg)

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "imap.h"
+#include "namespace.h"
 #include "slices.h"
 
 static uint32_t send_expunge(
@@ -13,6 +14,7 @@ static uint32_t send_expunge(
 
 static void on_expunged(struct imap_session *s, struct slices *x)
 {
+	s->landing_modseq = x->modseq;
 	if (x->status != STORE_OK)
 		imap_finish_store(s, x->status);
 	else if ((s->enabled & ENABLED_QRESYNC) && x->source_count > 0)
@@ -31,6 +33,10 @@ int imap_cmd_expunge(struct imap_session *s, struct imap_parser *p, bool uid)
 	if (!imap_parse_end(p)) {
 		free(ranges);
 		return IMAP_BAD;
+	}
+	if (namespace_need(s, ACL_EXPUNGE) < 0) {
+		free(ranges);
+		return IMAP_DONE;
 	}
 	if (!uid && s->mailbox->map.count > 0) {
 		count = 1;

@@ -1,295 +1,213 @@
 /*
- * LIST and LSUB (RFC 3501 6.3.8, 6.3.9), the attributes of CHILDREN and SPECIAL-USE, and of LIST-EXTENDED (RFC 5258)
- * what clients send unasked: the selection options SUBSCRIBED, SPECIAL-USE and REMOTE, and RETURN (SUBSCRIBED CHILDREN
- * SPECIAL-USE).  That is not all of it, so it is not advertised.
+ * LIST and LSUB (RFC 9051 6.3.9, RFC 3501 6.3.9), with LIST-EXTENDED (RFC 5258), LIST-STATUS (RFC 5819) and the
+ * attributes of CHILDREN and SPECIAL-USE.
  *
- * All names of the account are gathered and sorted; a level that has children and is no mailbox itself is listed as
- * \Noselect when the pattern asks level by level ("%").  The answer is a job: names may be many and patterns costly.
+ * The names of this account's mailboxes, of those of others that it may look up, and where they matter of its
+ * subscriptions, are gathered in one snapshot.  The rest is a job: names may be many and patterns costly.  First each
+ * name is matched, then what is listed is decided (list.h), then it is sent, a STATUS behind each LIST where asked for.
+ * Special uses of others' mailboxes are not told: another's \Sent is no place for this account's mail.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "imap.h"
 #include "lib/clock.h"
+#include "list.h"
+#include "namespace.h"
+#include "status.h"
 #include "utf7.h"
 
 #define SLICE_MS 20
-#define LOOK_NAMES 16 /* names between two looks at the clock */
 
-enum { WANT_SUBSCRIBED = 1, WANT_SPECIAL = 2 };
-
-struct name {
-	char *name;
-	enum special_use special;
-	bool exists, subscribed;
-};
-
-struct names {
-	struct name *at;
-	size_t count, cap, sorted; /* the first `sorted` are in order */
-};
-
-struct list_args {
-	struct view reference, pattern;
-	unsigned select;
-	bool return_subscribed;
+struct listing { /* the job */
+	struct list_names names;
+	struct list_args args; /* its views end with the command's arguments: patterns are copies */
+	struct buf patterns[LIST_PATTERNS_MAX];
+	bool lsub;
+	size_t matched, sent; /* names that have been */
+	struct imap_session *session;
 };
 
 /* Gathering ---------------------------------------------------------------------------------------------------- */
 
-static struct name *add(struct names *n, const char *name, size_t len)
+static bool add_own(void *arg, const struct mailbox_row *row)
 {
-	struct name *e;
+	struct listing *l = arg;
+	struct list_name *e = list_add(&l->names, view_of(row->name));
 
-	if (n->count == n->cap) {
-		n->cap = n->cap * 2 + 16;
-		n->at = xreallocarray(n->at, n->cap, sizeof(*n->at));
-	}
-	e = &n->at[n->count++];
-	*e = (struct name){ .name = view_dup((struct view){ name, len }) };
-	return e;
-}
-
-static bool add_mailbox(void *arg, const struct mailbox_row *row)
-{
-	struct name *e = add(arg, row->name, strlen(row->name));
-
+	e->mailbox = row->id;
 	e->special = row->special;
-	e->exists = true;
+	e->readable = true;
 	return true;
 }
 
-static int compare(const void *a, const void *b)
+static bool add_shared(void *arg, const char *owner, const struct mailbox_row *row)
 {
-	return strcmp(((const struct name *)a)->name, ((const struct name *)b)->name);
+	struct listing *l = arg;
+	struct buf name = BUF_INIT(IMAP_NAME_MAX);
+	uint32_t rights = namespace_rights(l->session, row);
+
+	if (!(rights & ACL_LOOKUP))
+		return true;
+	namespace_put(&name, namespace_is_shared(l->session, owner), owner, row->name);
+	if (!name.full) {
+		struct list_name *e = list_add(&l->names, buf_view(&name));
+
+		e->mailbox = row->id;
+		e->readable = (rights & ACL_READ) != 0;
+	}
+	buf_free(&name);
+	return true;
 }
-
-static void sort(struct names *n)
-{
-	if (n->count > 0)
-		qsort(n->at, n->count, sizeof(*n->at), compare);
-	n->sorted = n->count;
-}
-
-static struct name *find(const struct names *n, const char *name)
-{
-	const struct name key = { .name = (char *)(uintptr_t)name };
-
-	return n->sorted > 0 ? bsearch(&key, n->at, n->sorted, sizeof(*n->at), compare) : NULL;
-}
-
-struct subscriptions {
-	struct names *names;
-	bool only; /* LSUB: names that are subscribed, whether they exist or not */
-};
 
 static bool add_subscription(void *arg, const char *name)
 {
-	struct subscriptions *s = arg;
-	struct name *e = s->only ? NULL : find(s->names, name);
+	struct listing *l = arg;
 
-	if (e == NULL)
-		e = add(s->names, name, strlen(name));
-	e->subscribed = true;
+	list_add(&l->names, view_of(name))->subscribed = true;
 	return true;
 }
 
-/* Is there a name one level or more below? */
-static bool has_children(const struct names *n, const char *name)
+/* -1: the store is away. */
+static int gather(struct imap_session *s, struct listing *l)
 {
-	size_t len = strlen(name), low = 0, high = n->count;
-
-	/* The first name that is not below name + "/" in order. */
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-		int order = strncmp(n->at[mid].name, name, len);
-
-		if (order == 0)
-			order = (unsigned char)n->at[mid].name[len] < '/' ? -1 : 1;
-		if (order < 0)
-			low = mid + 1;
-		else
-			high = mid;
+	if (view_begin(imap_view(s)) < 0)
+		return -1;
+	if (!l->lsub) {
+		view_mailboxes(imap_view(s), s->account, add_own, l);
+		view_shared_with(imap_view(s), imap_address(s), add_shared, l);
 	}
-	return low < n->count && strncmp(n->at[low].name, name, len) == 0 && n->at[low].name[len] == '/';
+	if (l->lsub || ((l->args.select | l->args.returns) & LIST_SUBSCRIBED))
+		view_subscriptions(imap_view(s), s->account, add_subscription, l);
+	view_end(imap_view(s));
+	list_link(&l->names);
+	return 0;
 }
 
-/* Adds the levels that are no names themselves. */
-static void add_parents(struct names *n)
-{
-	size_t count = n->count;
-
-	for (size_t i = 0; i < count; i++) {
-		for (const char *slash = strchr(n->at[i].name, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-			size_t len = (size_t)(slash - n->at[i].name);
-			char parent[MAILBOX_NAME_MAX + 1];
-
-			if (view_copy((struct view){ n->at[i].name, len }, parent, sizeof(parent)) < 0 || len == 0)
-				break;
-			/* Names in order: the last one added is the only one that can be the same. */
-			if (find(n, parent) == NULL &&
-			    (n->count == count || strcmp(n->at[n->count - 1].name, parent) != 0))
-				add(n, parent, len);
-		}
-	}
-	if (n->count == count)
-		return;
-	sort(n);
-	for (size_t i = 1, to = 1; i <= n->count; i++) {
-		if (i == n->count) {
-			n->count = n->sorted = to;
-			break;
-		}
-		if (strcmp(n->at[i].name, n->at[to - 1].name) == 0)
-			free(n->at[i].name);
-		else
-			n->at[to++] = n->at[i];
-	}
-}
-
-/* Arguments -------------------------------------------------------------------------------------------------------- */
-
-static bool parse_options(struct imap_parser *p, bool select, struct list_args *a)
-{
-	struct view word;
-
-	if (!imap_parse_char(p, '('))
-		return false;
-	if (imap_accept(p, ')'))
-		return true;
-	do {
-		if (!imap_parse_word(p, &word))
-			return false;
-		if (view_caseeq(word, "SUBSCRIBED")) {
-			if (select)
-				a->select |= WANT_SUBSCRIBED;
-			a->return_subscribed = true;
-		} else if (view_caseeq(word, "SPECIAL-USE")) {
-			if (select)
-				a->select |= WANT_SPECIAL;
-		} else if (!view_caseeq(word, select ? "REMOTE" : "CHILDREN")) {
-			return imap_fail(p, "Unknown LIST option.");
-		}
-	} while (imap_accept(p, ' '));
-	return imap_parse_char(p, ')');
-}
-
-static bool parse_args(struct imap_parser *p, bool lsub, struct list_args *a)
-{
-	struct view word;
-
-	*a = (struct list_args){ 0 };
-	if (!imap_parse_sp(p))
-		return false;
-	if (!lsub && imap_peek(p) == '(' && (!parse_options(p, true, a) || !imap_parse_sp(p)))
-		return false;
-	if (!imap_parse_astring(p, &a->reference) && imap_peek(p) != ' ')
-		return false;
-	if (!imap_parse_sp(p) || !imap_parse_list_mailbox(p, &a->pattern))
-		return false;
-	if (!lsub && imap_accept(p, ' ')) {
-		if (!imap_parse_word(p, &word))
-			return false;
-		if (!view_caseeq(word, "RETURN"))
-			return imap_fail(p, "Unknown LIST argument.");
-		if (!imap_parse_sp(p) || !parse_options(p, false, a))
-			return false;
-	}
-	return imap_parse_end(p);
-}
-
-/* Answering ----------------------------------------------------------------------------------------------------------
- */
-
-static void put_attributes(
-    struct buf *out, const struct names *n, const struct name *e, bool lsub, const struct list_args *a)
-{
-	static const char *const uses[] = { "", " \\Drafts", " \\Sent", " \\Trash", " \\Junk", " \\Archive" };
-
-	if (lsub) {
-		if (!e->subscribed)
-			buf_puts(out, "\\Noselect");
-		return;
-	}
-	buf_puts(out, has_children(n, e->name) ? "\\HasChildren" : "\\HasNoChildren");
-	if (!e->exists)
-		buf_puts(out, " \\Noselect");
-	if (a->return_subscribed && e->subscribed)
-		buf_puts(out, " \\Subscribed");
-	buf_puts(out, uses[e->special]);
-}
-
-static bool wanted(const struct name *e, bool lsub, bool levels, const struct list_args *a)
-{
-	if ((a->select & WANT_SUBSCRIBED) && !e->subscribed)
-		return false;
-	if ((a->select & WANT_SPECIAL) && e->special == SPECIAL_NONE)
-		return false;
-	return lsub ? e->subscribed || levels : e->exists || levels || (a->select & WANT_SUBSCRIBED);
-}
-
-struct listing { /* the job */
-	struct names names;
-	struct list_args args;
-	struct buf pattern;
-	bool lsub;
-	size_t at;
-};
+/* Answering -------------------------------------------------------------------------------------------------------- */
 
 static void listing_free(void *state)
 {
 	struct listing *l = state;
 
-	for (size_t i = 0; i < l->names.count; i++)
-		free(l->names.at[i].name);
-	free(l->names.at);
-	buf_free(&l->pattern);
+	list_names_free(&l->names);
+	for (size_t i = 0; i < LIST_PATTERNS_MAX; i++)
+		buf_free(&l->patterns[i]);
 	free(l);
 }
 
-static void put_name(struct imap_session *s, const struct listing *l, const struct name *e)
+static void put_attributes(struct buf *out, const struct listing *l, const struct list_name *e)
 {
-	struct buf utf7 = BUF_INIT(MAILBOX_NAME_MAX * 4), line = BUF_INIT(8192);
+	static const char *const uses[] = { "", " \\Drafts", " \\Sent", " \\Trash", " \\Junk", " \\Archive" };
+	const struct list_args *a = &l->args;
 
-	utf7_encode(view_of(e->name), &utf7);
-	if (list_match(buf_view(&l->pattern), buf_view(&utf7))) {
-		buf_printf(&line, "* %s (", l->lsub ? "LSUB" : "LIST");
-		put_attributes(&line, &l->names, e, l->lsub, &l->args);
-		buf_puts(&line, ") \"/\" ");
-		imap_put_string(&line, buf_view(&utf7));
-		buf_puts(&line, "\r\n");
-		conn_writev(s->conn, buf_view(&line));
+	if (l->lsub) {
+		buf_puts(out, e->subscribed ? "" : "\\Noselect");
+		return;
 	}
-	buf_free(&utf7);
+	buf_puts(out, e->has_children ? "\\HasChildren" : "\\HasNoChildren");
+	if (e->mailbox == 0)
+		buf_puts(out, a->extended ? " \\NonExistent" : " \\Noselect");
+	else if (!e->readable)
+		buf_puts(out, " \\Noselect");
+	if (((a->select | a->returns) & LIST_SUBSCRIBED) && e->subscribed)
+		buf_puts(out, " \\Subscribed");
+	buf_puts(out, uses[e->special]);
+}
+
+static void put_child_info(struct buf *out, unsigned select)
+{
+	buf_printf(out, " (\"CHILDINFO\" (%s%s%s))", select & LIST_SUBSCRIBED ? "\"SUBSCRIBED\"" : "",
+	    (select & LIST_SUBSCRIBED) && (select & LIST_SPECIAL_USE) ? " " : "",
+	    select & LIST_SPECIAL_USE ? "\"SPECIAL-USE\"" : "");
+}
+
+/* Within a snapshot: as it now is, or not at all. */
+static void put_status(struct imap_session *s, struct buf *out, const struct listing *l, const struct list_name *e)
+{
+	struct mailbox_row row;
+
+	if (e->mailbox != 0 && e->readable && view_mailbox(imap_view(s), e->mailbox, &row) == 1 &&
+	    (namespace_rights(s, &row) & ACL_READ))
+		status_put(s, out, e->name, &row, l->args.status);
+}
+
+static void send_name(struct imap_session *s, const struct listing *l, const struct list_name *e)
+{
+	struct buf line = BUF_INIT(64 * 1024);
+
+	buf_printf(&line, "* %s (", l->lsub ? "LSUB" : "LIST");
+	put_attributes(&line, l, e);
+	buf_puts(&line, ") \"/\" ");
+	imap_put_mailbox(s, &line, e->name);
+	if ((l->args.select & LIST_RECURSIVEMATCH) && e->children_chosen)
+		put_child_info(&line, l->args.select);
+	buf_puts(&line, "\r\n");
+	if (l->args.returns & LIST_STATUS)
+		put_status(s, &line, l, e);
+	conn_writev(s->conn, buf_view(&line));
 	buf_free(&line);
+}
+
+static void match(const struct listing *l, struct list_name *e)
+{
+	struct buf wire = BUF_INIT(IMAP_NAME_MAX * 4);
+
+	if (imap_names_utf8(l->session))
+		buf_puts(&wire, e->name);
+	else
+		utf7_encode(view_of(e->name), &wire);
+	for (size_t i = 0; i < l->args.pattern_count && !e->matched; i++)
+		e->matched = list_match(buf_view(&l->patterns[i]), buf_view(&wire));
+	buf_free(&wire);
+}
+
+/* Sends until the slice is over: true when all has been sent. */
+static bool send_slice(struct imap_session *s, struct listing *l, uint64_t end)
+{
+	while (l->sent < l->names.count) {
+		const struct list_name *e = &l->names.at[l->sent++];
+
+		if (e->listed)
+			send_name(s, l, e);
+		if (imap_output_full(s) || clock_mono_ms() >= end)
+			break;
+	}
+	return l->sent == l->names.count;
 }
 
 static bool list_run(struct imap_session *s, void *state)
 {
 	struct listing *l = state;
-	struct view pattern = buf_view(&l->pattern);
-	bool levels = pattern.len > 0 && pattern.ptr[pattern.len - 1] == '%';
+	bool status = (l->args.returns & LIST_STATUS) != 0, all;
 	uint64_t end = clock_mono_ms() + SLICE_MS;
 
-	while (l->at < l->names.count) {
-		const struct name *e = &l->names.at[l->at++];
-
-		if (wanted(e, l->lsub, levels, &l->args))
-			put_name(s, l, e);
-		if (imap_output_full(s) || (l->at % LOOK_NAMES == 0 && clock_mono_ms() >= end))
+	while (l->matched < l->names.count) {
+		match(l, &l->names.at[l->matched++]);
+		if (l->matched == l->names.count)
+			list_choose(&l->names, l->lsub, l->args.select);
+		if (clock_mono_ms() >= end)
 			return false;
 	}
-	imap_finish(s, "OK %s completed.", l->lsub ? "LSUB" : "LIST");
-	return true;
+	if (status && view_begin(imap_view(s)) < 0) {
+		imap_finish_store(s, STORE_UNAVAILABLE);
+		return true;
+	}
+	all = send_slice(s, l, end);
+	if (status)
+		view_end(imap_view(s));
+	if (all)
+		imap_finish(s, "OK %s completed.", l->lsub ? "LSUB" : "LIST");
+	return all;
 }
 
 /* The reference in front of the pattern; INBOX at its start in capitals, as the name is. */
-static bool full_pattern(const struct list_args *a, struct buf *out)
+static bool full_pattern(struct view reference, struct view pattern, struct buf *out)
 {
 	static const struct view inbox = { "INBOX", 5 };
 
-	buf_addv(out, a->reference);
-	buf_addv(out, a->pattern);
+	out->max = LIST_PATTERN_MAX;
+	buf_addv(out, reference);
+	buf_addv(out, pattern);
 	if (out->full)
 		return false;
 	if (out->len >= inbox.len && view_caseeq((struct view){ out->data, inbox.len }, "INBOX") &&
@@ -298,49 +216,45 @@ static bool full_pattern(const struct list_args *a, struct buf *out)
 	return true;
 }
 
-/* Takes all names of the account from the store; -1: it is away. */
-static int gather(struct imap_session *s, struct listing *l)
+static struct listing *listing_new(struct imap_session *s, const struct list_args *a, bool lsub)
 {
-	struct subscriptions subscriptions = { &l->names, l->lsub };
+	struct listing *l = xcalloc(1, sizeof(*l));
 
-	if (view_begin(imap_view(s)) < 0)
-		return -1;
-	if (!l->lsub)
-		view_mailboxes(imap_view(s), s->account, add_mailbox, &l->names);
-	sort(&l->names);
-	if (l->lsub || l->args.return_subscribed)
-		view_subscriptions(imap_view(s), s->account, add_subscription, &subscriptions);
-	view_end(imap_view(s));
-	sort(&l->names);
-	add_parents(&l->names);
-	return 0;
+	l->session = s;
+	l->args = *a;
+	l->lsub = lsub;
+	for (size_t i = 0; i < a->pattern_count; i++) {
+		if (!full_pattern(a->reference, a->patterns[i], &l->patterns[i])) {
+			listing_free(l);
+			return NULL;
+		}
+	}
+	return l;
 }
 
 int imap_cmd_list(struct imap_session *s, struct imap_parser *p, bool lsub)
 {
 	struct imap_job job = { list_run, listing_free, NULL };
-	struct listing *l;
 	struct list_args a;
+	struct listing *l;
 
-	if (!parse_args(p, lsub, &a))
+	if (!list_parse(p, lsub, &a))
 		return IMAP_BAD;
-	if (a.pattern.len == 0 && !lsub) { /* asks for the separator */
+	if (!a.extended && a.patterns[0].len == 0 && !lsub) { /* asks for the separator */
 		conn_printf(s->conn, "* LIST (\\Noselect) \"/\" \"\"\r\n");
 		return IMAP_DONE;
 	}
-	job.state = l = xcalloc(1, sizeof(*l));
-	l->args = a;
-	l->lsub = lsub;
-	l->pattern.max = LIST_PATTERN_MAX;
-	if (!full_pattern(&a, &l->pattern)) {
-		listing_free(l);
+	l = listing_new(s, &a, lsub);
+	if (l == NULL)
 		return imap_bad(p, "The pattern is too long.");
-	}
 	if (gather(s, l) < 0) {
 		listing_free(l);
 		imap_finish_store(s, STORE_UNAVAILABLE);
 		return IMAP_DONE;
 	}
+	if ((a.returns & LIST_STATUS) && (a.status & STATUS_HIGHESTMODSEQ))
+		imap_enable_condstore(s);
+	job.state = l;
 	imap_start_job(s, &job);
 	return IMAP_WAIT;
 }

@@ -2,8 +2,9 @@
  * SELECT, EXAMINE, CLOSE, UNSELECT.
  *
  * The UID map of a mailbox without gaps follows from three numbers (first UID, UIDNEXT, messages) and costs one look-up
- * whatever the size; otherwise it is one walk of the index.  \Recent messages are nearly always the newest: they are
- * looked for at the end first.  A session that may write claims them, so that no other session sees them as recent.
+ * whatever the size; otherwise it is one walk of the index.  A session that may write claims what is \Recent before it
+ * opens the mailbox: store gives each message to one session alone.  One that may not sees what nobody has claimed;
+ * those are nearly always the newest messages, so they are looked for at the end first.
  *
  * (QRESYNC (uidvalidity modseq [known-uids [(seqs uids)]])) of RFC 7162: with the UIDVALIDITY of today, what changed since
  * modseq is told before the reply.  The last pair only lets a server without a change log guess better; it is not used.
@@ -12,6 +13,8 @@
 #include <string.h>
 
 #include "imap.h"
+#include "namespace.h"
+#include "objectid.h"
 #include "process.h"
 
 #define UNSEEN_SCAN_MAX 2000 /* messages looked at for the optional UNSEEN; more would slow a large mailbox down */
@@ -19,7 +22,7 @@
 struct walk {
 	struct imap_mailbox *mailbox;
 	uint32_t messages, unseen; /* unseen: the first one's sequence number */
-	bool map;                  /* build the map, not only look for flags */
+	bool map, recent;          /* build the map; look for \Recent */
 };
 
 static bool take_row(void *arg, const struct message_row *row)
@@ -29,7 +32,7 @@ static bool take_row(void *arg, const struct message_row *row)
 	w->messages++;
 	if (w->map)
 		uidmap_append(&w->mailbox->map, row->uid);
-	if (row->flags & FLAG_RECENT)
+	if (w->recent && (row->flags & FLAG_RECENT))
 		uidmap_append(&w->mailbox->recent, row->uid);
 	return true;
 }
@@ -55,7 +58,7 @@ static bool find_unseen(void *arg, const struct message_row *row)
 /* Fills map and recent from an open snapshot. */
 static void load_map(struct imap_session *s, struct imap_mailbox *m, const struct mailbox_row *row)
 {
-	struct walk walk = { .mailbox = m, .map = true };
+	struct walk walk = { .mailbox = m, .map = true, .recent = m->read_only };
 	uint32_t first = 0;
 
 	if (row->messages == 0)
@@ -64,7 +67,7 @@ static void load_map(struct imap_session *s, struct imap_mailbox *m, const struc
 	if (first != 0 && row->uid_next - first == row->messages) {
 		uidmap_append_run(&m->map, first, row->messages);
 		walk.map = false;
-		if (row->recent == 0)
+		if (row->recent == 0 || !m->read_only)
 			return;
 		/* The newest, as many as there are recent ones: most often exactly those. */
 		view_messages(imap_view(s), m->id, row->uid_next - row->recent, UINT32_MAX, take_row, &walk);
@@ -81,10 +84,11 @@ static void announce(struct imap_session *s, const struct mailbox_row *row)
 {
 	struct imap_mailbox *m = s->mailbox;
 	struct walk walk = { .mailbox = m };
+	struct buf id = BUF_INIT(OBJECTID_MAX);
 
 	imap_send_flags_lists(s, true);
-	conn_printf(s->conn, "* %u EXISTS\r\n* %u RECENT\r\n", m->map.count, m->recent.count);
-	if (row->unseen > 0) {
+	imap_send_exists(s);
+	if (row->unseen > 0 && !(s->enabled & ENABLED_REV2)) {
 		view_messages(imap_view(s), m->id, 1, UINT32_MAX, find_unseen, &walk);
 		if (walk.unseen > 0)
 			conn_printf(s->conn, "* OK [UNSEEN %u] First unseen.\r\n", walk.unseen);
@@ -93,6 +97,9 @@ static void announce(struct imap_session *s, const struct mailbox_row *row)
 	    "* OK [UIDVALIDITY %u] UIDs valid.\r\n* OK [UIDNEXT %u] Predicted next UID.\r\n"
 	    "* OK [HIGHESTMODSEQ %llu] Highest.\r\n",
 	    row->uid_validity, row->uid_next, (unsigned long long)(row->modseq > 0 ? row->modseq : 1));
+	objectid_put_mailbox(&id, row->id);
+	conn_printf(s->conn, "* OK [MAILBOXID (%s)] Stays through a rename.\r\n", buf_str(&id));
+	buf_free(&id);
 }
 
 /* Takes the parameters' known UIDs. */
@@ -109,15 +116,6 @@ static void finish_select(struct imap_session *s)
 		imap_finish(s, "%s", text);
 }
 
-static void on_claimed(void *arg, const struct store_result *result)
-{
-	struct imap_session *s = arg;
-
-	(void)result; /* a mailbox whose claim failed is open all the same */
-	s->pending = 0;
-	finish_select(s);
-}
-
 struct select_params {
 	bool condstore, qresync;
 	uint32_t uid_validity;
@@ -132,6 +130,8 @@ static bool parse_uids(struct imap_parser *p, struct uid_range **out, size_t *co
 
 	if (!imap_parse_set(p, &set))
 		return false;
+	if (set.saved)
+		return imap_fail(p, "Expected UIDs.");
 	imap_set_to_uids(&set, out, count);
 	imap_set_free(&set);
 	return true;
@@ -196,15 +196,38 @@ static bool parse_params(struct imap_session *s, struct imap_parser *p, struct s
 	return imap_parse_char(p, ')');
 }
 
-/* Opens it; params.known is taken over. */
-static int open_mailbox(
-    struct imap_session *s, const struct mailbox_row *row, bool read_only, struct select_params *params)
+/* Any of these makes SELECT read-write (RFC 4314 5.2). */
+#define WRITE_RIGHTS (ACL_INSERT | ACL_EXPUNGE | ACL_SEEN | ACL_WRITE | ACL_DELETE_MESSAGES)
+
+/* RFC 9051 6.3.2: the name as the server has it. */
+static void send_list(struct imap_session *s, const struct place *place)
 {
+	struct buf name = BUF_INIT(IMAP_NAME_MAX), line = BUF_INIT(4 * IMAP_NAME_MAX);
+
+	if (place->row.account == s->account)
+		buf_puts(&name, place->row.name);
+	else
+		namespace_put(&name, place->space == NAMESPACE_SHARED, place->owner, place->row.name);
+	buf_puts(&line, "* LIST () \"/\" ");
+	imap_put_mailbox(s, &line, buf_str(&name));
+	buf_puts(&line, "\r\n");
+	conn_writev(s->conn, buf_view(&line));
+	buf_free(&name);
+	buf_free(&line);
+}
+
+/* Opens it, claimed being \Recent; params.known is taken over. */
+static int open_mailbox(struct imap_session *s, const struct place *place, bool read_only,
+    struct select_params *params, struct uid_range claimed)
+{
+	const struct mailbox_row *row = &place->row;
 	struct imap_mailbox *m = xcalloc(1, sizeof(*m));
 
 	m->id = row->id;
 	m->uid_validity = row->uid_validity;
-	m->read_only = read_only;
+	m->foreign = row->account != s->account;
+	m->rights = place->rights;
+	m->read_only = read_only || !(place->rights & WRITE_RIGHTS);
 	m->modseq = m->expunge_modseq = row->modseq;
 	if (params->qresync && params->uid_validity == row->uid_validity) {
 		m->known_modseq = params->modseq;
@@ -220,12 +243,11 @@ static int open_mailbox(
 	imap_take_keywords(m, row);
 	load_map(s, m, row);
 	imap_select_mailbox(s, m);
+	imap_take_recent(m, claimed);
 	announce(s, row);
+	if (s->enabled & ENABLED_REV2)
+		send_list(s, place);
 	view_end(imap_view(s));
-	if (!read_only && m->recent.count > 0) {
-		s->pending = store_claim_recent(imap_store(s), m->id, on_claimed, s);
-		return IMAP_WAIT;
-	}
 	finish_select(s);
 	return s->job.run != NULL ? IMAP_WAIT : IMAP_DONE;
 }
@@ -239,11 +261,59 @@ static void leave(struct imap_session *s)
 	conn_printf(s->conn, "* OK [CLOSED] The mailbox before is closed.\r\n");
 }
 
+/* Waiting for the claim. */
+struct selecting {
+	struct place place;
+	struct select_params params;
+};
+
+static void selecting_free(void *state)
+{
+	struct selecting *w = state;
+
+	free(w->params.known);
+	free(w);
+}
+
+static void on_claimed(void *arg, const struct store_result *result)
+{
+	struct imap_session *s = arg;
+	struct selecting *w = s->job.state;
+	struct uid_range claimed = { 1, 0 };
+
+	s->pending = 0;
+	if (result->status == STORE_OK && result->destination_count > 0) /* else it is opened all the same */
+		claimed = result->destination[0];
+	if (view_begin(imap_view(s)) < 0) {
+		imap_finish_store(s, STORE_UNAVAILABLE);
+	} else if (view_mailbox(imap_view(s), w->place.row.id, &w->place.row) != 1) {
+		view_end(imap_view(s));
+		imap_finish(s, "NO [NONEXISTENT] The mailbox has been deleted.");
+	} else {
+		(void)open_mailbox(s, &w->place, false, &w->params, claimed);
+	}
+}
+
+/* Takes params over. */
+static int claim(struct imap_session *s, const struct place *place, struct select_params *params)
+{
+	struct selecting *w = xcalloc(1, sizeof(*w));
+	struct imap_job job = { .free = selecting_free, .state = w };
+
+	w->place = *place;
+	w->params = *params;
+	params->known = NULL;
+	imap_start_job(s, &job);
+	s->pending = store_claim_recent(imap_store(s), place->row.id, on_claimed, s);
+	return IMAP_WAIT;
+}
+
 int imap_cmd_select(struct imap_session *s, struct imap_parser *p, bool read_only)
 {
-	char name[MAILBOX_NAME_MAX + 1];
+	char name[IMAP_NAME_MAX + 1];
 	struct select_params params = { 0 };
-	struct mailbox_row row;
+	struct place place;
+	const char *refusal;
 	int status = IMAP_BAD;
 
 	if (!imap_parse_sp(p) || !imap_parse_mailbox(p, name) || !parse_params(s, p, &params) || !imap_parse_end(p))
@@ -254,24 +324,37 @@ int imap_cmd_select(struct imap_session *s, struct imap_parser *p, bool read_onl
 	status = IMAP_DONE;
 	if (view_begin(imap_view(s)) < 0) {
 		imap_finish_store(s, STORE_UNAVAILABLE);
-	} else if (view_mailbox_by_name(imap_view(s), s->account, name, &row) != 1) {
+		goto out;
+	}
+	namespace_resolve(s, name, &place);
+	refusal = namespace_refusal(&place, ACL_READ);
+	if (refusal == NULL && !read_only && place.row.recent > 0 && place.row.account == s->account) {
 		view_end(imap_view(s));
-		imap_finish(s, "NO [NONEXISTENT] No such mailbox.");
+		status = claim(s, &place, &params);
+	} else if (refusal == NULL) {
+		status = open_mailbox(s, &place, read_only, &params, (struct uid_range){ 1, 0 });
 	} else {
-		status = open_mailbox(s, &row, read_only, &params);
+		view_end(imap_view(s));
+		imap_finish(s, "%s", refusal);
 	}
 out:
 	free(params.known);
 	return status;
 }
 
+/*
+ * HIGHESTMODSEQ (RFC 7162 3.2.8) would have the client believe that it knows of everything up to there, and CLOSE tells
+ * nothing: so only when nobody else has changed anything since the last report.
+ */
 static void on_closed(void *arg, const struct store_result *result)
 {
 	struct imap_session *s = arg;
+	const struct imap_mailbox *m = s->mailbox;
+	bool whole = m->expunge_modseq == m->modseq && result->modseq == m->modseq + 1;
 
 	s->pending = 0;
 	imap_deselect(s);
-	if (result->status == STORE_OK && (s->enabled & ENABLED_QRESYNC))
+	if (result->status == STORE_OK && whole && (s->enabled & ENABLED_QRESYNC))
 		imap_finish(s, "OK [HIGHESTMODSEQ %llu] CLOSE completed.", (unsigned long long)result->modseq);
 	else if (result->status == STORE_OK || result->status == STORE_NO_MAILBOX)
 		imap_finish(s, "OK CLOSE completed.");
@@ -288,7 +371,8 @@ int imap_cmd_close(struct imap_session *s, struct imap_parser *p, bool expunge)
 	if (!imap_parse_end(p))
 		return IMAP_BAD;
 	if (expunge && !s->mailbox->read_only && all.last > 0 && view_begin(imap_view(s)) == 0) {
-		wanted = view_mailbox(imap_view(s), s->mailbox->id, &row) == 1 && row.deleted > 0;
+		wanted = view_mailbox(imap_view(s), s->mailbox->id, &row) == 1 && row.deleted > 0 &&
+			 namespace_refresh(s, &row) && (s->mailbox->rights & ACL_EXPUNGE);
 		view_end(imap_view(s));
 	}
 	if (!wanted) {

@@ -15,6 +15,7 @@
 #define FETCH_ITEMS_MAX 64
 #define FETCH_FIELDS_MAX 256           /* names in the HEADER.FIELDS of one command: each is looked for in each line */
 #define FETCH_HEADER_MAX (1024 * 1024) /* bytes of a header that fields are looked for in */
+#define FETCH_PREVIEW_MAX 200          /* characters of PREVIEW */
 
 enum fetch_kind {
 	FETCH_UID,
@@ -22,10 +23,16 @@ enum fetch_kind {
 	FETCH_INTERNALDATE,
 	FETCH_SIZE,
 	FETCH_MODSEQ,
-	FETCH_ENVELOPE,
+	FETCH_SAVEDATE, /* RFC 8514 */
+	FETCH_EMAILID,  /* RFC 8474 */
+	FETCH_THREADID,
+	FETCH_ENVELOPE, /* from here on the body is needed */
 	FETCH_BODY,
 	FETCH_BODYSTRUCTURE,
+	FETCH_PREVIEW, /* RFC 8970 */
 	FETCH_CONTENT, /* BODY[...], RFC822, RFC822.HEADER, RFC822.TEXT */
+	FETCH_BINARY,  /* BINARY[...], RFC 3516 */
+	FETCH_BINARY_SIZE,
 };
 
 enum fetch_part { PART_ALL, PART_HEADER, PART_FIELDS, PART_FIELDS_NOT, PART_TEXT, PART_MIME };
@@ -36,7 +43,8 @@ struct fetch_section {
 	enum fetch_part part;
 	struct view *fields; /* names; borrow the command */
 	size_t field_count;
-	bool kept; /* PART_FIELDS whose names the message's record keeps (mime_kept) */
+	bool binary; /* PART_ALL, its Content-Transfer-Encoding undone */
+	bool kept;   /* PART_FIELDS whose names the message's record keeps (mime_kept) */
 	bool partial;
 	uint32_t origin, size; /* <origin.size> */
 };
@@ -73,6 +81,7 @@ struct fetch_source {
 	void *arg;
 	struct view mime; /* its record, as stored */
 	struct mime_record record;
+	bool checked;      /* the record, by an earlier fetch_source_record: not again */
 	bool opened;       /* record is */
 	struct buf parsed; /* a record made here, because the stored one is unusable */
 };
@@ -87,9 +96,15 @@ struct fetch_content {
 	bool exists; /* false: NIL */
 	struct view text;
 	uint64_t offset, length;
+	struct mime_decoder decoder; /* binary: what these bytes are to be passed through; an identity otherwise */
 };
-/* scratch holds text where it must be put together (HEADER.FIELDS); partial is applied. -1: cannot read. */
+/*
+ * scratch holds text where it must be put together (HEADER.FIELDS).  partial is applied, except where there is a
+ * decoder: it counts decoded bytes.  -1: cannot read.
+ */
 int fetch_section_find(
     struct fetch_source *, const struct fetch_section *, struct buf *scratch, struct fetch_content *);
+/* The beginning of the first text part that has any, as one line of UTF-8, appended; -1: cannot read. */
+int fetch_preview(struct fetch_source *, struct buf *out);
 
 #endif

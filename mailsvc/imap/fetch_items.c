@@ -15,9 +15,13 @@ static const struct {
 	{ "INTERNALDATE", FETCH_INTERNALDATE, PART_ALL, false },
 	{ "RFC822.SIZE", FETCH_SIZE, PART_ALL, false },
 	{ "MODSEQ", FETCH_MODSEQ, PART_ALL, false },
+	{ "SAVEDATE", FETCH_SAVEDATE, PART_ALL, false },
+	{ "EMAILID", FETCH_EMAILID, PART_ALL, false },
+	{ "THREADID", FETCH_THREADID, PART_ALL, false },
 	{ "ENVELOPE", FETCH_ENVELOPE, PART_ALL, false },
 	{ "BODY", FETCH_BODY, PART_ALL, false },
 	{ "BODYSTRUCTURE", FETCH_BODYSTRUCTURE, PART_ALL, false },
+	{ "PREVIEW", FETCH_PREVIEW, PART_ALL, false },
 	{ "RFC822", FETCH_CONTENT, PART_ALL, true },
 	{ "RFC822.HEADER", FETCH_CONTENT, PART_HEADER, false },
 	{ "RFC822.TEXT", FETCH_CONTENT, PART_TEXT, true },
@@ -94,7 +98,7 @@ static bool parse_section_text(struct imap_parser *p, struct fetch_section *s, s
 	return (s->part != PART_FIELDS && s->part != PART_FIELDS_NOT) || parse_fields(p, s, fields);
 }
 
-/* After "[", the "]" included. */
+/* After "[", the "]" included.  Of a binary one: numbers only. */
 static bool parse_section(struct imap_parser *p, struct fetch_section *s, size_t *fields)
 {
 	if (imap_accept(p, ']'))
@@ -108,6 +112,8 @@ static bool parse_section(struct imap_parser *p, struct fetch_section *s, size_t
 		if (!imap_accept(p, '.'))
 			return imap_parse_char(p, ']');
 	}
+	if (s->binary)
+		return imap_fail(p, "A part's number is expected.");
 	return parse_section_text(p, s, fields) && imap_parse_char(p, ']');
 }
 
@@ -132,13 +138,13 @@ static void put_field_name(struct buf *label, struct view name)
 		buf_printf(label, "{%zu}\r\n%.*s", name.len, (int)name.len, name.ptr);
 }
 
-static void label_section(struct fetch_item *item)
+static void label_section(struct fetch_item *item, const char *name)
 {
 	static const char *const parts[] = { "", "HEADER", "HEADER.FIELDS (", "HEADER.FIELDS.NOT (", "TEXT", "MIME" };
 	const struct fetch_section *s = &item->section;
 	struct buf label = BUF_INIT(256 * 1024);
 
-	buf_puts(&label, "BODY[");
+	buf_printf(&label, "%s[", name);
 	for (size_t i = 0; i < s->path_len; i++)
 		buf_printf(&label, "%s%u", i > 0 ? "." : "", s->path[i]);
 	if (s->path_len > 0 && s->part != PART_ALL)
@@ -165,8 +171,33 @@ static bool parse_content(struct imap_parser *p, struct fetch_items *items, bool
 	if (!imap_parse_char(p, '[') || !parse_section(p, &item->section, &items->fields) ||
 	    !parse_partial(p, &item->section))
 		return false;
-	label_section(item);
+	label_section(item, "BODY");
 	return true;
+}
+
+/* BINARY[...], BINARY.PEEK[...] or BINARY.SIZE[...], at "[". */
+static bool parse_binary(struct imap_parser *p, struct fetch_items *items, enum fetch_kind kind, bool peek)
+{
+	struct fetch_item *item = add(items, kind);
+
+	items->sets_seen |= !peek;
+	item->section.binary = true;
+	if (!imap_parse_char(p, '[') || !parse_section(p, &item->section, &items->fields) ||
+	    (kind == FETCH_BINARY && !parse_partial(p, &item->section)))
+		return false;
+	label_section(item, kind == FETCH_BINARY ? "BINARY" : "BINARY.SIZE");
+	return true;
+}
+
+/* " (LAZY)" may follow PREVIEW: it is quick enough to make no difference. Something else is not ours. */
+static void skip_lazy(struct imap_parser *p)
+{
+	char *start = p->p;
+	struct view word;
+
+	if (!imap_accept(p, ' ') || !imap_accept(p, '(') || !imap_parse_word(p, &word) || !view_caseeq(word, "LAZY") ||
+	    !imap_accept(p, ')'))
+		p->p = start;
 }
 
 static bool parse_item(struct imap_parser *p, struct fetch_items *items)
@@ -179,6 +210,10 @@ static bool parse_item(struct imap_parser *p, struct fetch_items *items)
 		return false;
 	if (view_caseeq(word, "BODY.PEEK") || (view_caseeq(word, "BODY") && imap_peek(p) == '['))
 		return parse_content(p, items, word.len > 4);
+	if (view_caseeq(word, "BINARY") || view_caseeq(word, "BINARY.PEEK"))
+		return parse_binary(p, items, FETCH_BINARY, word.len > 6);
+	if (view_caseeq(word, "BINARY.SIZE"))
+		return parse_binary(p, items, FETCH_BINARY_SIZE, true);
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		struct fetch_item *item;
 		struct buf label = BUF_INIT(32);
@@ -187,6 +222,8 @@ static bool parse_item(struct imap_parser *p, struct fetch_items *items)
 			continue;
 		if (names[i].kind != FETCH_CONTENT) {
 			add_once(items, names[i].kind);
+			if (names[i].kind == FETCH_PREVIEW)
+				skip_lazy(p);
 			return true;
 		}
 		item = add(items, FETCH_CONTENT);

@@ -33,7 +33,7 @@ int fetch_source_record(struct fetch_source *src)
 
 	if (src->opened)
 		return 0;
-	if (mime_record_open(&src->record, src->mime, src->length) != 0) {
+	if ((src->checked ? mime_record_peek : mime_record_open)(&src->record, src->mime, src->length) != 0) {
 		src->parsed.max = MIME_RECORD_MAX;
 		if (src->length <= REPARSE_MAX && fetch_source_read(src, 0, src->length, &message) == 0) {
 			mime_parse(buf_view(&message), &src->parsed);
@@ -60,7 +60,8 @@ static bool wanted(const struct fetch_section *s, struct view name)
 	for (size_t i = 0; i < s->field_count && !named; i++) {
 		struct view f = s->fields[i];
 
-		named = f.len == name.len && strncasecmp(f.ptr, name.ptr, f.len) == 0;
+		named = f.len == name.len && f.len > 0 && ((f.ptr[0] ^ name.ptr[0]) & 0xdf) == 0 &&
+		        strncasecmp(f.ptr, name.ptr, f.len) == 0;
 	}
 	return named == (s->part == PART_FIELDS);
 }
@@ -118,6 +119,45 @@ static bool find_kept(
 	return true;
 }
 
+#define PREVIEW_BYTES (64 * 1024) /* of a part's body that are looked at */
+#define PREVIEW_PARTS 8           /* leaves that are tried */
+
+static int preview_part(struct fetch_source *src, const struct mime_part *part, struct buf *out)
+{
+	struct buf bytes = BUF_INIT(2 * PREVIEW_BYTES);
+	uint64_t header = part->body - part->header, body = part->end - part->body;
+	int rc = 0;
+
+	if (header > PREVIEW_BYTES)
+		return 0;
+	if (body > PREVIEW_BYTES)
+		body = PREVIEW_BYTES;
+	rc = fetch_source_read(src, part->header, header + body, &bytes);
+	if (rc == 0)
+		mime_leaf_preview((struct view){ bytes.data, (size_t)header },
+		    (struct view){ bytes.data + header, (size_t)body }, FETCH_PREVIEW_MAX, out);
+	buf_free(&bytes);
+	return rc;
+}
+
+int fetch_preview(struct fetch_source *src, struct buf *out)
+{
+	size_t start = out->len;
+	unsigned tried = 0;
+	int rc = fetch_source_record(src);
+
+	for (uint32_t i = 0; rc == 0 && i < src->record.part_count && tried < PREVIEW_PARTS && out->len == start; i++) {
+		struct mime_part part;
+
+		mime_record_part(&src->record, i, &part);
+		if (part.multipart || part.rfc822)
+			continue;
+		tried++;
+		rc = preview_part(src, &part, out);
+	}
+	return rc;
+}
+
 static void take(struct fetch_content *c, uint64_t from, uint64_t to)
 {
 	c->offset = from;
@@ -141,6 +181,20 @@ static bool inner_message(const struct fetch_source *src, uint32_t index, struct
 	return false;
 }
 
+/* For the body of a leaf. */
+static int find_decoder(struct fetch_source *src, const struct mime_part *part, struct fetch_content *c)
+{
+	struct buf header = BUF_INIT(FETCH_HEADER_MAX);
+	uint64_t length = part->body - part->header;
+	int rc = fetch_source_read(
+	    src, part->header, length < FETCH_HEADER_MAX ? length : FETCH_HEADER_MAX, &header);
+
+	if (rc == 0)
+		c->decoder = mime_decoder_of(buf_view(&header));
+	buf_free(&header);
+	return rc;
+}
+
 static int locate(struct fetch_source *src, const struct fetch_section *s, struct buf *scratch, struct fetch_content *c)
 {
 	struct mime_part part;
@@ -157,7 +211,7 @@ static int locate(struct fetch_source *src, const struct fetch_section *s, struc
 	switch (s->part) {
 	case PART_ALL:
 		take(c, part.body, part.end);
-		return 0;
+		return s->binary && !part.multipart && !part.rfc822 ? find_decoder(src, &part, c) : 0;
 	case PART_MIME:
 		take(c, part.header, part.body);
 		return 0;
@@ -212,7 +266,7 @@ int fetch_section_find(
 	}
 	if (c->text.ptr == NULL)
 		c->text = VIEW_LIT("");
-	if (s->partial && c->exists)
+	if (s->partial && c->exists && c->decoder.encoding == ENCODING_IDENTITY)
 		cut(c, s->origin, s->size);
 	return 0;
 }

@@ -24,6 +24,8 @@
 
 enum imap_status { IMAP_DONE, IMAP_WAIT, IMAP_BAD };
 
+#define IMAP_WAITS_ELSEWHERE UINT32_MAX /* session->pending: a job waits for somebody who is not store */
+
 struct imap_session;
 struct process; /* what the sessions of a process share: process.h */
 struct opened;
@@ -43,12 +45,16 @@ struct imap_job {
 struct imap_mailbox {
 	uint32_t id;
 	uint32_t uid_validity;
-	bool read_only;               /* EXAMINE */
+	bool read_only;               /* EXAMINE, or no right to change anything */
+	bool foreign;                 /* of another account (namespace.h) */
+	uint32_t rights;              /* ACL_ bits of this session, as of the last snapshot */
 	bool gone;                    /* deleted by another session */
 	uint64_t modseq;              /* messages and flags are reported up to here */
 	uint64_t expunge_modseq;      /* expunges are reported up to here; behind modseq after FETCH, STORE, SEARCH */
 	struct uidmap map;            /* what the client knows: sequence numbers come from here and nowhere else */
 	struct uidmap recent;         /* \Recent in this session */
+	bool claim_done;              /* claimed is store's answer for messages that the client has not been told of */
+	struct uid_range claimed;
 	char *keywords[KEYWORDS_MAX]; /* names by number, NULL: unused */
 	unsigned keyword_count;       /* slots to look at */
 	/* A change that its command has reported itself, or keeps silent: the next synchronisation skips it. */
@@ -58,7 +64,7 @@ struct imap_mailbox {
 		size_t count;
 		uint64_t *steps; /* silent: the modseq of each step, rising */
 		size_t step_count;
-		bool innocent, masked; /* see watch_silence in mailbox.c */
+		bool innocent, masked; /* see watch_silence in sync.c */
 		uint64_t seen;
 	} own;
 	/* A comparison of the map with the rows has come to uid; modseq of its first snapshot, 0: none is under way. */
@@ -69,6 +75,8 @@ struct imap_mailbox {
 	struct uid_range *known; /* SELECT (QRESYNC ...), until its reply: what the client has, as of known_modseq */
 	size_t known_count;
 	uint64_t known_modseq;
+	struct uid_range *saved; /* SEARCH RETURN (SAVE): what "$" names, sorted; may name what was expunged since */
+	size_t saved_count;
 	struct imap_session *hash_next; /* sessions by mailbox id, for pushes */
 };
 
@@ -85,6 +93,8 @@ enum imap_phase {
 enum imap_enabled {
 	ENABLED_CONDSTORE = 1, /* untagged FETCH has MODSEQ */
 	ENABLED_QRESYNC = 2,   /* and UID; expunges are VANISHED */
+	ENABLED_UTF8 = 4,      /* UTF8=ACCEPT (RFC 6855): names are UTF-8 */
+	ENABLED_REV2 = 8,      /* IMAP4rev2 (RFC 9051): so they are, nothing is \Recent, SEARCH answers ESEARCH */
 };
 
 struct imap_session {
@@ -95,6 +105,7 @@ struct imap_session {
 	unsigned errors;
 	unsigned enabled; /* imap_enabled */
 	uint32_t pending; /* a request to store whose callback has this session: cancelled when the session dies */
+	uint32_t claiming; /* likewise, of a claim of \Recent during a synchronisation */
 	struct imap_mailbox *mailbox; /* selected, or NULL */
 	struct imap_reader reader;
 	const struct imap_command *command; /* that runs */
@@ -107,6 +118,17 @@ struct imap_session {
 	bool compressed;       /* COMPRESS=DEFLATE is on */
 	bool finished;         /* imap_finish was called: the reader still holds the command */
 	struct imap_job job;   /* run NULL: nothing to run */
+	/* Commands whose requests are on their way together, in order: see "Commands on their way together" below. */
+	struct imap_parked *parked, **parked_last;
+	unsigned parked_count;
+	struct uid_range parked_hull; /* of what they name, as they name it */
+	void (*land)(struct imap_session *, void *state); /* of the command that runs; NULL: it cannot be parked */
+	bool landing;                                     /* the command that runs was parked: stash is what is read meanwhile */
+	uint64_t landing_modseq;                          /* what it has to report of the mailbox ends here */
+	struct imap_reader stash;
+	enum imap_phase stash_phase;
+	char stash_tag[65]; /* its tag, if it has been read: APPEND refuses in the middle */
+	enum reader_status held; /* what the reader has brought waits for those that are parked */
 	void *append;          /* cmd_append.c, while a message is on its way */
 	struct opened *opened; /* who this is: process.h */
 	uint64_t bytes_in, bytes_out;
@@ -120,6 +142,9 @@ enum imap_command_flags {
 	IMAP_NEEDS_WRITE = 2,   /* not after EXAMINE */
 	IMAP_NO_EXPUNGE = 4,    /* sequence numbers must stand still: FETCH, STORE, SEARCH (RFC 3501 5.5) */
 	IMAP_NO_SYNC = 8,       /* nothing untagged before the reply (LOGOUT, SELECT) */
+	IMAP_PIPES = 16,        /* may be on its way with others of its kind; its set, if any, is its first argument */
+	IMAP_PIPES_UIDS = 32,   /* that set is of UIDs */
+	IMAP_PIPES_NUMBERS = 64,
 };
 struct imap_command {
 	const char *name; /* "FETCH", "UID FETCH" */
@@ -129,8 +154,11 @@ struct imap_command {
 extern const struct imap_command imap_commands[]; /* name NULL ends it */
 
 #define IMAP_CAPABILITY /* after authentication; only what fully works */                                              \
-	"IMAP4rev1 LITERAL+ ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT MOVE CHILDREN SPECIAL-USE COMPRESS=DEFLATE " \
-	"CONDSTORE QRESYNC"
+	"IMAP4rev1 IMAP4rev2 LITERAL+ ID ENABLE IDLE NAMESPACE UIDPLUS UNSELECT MOVE UTF8=ACCEPT COMPRESS=DEFLATE "    \
+	"CHILDREN SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE "                               \
+	"CONDSTORE QRESYNC OBJECTID SAVEDATE PREVIEW BINARY MULTIAPPEND APPENDLIMIT "                                  \
+	"ESEARCH SEARCHRES WITHIN SORT SORT=DISPLAY ESORT THREAD=REFERENCES THREAD=ORDEREDSUBJECT "                    \
+	"ACL RIGHTS=kxte QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE METADATA"
 
 /* The process ------------------------------------------------------------------------------------------- */
 struct store_client *imap_store(const struct imap_session *);
@@ -152,6 +180,18 @@ void imap_resume_job(struct imap_session *);           /* after a job waited for
 bool imap_output_full(const struct imap_session *);    /* a slice has been written: come back later */
 int imap_bad(struct imap_parser *, const char *error); /* returns IMAP_BAD */
 
+/*
+ * Commands on their way together.  A client that sends many changes at once would wait for the disk once for each; so a
+ * command that has sent its one request to store may be parked, while the next of the same kind is read and sent: one
+ * commit serves them all.  Replies come in order, and each reports what it would have reported alone.
+ *
+ * A command's function that has put its state in its job and sets s->pending calls imap_may_park before it returns
+ * IMAP_WAIT.  The callback of that request keeps the result in the state and calls imap_landed: false, go on now; true,
+ * land(s, state) will be called when the commands before have been answered.
+ */
+void imap_may_park(struct imap_session *, void (*land)(struct imap_session *, void *state));
+bool imap_landed(struct imap_session *, void *state);
+
 /* "(\Seen $Forwarded)" with \Recent as this session has it. */
 void imap_put_flags(const struct imap_session *, const struct message_row *, struct buf *out);
 /* "* SEQ FETCH (FLAGS (...))", with UID and MODSEQ where the session wants them; nothing when the row is not in the map. */
@@ -159,8 +199,9 @@ void imap_send_flags(struct imap_session *, const struct message_row *, bool uid
 /* A string as quoted or literal; NULL view: NIL. */
 void imap_put_string(struct buf *out, struct view);
 
-/* A mailbox's name as the wire has it: modified UTF-7, quoted or a literal. (cmd_status.c) */
-void imap_put_mailbox(struct buf *out, const char *name);
+/* A mailbox's name as this session has it: modified UTF-7 or UTF-8, quoted or a literal. (cmd_status.c) */
+void imap_put_mailbox(const struct imap_session *, struct buf *out, const char *name);
+bool imap_names_utf8(const struct imap_session *);
 
 /* The selected mailbox ----------------------------------------------------------------------------------- */
 /*
@@ -188,6 +229,9 @@ void imap_note_own(struct imap_session *, uint64_t modseq, const struct uid_rang
 void imap_note_silent(struct imap_session *, const uint64_t *steps, size_t count);
 bool imap_is_recent(const struct imap_session *, uint32_t uid);
 
+/* A command that implies CONDSTORE (RFC 7162 3.1): tells HIGHESTMODSEQ of the selected mailbox the first time. */
+void imap_enable_condstore(struct imap_session *);
+
 /* What changed since a modseq (resync.c), inside a snapshot -------------------------------------------------- */
 /* UIDs of the map, among those within (sorted, disjoint), that came or changed flags after since. malloc'd, sorted, merged. */
 void imap_changed_since(const struct imap_session *, uint64_t since, const struct uid_range *within, size_t within_count,
@@ -206,6 +250,8 @@ void imap_start_resync(
 /* Commands in files of their own -------------------------------------------------------------------------- */
 int imap_cmd_fetch(struct imap_session *, struct imap_parser *, bool uid);
 int imap_cmd_search(struct imap_session *, struct imap_parser *, bool uid);
+int imap_cmd_sort(struct imap_session *, struct imap_parser *, bool uid);
+int imap_cmd_thread(struct imap_session *, struct imap_parser *, bool uid);
 int imap_cmd_store(struct imap_session *, struct imap_parser *, bool uid);
 int imap_cmd_copy(struct imap_session *, struct imap_parser *, bool uid, bool move);
 int imap_cmd_expunge(struct imap_session *, struct imap_parser *, bool uid);
@@ -218,6 +264,16 @@ int imap_cmd_create(struct imap_session *, struct imap_parser *);
 int imap_cmd_delete(struct imap_session *, struct imap_parser *);
 int imap_cmd_rename(struct imap_session *, struct imap_parser *);
 int imap_cmd_subscribe(struct imap_session *, struct imap_parser *, bool on);
+int imap_cmd_myrights(struct imap_session *, struct imap_parser *);
+int imap_cmd_getacl(struct imap_session *, struct imap_parser *);
+int imap_cmd_setacl(struct imap_session *, struct imap_parser *);
+int imap_cmd_deleteacl(struct imap_session *, struct imap_parser *);
+int imap_cmd_listrights(struct imap_session *, struct imap_parser *);
+int imap_cmd_getquota(struct imap_session *, struct imap_parser *);
+int imap_cmd_getquotaroot(struct imap_session *, struct imap_parser *);
+int imap_cmd_setquota(struct imap_session *, struct imap_parser *);
+int imap_cmd_getmetadata(struct imap_session *, struct imap_parser *);
+int imap_cmd_setmetadata(struct imap_session *, struct imap_parser *);
 int imap_cmd_idle(struct imap_session *, struct imap_parser *);
 
 #endif

@@ -13,7 +13,7 @@
 
 struct imap_parser imap_parser_of(char *text, size_t len)
 {
-	return (struct imap_parser){ text, text + len, NULL };
+	return (struct imap_parser){ .p = text, .end = text + len };
 }
 
 bool imap_fail(struct imap_parser *p, const char *error)
@@ -254,17 +254,15 @@ bool imap_parse_since(struct imap_parser *p, bool zero, uint64_t *modseq)
 	return (*modseq > 0 || zero) && *modseq <= INT64_MAX ? true : imap_fail(p, "Not a mod-sequence.");
 }
 
-bool imap_parse_mailbox(struct imap_parser *p, char name[MAILBOX_NAME_MAX + 1])
+bool imap_parse_mailbox(struct imap_parser *p, char name[IMAP_NAME_MAX + 1])
 {
-	char *start = p->p;
 	struct view raw;
 
 	if (!imap_parse_astring(p, &raw))
 		return false;
-	if (utf7_decode(raw, name, MAILBOX_NAME_MAX + 1) < 0) {
-		p->p = start;
-		return imap_fail(p, "Invalid mailbox name.");
-	}
+	if (p->utf8 ? memchr(raw.ptr, 0, raw.len) != NULL || view_copy(raw, name, IMAP_NAME_MAX + 1) < 0
+	            : utf7_decode(raw, name, IMAP_NAME_MAX + 1) < 0)
+		name[0] = '\0';
 	if (strncasecmp(name, "INBOX", 5) == 0 && (name[5] == '\0' || name[5] == '/'))
 		memcpy(name, "INBOX", 5);
 	return true;
@@ -374,7 +372,7 @@ bad:
 
 bool imap_peek_set(const struct imap_parser *p)
 {
-	return p->p < p->end && (*p->p == '*' || digit_char((unsigned char)*p->p));
+	return p->p < p->end && (*p->p == '*' || *p->p == '$' || digit_char((unsigned char)*p->p));
 }
 
 static bool parse_set_number(struct imap_parser *p, uint32_t *out)
@@ -389,6 +387,9 @@ bool imap_parse_set(struct imap_parser *p, struct imap_set *set)
 	size_t cap = 0;
 
 	*set = (struct imap_set){ 0 };
+	set->saved = imap_accept(p, '$');
+	if (set->saved)
+		return true;
 	do {
 		struct uid_range r;
 

@@ -12,6 +12,7 @@
 struct imap_parser {
 	char *p, *end;
 	const char *error; /* of the last failure; a constant */
+	bool utf8;         /* mailbox names are UTF-8 (RFC 6855, RFC 9051 5.1), not modified UTF-7 */
 };
 
 /* text is written to (unescaping); it has no final CRLF. */
@@ -36,8 +37,12 @@ bool imap_parse_number(struct imap_parser *, uint32_t *);
 bool imap_parse_number64(struct imap_parser *, uint64_t *);
 bool imap_parse_nz_number(struct imap_parser *, uint32_t *);
 bool imap_parse_since(struct imap_parser *, bool zero, uint64_t *modseq); /* " 12345": 63 bits; may it be 0? */
-/* A mailbox name in modified UTF-7 (RFC 3501 5.1.3): decoded to the UTF-8 the store uses, INBOX in capitals. */
-bool imap_parse_mailbox(struct imap_parser *, char name[MAILBOX_NAME_MAX + 1]);
+/*
+ * A mailbox name in modified UTF-7 (RFC 3501 5.1.3), or as `utf8` has it: decoded to the UTF-8 the store uses, INBOX in capitals.  What is a
+ * string, but no such name or too long, is the name "", which no mailbox has: the answer is NO then, not BAD.
+ */
+#define IMAP_NAME_MAX (MAILBOX_NAME_MAX + ADDRESS_MAX + 8) /* user/ADDRESS/NAME */
+bool imap_parse_mailbox(struct imap_parser *, char name[IMAP_NAME_MAX + 1]);
 /* The argument of ID (RFC 2971): NIL, or at most 30 pairs; checked, and of no further use. */
 bool imap_parse_id(struct imap_parser *);
 /* Search date: 1-Feb-1994, quoted or not, as days since 1970-01-01. */
@@ -45,13 +50,14 @@ bool imap_parse_date(struct imap_parser *, int64_t *day);
 /* date-time: "17-Jul-1996 02:44:25 -0700" as seconds since 1970. */
 bool imap_parse_datetime(struct imap_parser *, int64_t *when);
 
-/* A sequence-set as written. first or last 0 stands for "*". */
+/* A sequence-set as written. first or last 0 stands for "*". saved: "$", the result that SEARCH kept (RFC 5182). */
 struct imap_set {
+	bool saved;
 	struct uid_range *at;
 	size_t count;
 };
 bool imap_parse_set(struct imap_parser *, struct imap_set *);
-/* True when a sequence-set stands next ("1", "*"): SEARCH. */
+/* True when a sequence-set stands next ("1", "*", "$"): SEARCH. */
 bool imap_peek_set(const struct imap_parser *);
 void imap_set_free(struct imap_set *);
 

@@ -6,13 +6,16 @@
  * the loop, where dead sessions are freed too.
  */
 #include "process.h"
+#include "site/route.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "lib/text.h"
+#include "mailsvc/fts/client.h"
 #include "mailsvc/mime/mime.h"
 
 #define DRAIN_MS 300 /* for the last words to leave */
@@ -242,6 +245,7 @@ static struct process *state(struct role_ctx *ctx)
 	p->run_last = &p->run_first;
 	p->auth = auth_client_new(ctx->base);
 	p->store = store_client_new(ctx->base);
+	p->fts = fts_client_new(ctx->base);
 	p->run_event = event_new(ctx->base, -1, 0, on_run, p);
 	p->sweep = event_new(ctx->base, -1, EV_PERSIST, on_sweep, p);
 	if (p->run_event == NULL || p->sweep == NULL)
@@ -279,6 +283,8 @@ static void role_peer(struct role_ctx *ctx, enum role_id peer, unsigned instance
 	} else if (peer == ROLE_STORE) {
 		store_client_attach(p->store, fd);
 		event_base_once(ctx->base, -1, EV_TIMEOUT, on_store_back, p, &settled);
+	} else if (peer == ROLE_FTS) {
+		fts_client_attach(p->fts, fd);
 	} else if (peer == ROLE_LOGIN) {
 		p->login = chan_new(ctx->base, fd, &login_ops, p);
 	} else {
@@ -291,6 +297,8 @@ static int role_init(struct role_ctx *ctx, struct error *e)
 	struct process *p = state(ctx);
 
 	mime_charsets_preload();
+	mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
+	mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024); /* else output gives its pages back and takes them again all the time */
 	p->view = store_view_open(ctx->fds[ROLE_FD_STORE_DIR], e);
 	if (p->view == NULL)
 		return -1;
@@ -313,6 +321,19 @@ static void role_start(struct role_ctx *ctx)
 	static const struct timeval interval = { SWEEP_SECONDS, 0 };
 
 	event_add(state(ctx)->sweep, &interval); /* handoffs come by themselves */
+}
+
+bool process_may(const struct process *p, const char *address, unsigned protocol)
+{
+	const struct site_account *a = site_find_account(p->ctx->site, address);
+
+	return a != NULL && (a->protocols & protocol);
+}
+
+static void role_reload(struct role_ctx *ctx)
+{
+	imap_shutdown_lost(state(ctx));
+	pop3_shutdown_lost(state(ctx));
 }
 
 static void role_drain(struct role_ctx *ctx)
@@ -340,6 +361,7 @@ const struct role role_imap = {
 	.sandbox = role_sandbox,
 	.start = role_start,
 	.peer = role_peer,
+	.reload = role_reload,
 	.drain = role_drain,
 	.status = role_status,
 };

@@ -43,13 +43,6 @@ static bool collect(void *arg, uint64_t modseq, uint32_t uid, enum change_kind k
 	return true;
 }
 
-static int by_first(const void *a, const void *b)
-{
-	const struct uid_range *x = a, *y = b;
-
-	return x->first < y->first ? -1 : x->first > y->first;
-}
-
 /* Sorts and joins: one UID is there once, but for one that came and went. */
 static void tidy(struct changes *c)
 {
@@ -58,7 +51,7 @@ static void tidy(struct changes *c)
 
 	if (count == 0)
 		return;
-	qsort(at, count, sizeof(*at), by_first);
+	qsort(at, count, sizeof(*at), uid_range_order);
 	c->count = 1;
 	for (size_t i = 1; i < count; i++) {
 		struct uid_range *last = &at[c->count - 1];
@@ -144,4 +137,17 @@ void imap_set_to_uids(const struct imap_set *set, struct uid_range **out, size_t
 	tidy(&c);
 	*out = c.at;
 	*count = c.count;
+}
+
+void imap_enable_condstore(struct imap_session *s)
+{
+	const struct imap_mailbox *m = s->mailbox;
+
+	if (!(s->enabled & ENABLED_CONDSTORE) && m != NULL) {
+		/* Not beyond an expunge that has not been told: a client would resynchronise from behind it. */
+		uint64_t told = m->expunge_modseq < m->modseq ? m->expunge_modseq : m->modseq;
+
+		conn_printf(s->conn, "* OK [HIGHESTMODSEQ %llu] Highest.\r\n", (unsigned long long)(told > 0 ? told : 1));
+	}
+	s->enabled |= ENABLED_CONDSTORE;
 }

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "mailsvc/imap/objectid.h"
+#include "mailsvc/imap/order.h"
 #include "mailsvc/imap/search.h"
 
 #define TEXT_MAX (64u << 20)  /* folded text of one part */
@@ -34,7 +36,7 @@ void search_message_pause(struct search_message *m)
 	if (m->opened)
 		fetch_source_free(&m->source);
 	m->row = NULL;
-	m->opened = m->unreadable = m->have_header = m->have_header_text = false;
+	m->is_peeked = m->opened = m->unreadable = m->have_header = m->have_header_text = false;
 	give_back(&m->header);
 	give_back(&m->header_text);
 	give_back(&m->body_text);
@@ -51,7 +53,7 @@ void search_message_resume(struct search_message *m, const struct message_row *r
 void search_message_reset(struct search_message *m, const struct message_row *row, bool recent)
 {
 	search_message_resume(m, row, recent);
-	m->text_done = false;
+	m->text_done = m->header_told = false;
 	m->part = 0;
 	memset(m->hits, 0, sizeof(m->hits));
 }
@@ -79,6 +81,21 @@ static bool need_record(struct search_message *m)
 		m->unreadable = true;
 	}
 	return m->opened;
+}
+
+static const struct mime_record *need_peek(struct search_message *m)
+{
+	if (m->opened)
+		return &m->source.record;
+	if (m->is_peeked)
+		return &m->peeked;
+	if (m->unreadable)
+		return NULL;
+	memset(&m->source, 0, sizeof(m->source));
+	m->is_peeked = m->open(m) == 0 && mime_record_peek(&m->peeked, m->source.mime, m->source.length) == 0;
+	if (m->is_peeked)
+		return &m->peeked;
+	return need_record(m) ? &m->source.record : NULL;
 }
 
 static bool need_header(struct search_message *m)
@@ -184,9 +201,67 @@ void search_look(const struct search_program *g, struct search_message *m)
 			m->hits[i / 64] |= (uint64_t)1 << (i % 64);
 }
 
+bool search_key_indexable(const struct search_key *k)
+{
+	/* The index knows the pieces of a text, not what spans two of them: a needle with a line end may. */
+	return (k->type == SEARCH_BODY || k->type == SEARCH_TEXT) && k->text.len >= 3 &&
+	       memchr(k->text.data, '\n', k->text.len) == NULL && memchr(k->text.data, '\r', k->text.len) == NULL;
+}
+
+static bool index_excludes(const struct search_key *k, const struct message_row *row)
+{
+	size_t low = 0, high = k->body_count;
+
+	if (!k->indexed || row->uid > k->upto)
+		return false;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (k->bodies[middle] < row->body)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low == k->body_count || k->bodies[low] != row->body;
+}
+
+static bool is_alnum(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+
+/*
+ * Could the header lines of the delivery, which the index does not have, hold the needle?  A quick look that may say
+ * yes in vain: plain ASCII holds nothing else, and of a needle in ASCII three letters in a row must be there.
+ */
+static bool prefix_may_match(const struct buf *needle, struct view prefix)
+{
+	const char *n = NULL;
+
+	for (size_t i = 0; i < prefix.len; i++)
+		if ((unsigned char)prefix.ptr[i] >= 128 ||
+		    (prefix.ptr[i] == '=' && i + 1 < prefix.len && prefix.ptr[i + 1] == '?'))
+			return true;
+	for (size_t i = 0; i < needle->len; i++)
+		if ((unsigned char)needle->data[i] >= 128)
+			return false;
+	for (size_t i = 0; n == NULL && i + 3 <= needle->len; i++)
+		if (is_alnum(needle->data[i]) && is_alnum(needle->data[i + 1]) && is_alnum(needle->data[i + 2]))
+			n = needle->data + i;
+	if (n == NULL)
+		return prefix.len > 0;
+	for (size_t i = 0; i + 3 <= prefix.len; i++) {
+		const char *p = prefix.ptr + i;
+
+		if ((p[0] | 32) == n[0] && (p[1] | 32) == n[1] && (p[2] | 32) == n[2])
+			return true;
+	}
+	return false;
+}
+
 static enum search_answer body_matches(const struct search_program *g, uint32_t index, struct search_message *m)
 {
-	if (!need_record(m))
+	if (index_excludes(&g->keys[index], m->row) || !need_record(m))
 		return SEARCH_NO;
 	if (g->keys[index].text.len == 0 || is_hit(m, index))
 		return SEARCH_YES;
@@ -215,13 +290,43 @@ static bool header_matches(const struct search_key *k, struct search_message *m)
 	return found;
 }
 
-static bool subject_matches(const struct search_key *k, struct search_message *m)
+/* A field that the record keeps as it is compared; where it does not (an older record, a very long field), the header.
+ */
+static bool folded_matches(const struct search_key *k, struct search_message *m)
 {
-	if (!need_record(m))
+	static const char *const names[MIME_FOLDED] = { "from", "to", "cc", "bcc", "subject" };
+	struct view kept =
+	    m->table != NULL ? order_folded(m->table, (enum mime_folded)k->number, m->row->uid) : VIEW_NONE;
+	const struct mime_record *r = kept.ptr == NULL ? need_peek(m) : NULL;
+	struct buf folded = BUF_INIT(TEXT_MAX);
+	struct mime_header h;
+	size_t pos = 0;
+	bool found = false;
+
+	if (r == NULL && kept.ptr == NULL)
 		return false;
-	buf_reset(&m->value);
-	mime_fold(m->source.record.subject, &m->value);
-	return contains(&m->value, &k->text);
+	if (kept.ptr == NULL)
+		kept = r->folded[k->number];
+	if (kept.ptr != NULL)
+		return kept.len > 0 &&
+		       (k->text.len == 0 || memmem(kept.ptr, kept.len, k->text.data, k->text.len) != NULL);
+	if (!need_header(m))
+		return false;
+	while (!found && mime_header_next(buf_view(&m->header), &pos, &h)) {
+		if (!view_caseeq(h.name, names[k->number]))
+			continue;
+		buf_reset(&m->value);
+		buf_reset(&folded);
+		if (k->number == MIME_FOLDED_SUBJECT) {
+			mime_decode_header(h.value, &m->value);
+			mime_fold(buf_view(&m->value), &folded);
+		} else {
+			mime_search_addresses(h.value, &folded);
+		}
+		found = contains(&folded, &k->text);
+	}
+	buf_free(&folded);
+	return found;
 }
 
 static int64_t day_of(int64_t when)
@@ -232,9 +337,11 @@ static int64_t day_of(int64_t when)
 /* The day that Date: names, whatever its time zone. */
 static bool sent_day(struct search_message *m, int64_t *day)
 {
-	if (!need_record(m) || m->source.record.date < -((int64_t)1 << 40) || m->source.record.date > (int64_t)1 << 40)
+	const struct mime_record *r = need_peek(m);
+
+	if (r == NULL || r->date < -((int64_t)1 << 40) || r->date > (int64_t)1 << 40)
 		return false;
-	*day = day_of(m->source.record.date + (int64_t)m->source.record.date_zone * 60);
+	*day = day_of(r->date + (int64_t)r->date_zone * 60);
 	return true;
 }
 
@@ -262,6 +369,20 @@ static bool match_plain(const struct search_key *k, struct search_message *m)
 		return day_of(m->row->internal_date) == k->number;
 	case SEARCH_SINCE:
 		return day_of(m->row->internal_date) >= k->number;
+	case SEARCH_OLDER:
+		return m->row->internal_date <= k->number;
+	case SEARCH_YOUNGER:
+		return m->row->internal_date >= k->number;
+	case SEARCH_SAVEDBEFORE:
+		return day_of(m->row->save_date) < k->number;
+	case SEARCH_SAVEDON:
+		return day_of(m->row->save_date) == k->number;
+	case SEARCH_SAVEDSINCE:
+		return day_of(m->row->save_date) >= k->number;
+	case SEARCH_MODSEQ:
+		return m->row->modseq >= (uint64_t)k->number;
+	case SEARCH_EMAILID:
+		return objectid_is_email(buf_view(&k->text), m->row);
 	case SEARCH_LARGER:
 		return m->row->size > (uint64_t)k->number;
 	case SEARCH_SMALLER:
@@ -272,8 +393,8 @@ static bool match_plain(const struct search_key *k, struct search_message *m)
 		return sent_day(m, &day) && day == k->number;
 	case SEARCH_SENTSINCE:
 		return sent_day(m, &day) && day >= k->number;
-	case SEARCH_SUBJECT:
-		return subject_matches(k, m);
+	case SEARCH_FOLDED:
+		return folded_matches(k, m);
 	case SEARCH_HEADER:
 		return header_matches(k, m);
 	default:
@@ -307,6 +428,8 @@ static enum search_answer match(const struct search_program *g, uint32_t index, 
 	case SEARCH_BODY:
 		return body_matches(g, index, m);
 	case SEARCH_TEXT:
+		if (index_excludes(k, m->row) && !prefix_may_match(&k->text, m->row->prefix))
+			return SEARCH_NO;
 		if (!need_header_text(m))
 			return SEARCH_NO;
 		return contains(&m->header_text, &k->text) ? SEARCH_YES : body_matches(g, index, m);
@@ -320,6 +443,36 @@ static enum search_answer match(const struct search_program *g, uint32_t index, 
 	default:
 		return match_plain(k, m) ? SEARCH_YES : SEARCH_NO;
 	}
+}
+
+const struct mime_record *search_message_peek(struct search_message *m)
+{
+	return need_peek(m);
+}
+
+int search_message_next_text(struct search_message *m, struct view *out)
+{
+	if (!need_record(m))
+		return -1;
+	if (!m->header_told) {
+		if (!need_header_text(m))
+			return -1;
+		m->header_told = true;
+		*out = buf_view(&m->header_text);
+		return 1;
+	}
+	if (m->part >= m->source.record.part_count)
+		return 0;
+	buf_reset(&m->body_text);
+	if (!add_part_text(m, m->part++))
+		return -1;
+	*out = buf_view(&m->body_text);
+	return 1;
+}
+
+struct view search_message_header(struct search_message *m)
+{
+	return need_header(m) ? (struct view){ m->header.data ? m->header.data : "", m->header.len } : VIEW_NONE;
 }
 
 enum search_answer search_match(const struct search_program *program, struct search_message *m)

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/clock.h"
+#include "mailsvc/imap/objectid.h"
 #include "mailsvc/imap/search.h"
 
 struct parse {
@@ -31,7 +33,7 @@ static uint32_t add(struct parse *c, enum search_type type)
 	k->type = type;
 	k->first = k->next = SEARCH_NONE;
 	k->text.max = 128 * 1024;
-	if (type >= SEARCH_SENTBEFORE && type <= SEARCH_SUBJECT)
+	if (type >= SEARCH_SENTBEFORE && type <= SEARCH_FOLDED)
 		k->cost = 1;
 	else if (type == SEARCH_HEADER)
 		k->cost = 2;
@@ -42,7 +44,7 @@ static uint32_t add(struct parse *c, enum search_type type)
 
 static bool new_key(struct parse *c, enum search_type type, uint32_t *out)
 {
-	if ((type == SEARCH_HEADER || type == SEARCH_BODY || type == SEARCH_TEXT) &&
+	if ((type == SEARCH_FOLDED || type == SEARCH_HEADER || type == SEARCH_BODY || type == SEARCH_TEXT) &&
 	    ++c->program->text_keys > SEARCH_TEXT_KEYS_MAX)
 		return imap_fail(c->p, "Too many keys that search in texts.");
 	*out = add(c, type);
@@ -139,47 +141,101 @@ static bool parse_uids(struct parse *c, uint32_t key, bool uid)
 
 /* Keys ----------------------------------------------------------------------------------------------------------- */
 
-enum argument { NO_ARGUMENT, TEXT, FIELD, KEYWORD, DATE, NUMBER };
+enum argument { NO_ARGUMENT, TEXT, FIELD, KEYWORD, DATE, NUMBER, AGO, MODSEQ, OBJECTID };
 
 static const struct {
 	const char *name;
 	enum search_type type;
 	enum argument argument;
-	uint32_t flags;
+	uint32_t number; /* flags, or which folded field */
 	bool negated;
 } keys[] = {
 	{ "ALL", SEARCH_ALL, NO_ARGUMENT, 0, false },
 	{ "ANSWERED", SEARCH_FLAGS, NO_ARGUMENT, FLAG_ANSWERED, false },
-	{ "BCC", SEARCH_HEADER, TEXT, 0, false },
+	{ "BCC", SEARCH_FOLDED, TEXT, MIME_FOLDED_BCC, false },
 	{ "BEFORE", SEARCH_BEFORE, DATE, 0, false },
 	{ "BODY", SEARCH_BODY, TEXT, 0, false },
-	{ "CC", SEARCH_HEADER, TEXT, 0, false },
+	{ "CC", SEARCH_FOLDED, TEXT, MIME_FOLDED_CC, false },
 	{ "DELETED", SEARCH_FLAGS, NO_ARGUMENT, FLAG_DELETED, false },
 	{ "DRAFT", SEARCH_FLAGS, NO_ARGUMENT, FLAG_DRAFT, false },
+	{ "EMAILID", SEARCH_EMAILID, OBJECTID, 0, false },
 	{ "FLAGGED", SEARCH_FLAGS, NO_ARGUMENT, FLAG_FLAGGED, false },
-	{ "FROM", SEARCH_HEADER, TEXT, 0, false },
+	{ "FROM", SEARCH_FOLDED, TEXT, MIME_FOLDED_FROM, false },
 	{ "HEADER", SEARCH_HEADER, FIELD, 0, false },
 	{ "KEYWORD", SEARCH_KEYWORD, KEYWORD, 0, false },
 	{ "LARGER", SEARCH_LARGER, NUMBER, 0, false },
+	{ "MODSEQ", SEARCH_MODSEQ, MODSEQ, 0, false },
 	{ "OLD", SEARCH_RECENT, NO_ARGUMENT, 0, true },
+	{ "OLDER", SEARCH_OLDER, AGO, 0, false },
 	{ "ON", SEARCH_ON, DATE, 0, false },
 	{ "RECENT", SEARCH_RECENT, NO_ARGUMENT, 0, false },
+	{ "SAVEDATESUPPORTED", SEARCH_ALL, NO_ARGUMENT, 0, false },
+	{ "SAVEDBEFORE", SEARCH_SAVEDBEFORE, DATE, 0, false },
+	{ "SAVEDON", SEARCH_SAVEDON, DATE, 0, false },
+	{ "SAVEDSINCE", SEARCH_SAVEDSINCE, DATE, 0, false },
 	{ "SEEN", SEARCH_FLAGS, NO_ARGUMENT, FLAG_SEEN, false },
 	{ "SENTBEFORE", SEARCH_SENTBEFORE, DATE, 0, false },
 	{ "SENTON", SEARCH_SENTON, DATE, 0, false },
 	{ "SENTSINCE", SEARCH_SENTSINCE, DATE, 0, false },
 	{ "SINCE", SEARCH_SINCE, DATE, 0, false },
 	{ "SMALLER", SEARCH_SMALLER, NUMBER, 0, false },
-	{ "SUBJECT", SEARCH_SUBJECT, TEXT, 0, false },
+	{ "SUBJECT", SEARCH_FOLDED, TEXT, MIME_FOLDED_SUBJECT, false },
 	{ "TEXT", SEARCH_TEXT, TEXT, 0, false },
-	{ "TO", SEARCH_HEADER, TEXT, 0, false },
+	{ "THREADID", SEARCH_ALL, OBJECTID, 0, true }, /* no message has one */
+	{ "TO", SEARCH_FOLDED, TEXT, MIME_FOLDED_TO, false },
 	{ "UNANSWERED", SEARCH_FLAGS, NO_ARGUMENT, FLAG_ANSWERED, true },
 	{ "UNDELETED", SEARCH_FLAGS, NO_ARGUMENT, FLAG_DELETED, true },
 	{ "UNDRAFT", SEARCH_FLAGS, NO_ARGUMENT, FLAG_DRAFT, true },
 	{ "UNFLAGGED", SEARCH_FLAGS, NO_ARGUMENT, FLAG_FLAGGED, true },
 	{ "UNKEYWORD", SEARCH_KEYWORD, KEYWORD, 0, true },
 	{ "UNSEEN", SEARCH_FLAGS, NO_ARGUMENT, FLAG_SEEN, true },
+	{ "YOUNGER", SEARCH_YOUNGER, AGO, 0, false },
 };
+
+/* An interval in seconds, nz-number (RFC 5032). */
+static bool parse_ago(struct parse *c, struct search_key *k)
+{
+	uint32_t seconds;
+
+	if (!imap_parse_sp(c->p) || !imap_parse_nz_number(c->p, &seconds))
+		return false;
+	k->number = clock_wall() - seconds;
+	return true;
+}
+
+/* MODSEQ ["/flags/name" priv|shared|all] n: modseqs are kept for messages, not for single flags (RFC 7162 3.1.5). */
+static bool parse_modseq(struct parse *c, struct search_key *k)
+{
+	char *start = c->p->p;
+	struct view name, type;
+	uint64_t modseq;
+
+	if (imap_accept(c->p, ' ') && imap_peek(c->p) == '"') {
+		if (!imap_parse_string(c->p, &name) || !imap_parse_sp(c->p) || !imap_parse_word(c->p, &type))
+			return false;
+		if (!view_caseeq(type, "priv") && !view_caseeq(type, "shared") && !view_caseeq(type, "all"))
+			return imap_fail(c->p, "MODSEQ of an entry is priv, shared or all.");
+	} else {
+		c->p->p = start;
+	}
+	if (!imap_parse_since(c->p, true, &modseq))
+		return false;
+	k->number = (int64_t)modseq;
+	c->program->modseq = true;
+	return true;
+}
+
+static bool parse_objectid(struct parse *c, struct search_key *k)
+{
+	struct view id;
+
+	if (!imap_parse_sp(c->p) || !imap_parse_atom(c->p, &id))
+		return false;
+	if (!objectid_valid(id))
+		return imap_fail(c->p, "Invalid object identifier.");
+	buf_addv(&k->text, id);
+	return true;
+}
 
 static bool parse_argument(struct parse *c, size_t row, uint32_t key)
 {
@@ -188,11 +244,10 @@ static bool parse_argument(struct parse *c, size_t row, uint32_t key)
 
 	switch (keys[row].argument) {
 	case NO_ARGUMENT:
-		k->number = keys[row].flags;
+		k->number = keys[row].number;
 		return true;
 	case TEXT:
-		if (k->type == SEARCH_HEADER)
-			k->name = xstrdup(keys[row].name);
+		k->number = keys[row].number;
 		return parse_text(c, key);
 	case FIELD:
 		return parse_header(c, key);
@@ -205,6 +260,12 @@ static bool parse_argument(struct parse *c, size_t row, uint32_t key)
 			return false;
 		k->number = (int64_t)number;
 		return true;
+	case AGO:
+		return parse_ago(c, k);
+	case MODSEQ:
+		return parse_modseq(c, k);
+	case OBJECTID:
+		return parse_objectid(c, k);
 	}
 	return false;
 }
@@ -292,6 +353,20 @@ static bool parse_key(struct parse *c, unsigned depth, uint32_t *out)
 	return imap_parse_word(c->p, &word) && parse_named(c, depth, word, out);
 }
 
+/* "x " */
+static bool parse_charset_name(struct parse *c)
+{
+	struct view name;
+
+	if (!imap_parse_astring(c->p, &name))
+		return false;
+	if (view_copy(name, c->charset, sizeof(c->charset)) != 0 || !mime_charset_known(c->charset)) {
+		c->program->bad_charset = true;
+		return imap_fail(c->p, "Unknown charset.");
+	}
+	return imap_parse_sp(c->p);
+}
+
 /* "CHARSET x " in front of the keys. */
 static bool parse_charset(struct parse *c)
 {
@@ -306,13 +381,14 @@ static bool parse_charset(struct parse *c)
 		c->p->p = start;
 		return true;
 	}
-	if (!imap_parse_sp(c->p) || !imap_parse_astring(c->p, &word))
-		return false;
-	if (view_copy(word, c->charset, sizeof(c->charset)) != 0 || !mime_charset_known(c->charset)) {
-		c->program->bad_charset = true;
-		return imap_fail(c->p, "Unknown charset.");
-	}
-	return imap_parse_sp(c->p);
+	if (c->session->enabled & ENABLED_UTF8) /* RFC 6855 3 */
+		return imap_fail(c->p, "No CHARSET after ENABLE UTF8=ACCEPT.");
+	return imap_parse_sp(c->p) && parse_charset_name(c);
+}
+
+static bool parse_program(struct parse *c)
+{
+	return new_key(c, SEARCH_AND, &c->program->root) && parse_list(c, 0, c->program->root) && imap_parse_end(c->p);
 }
 
 bool search_parse(const struct imap_session *s, struct imap_parser *p, struct search_program *program)
@@ -320,8 +396,15 @@ bool search_parse(const struct imap_session *s, struct imap_parser *p, struct se
 	struct parse c = { .session = s, .p = p, .program = program };
 
 	memset(program, 0, sizeof(*program));
-	return imap_parse_sp(p) && parse_charset(&c) && new_key(&c, SEARCH_AND, &program->root) &&
-	       parse_list(&c, 0, program->root) && imap_parse_end(p);
+	return imap_parse_sp(p) && parse_charset(&c) && parse_program(&c);
+}
+
+bool search_parse_in_charset(const struct imap_session *s, struct imap_parser *p, struct search_program *program)
+{
+	struct parse c = { .session = s, .p = p, .program = program };
+
+	memset(program, 0, sizeof(*program));
+	return imap_parse_sp(p) && parse_charset_name(&c) && parse_program(&c);
 }
 
 void search_free(struct search_program *program)
@@ -329,6 +412,7 @@ void search_free(struct search_program *program)
 	for (uint32_t i = 0; i < program->count; i++) {
 		free(program->keys[i].name);
 		free(program->keys[i].ranges);
+		free(program->keys[i].bodies);
 		buf_free(&program->keys[i].text);
 	}
 	free(program->keys);

@@ -102,6 +102,7 @@ void imap_close(struct imap_session *s, const char *bye, const char *reason)
 		conn_printf(s->conn, "* BYE %s\r\n", bye);
 	store_cancel(p->store, s->pending);
 	s->pending = 0;
+	parked_cancel(s);
 	imap_deselect(s);
 	free(s->ending);
 	s->ending = NULL;
@@ -125,6 +126,7 @@ void imap_free_dead(struct process *p)
 		*at = s->next;
 		free_job(s);
 		append_free(s);
+		parked_free(s);
 		imap_reader_next(&s->reader);
 		process_log_close(s->opened, "imap", s->reason, s->bytes_in, s->bytes_out);
 		evbuffer_remove_cb_entry(conn_output(s->conn), s->counter);
@@ -165,8 +167,8 @@ static bool end_command(struct imap_session *s)
 	int more = 0;
 
 	if (s->mailbox != NULL && (s->command == NULL || !(s->command->flags & IMAP_NO_SYNC)))
-		more = imap_sync(s, expunge);
-	if (more == 1)
+		more = s->parked == NULL ? imap_sync(s, expunge) : imap_sync_until(s, expunge, s->landing_modseq);
+	if (more > 0)
 		return false;
 	conn_printf(s->conn, "%s ", s->tag);
 	conn_write(s->conn, s->ending, strlen(s->ending));
@@ -191,8 +193,15 @@ void imap_finish(struct imap_session *s, const char *fmt, ...)
 	va_end(ap);
 	s->pending = 0;
 	s->finished = true;
-	s->phase = IMAP_PHASE_ENDING;
-	end_command(s);
+	if (s->parked != NULL && !s->landing) { /* it is not its turn */
+		parked_add_text(s, s->ending, false);
+		free(s->ending);
+		s->ending = NULL;
+		s->phase = IMAP_PHASE_READY;
+	} else {
+		s->phase = IMAP_PHASE_ENDING;
+		end_command(s);
+	}
 	if (!s->in_command)
 		imap_kick(s);
 }
@@ -248,8 +257,10 @@ static void dispatch(struct imap_session *s)
 	struct view tag;
 	int status;
 
+	p.utf8 = imap_names_utf8(s);
 	s->tag[0] = '\0';
 	s->command = NULL;
+	s->land = NULL;
 	if (!imap_parse_tag(&p, &tag)) {
 		imap_reader_next(&s->reader);
 		imap_error(s, p.error);
@@ -265,7 +276,10 @@ static void dispatch(struct imap_session *s)
 	if (status == IMAP_BAD) {
 		s->phase = IMAP_PHASE_READY;
 		s->finished = true;
-		imap_error(s, p.error != NULL ? p.error : "Syntax error.");
+		if (s->parked != NULL)
+			parked_add_text(s, p.error != NULL ? p.error : "Syntax error.", true);
+		else
+			imap_error(s, p.error != NULL ? p.error : "Syntax error.");
 	} else if (status == IMAP_DONE && !s->finished) {
 		s->in_command = true;
 		imap_finish(s, "OK %s completed.", s->command->name);
@@ -291,12 +305,19 @@ static void reader_failed(struct imap_session *s, bool fatal)
 		imap_close(s, "Cannot follow this input.", "input");
 }
 
-/* Feeds the reader with what is there; false when it needs more. */
+/* Feeds the reader with what is there; false when it needs more, or what it has must wait. */
 static bool read_command(struct imap_session *s)
 {
 	struct evbuffer *in = conn_input(s->conn);
-	enum reader_status status = imap_reader_pull(&s->reader, in, &s->bytes_in);
+	enum reader_status status = s->held;
 
+	if (status == READER_MORE)
+		status = imap_reader_pull(&s->reader, in, &s->bytes_in);
+	s->held = READER_MORE;
+	if (status != READER_MORE && s->parked != NULL && !parked_may_join(s, status)) {
+		s->held = status;
+		return false;
+	}
 	switch (status) {
 	case READER_MORE:
 		return evbuffer_get_length(in) > 0;
@@ -338,6 +359,8 @@ static bool progress(struct imap_session *s)
 			s->waiting_drain = true;
 			return false;
 		}
+		if (s->landing && s->phase == IMAP_PHASE_READY)
+			parked_landed(s);
 		if (turns == COMMANDS_A_TURN) {
 			imap_kick(s);
 			return false;
@@ -345,20 +368,25 @@ static bool progress(struct imap_session *s)
 		if (s->phase == IMAP_PHASE_ENDING) {
 			if (end_command(s))
 				continue;
-			imap_kick(s);
+			if (s->claiming == 0)
+				imap_kick(s);
 			return false;
 		}
 		if (s->phase == IMAP_PHASE_RUNNING) {
+			if (parked_add(s))
+				continue;
 			if (s->job.run == NULL || s->pending != 0)
 				return false;
 			run_job(s);
 			if (!s->finished && !imap_output_full(s))
 				return false;
+		} else if (parked_land(s)) {
+			continue;
 		} else if (s->phase == IMAP_PHASE_APPEND) {
 			if (!append_input(s))
-				return true;
+				return s->parked == NULL;
 		} else if (!read_command(s)) {
-			return true;
+			return s->parked == NULL;
 		}
 	}
 }
@@ -445,6 +473,7 @@ void imap_session_start(struct process *p, int fd, struct opened *opened, const 
 	s->opened = opened;
 	s->account = opened->account;
 	s->phase = IMAP_PHASE_READY;
+	s->held = READER_MORE;
 	imap_reader_init(&s->reader, &limits);
 	s->next = p->sessions;
 	s->prev_next = &p->sessions;
@@ -472,10 +501,22 @@ void imap_sweep(struct process *p)
 		unsigned seconds = s->phase == IMAP_PHASE_APPEND ? APPEND_SECONDS : IDLE_SECONDS;
 
 		next = s->next;
-		if (s->phase == IMAP_PHASE_RUNNING || s->phase == IMAP_PHASE_ENDING || s->waiting_drain)
+		if (s->phase == IMAP_PHASE_RUNNING || s->phase == IMAP_PHASE_ENDING || s->parked != NULL ||
+		    s->waiting_drain)
 			continue; /* it is our turn, or WRITE_SECONDS count */
 		if (now - s->heard_ms >= 1000ull * seconds)
 			imap_close(s, "Autologout: nothing was heard for too long.", "timeout");
+	}
+}
+
+void imap_shutdown_lost(struct process *p)
+{
+	struct imap_session *s, *next;
+
+	for (s = p->sessions; s != NULL; s = next) {
+		next = s->next;
+		if (!process_may(p, imap_address(s), PROTOCOL_IMAP))
+			imap_close(s, "This account may not use IMAP any more.", "account");
 	}
 }
 

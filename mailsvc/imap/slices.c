@@ -50,7 +50,6 @@ static void on_reply(void *arg, const struct store_result *result)
 	struct slices *x = arg;
 	struct imap_session *s = x->session;
 
-	s->pending = 0;
 	x->status = result->status;
 	if (result->status == STORE_OK) {
 		x->uid_validity = result->uid_validity;
@@ -63,6 +62,14 @@ static void on_reply(void *arg, const struct store_result *result)
 			return;
 		}
 	}
+	if (!imap_landed(s, x))
+		x->done(s, x);
+}
+
+static void land(struct imap_session *s, void *state)
+{
+	struct slices *x = state;
+
 	x->done(s, x);
 }
 
@@ -79,6 +86,8 @@ int slices_start(
 	x->done = done;
 	x->arg = arg;
 	imap_start_job(s, &job);
+	if (count <= STORE_RANGES_MAX)
+		imap_may_park(s, land);
 	send_next(x);
 	return IMAP_WAIT;
 }

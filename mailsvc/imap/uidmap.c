@@ -159,6 +159,13 @@ uint32_t uidmap_remove(struct uidmap *m, const struct uid_range *range, size_t c
 	return before - m->count;
 }
 
+int uid_range_order(const void *a, const void *b)
+{
+	const struct uid_range *x = a, *y = b;
+
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
 bool uid_ranges_have(const struct uid_range *range, size_t count, uint32_t uid)
 {
 	size_t low = 0, high = count;

@@ -34,6 +34,7 @@ uint32_t uidmap_below(const struct uidmap *, uint32_t uid);
 uint32_t uidmap_next(const struct uidmap *, uint32_t uid);
 /* Removes what lies in the ranges (sorted, disjoint) in one pass; returns how many messages went. */
 uint32_t uidmap_remove(struct uidmap *, const struct uid_range *, size_t count);
+int uid_range_order(const void *, const void *); /* of two struct uid_range by first, for qsort */
 /* Is uid in one of the ranges (sorted, disjoint)? */
 bool uid_ranges_have(const struct uid_range *, size_t count, uint32_t uid);
 

@@ -56,6 +56,7 @@ static void release(struct login_conn *lc)
 	l->count--;
 	address_counts_remove(l->counts, &lc->peer.sa);
 	preauth_free(&lc->pre);
+	free(lc->proved);
 	free(lc);
 }
 
@@ -147,6 +148,23 @@ static void hand_over(struct login_conn *lc, const struct auth_answer *answer)
 
 static void talk(struct login_conn *lc);
 
+/* SCRAM: the server's part of the exchange, and of the end of a good one. */
+static void challenge(struct login_conn *lc, const struct auth_answer *answer)
+{
+	bool proved = answer->status == AUTH_OK;
+
+	if (proved) {
+		if (lc->proved == NULL)
+			lc->proved = xmalloc(sizeof(*lc->proved));
+		*lc->proved = *answer;
+	}
+	lc->exchange = answer->exchange;
+	preauth_sasl_challenge(&lc->pre, answer->message, proved);
+	flush(lc);
+	conn_resume(lc->conn);
+	talk(lc);
+}
+
 static void on_answer(void *arg, const struct auth_answer *answer)
 {
 	struct login_conn *lc = arg;
@@ -154,6 +172,10 @@ static void on_answer(void *arg, const struct auth_answer *answer)
 
 	lc->auth_request = 0;
 	lc->state = LOGIN_TALKING;
+	if (answer->status == AUTH_CONTINUE || (answer->status == AUTH_OK && answer->message[0] != '\0')) {
+		challenge(lc, answer);
+		return;
+	}
 	if (answer->status == AUTH_OK) {
 		hand_over(lc, answer);
 		return;
@@ -174,6 +196,24 @@ static void on_answer(void *arg, const struct auth_answer *answer)
 	talk(lc);
 }
 
+static void ask(struct login_conn *lc, enum preauth_action action)
+{
+	struct auth_client *auth = lc->login->auth;
+	struct preauth *p = &lc->pre;
+
+	lc->state = LOGIN_AUTH;
+	conn_pause(lc->conn);
+	if (action == PREAUTH_SCRAM_FIRST)
+		lc->auth_request =
+		    auth_scram_first(auth, p->protocol, buf_view(&p->secret), &lc->peer.sa, on_answer, lc);
+	else if (action == PREAUTH_SCRAM_FINAL)
+		lc->auth_request = auth_scram_final(auth, lc->exchange, buf_view(&p->secret), on_answer, lc);
+	else
+		lc->auth_request =
+		    auth_check(auth, p->protocol, preauth_user(p), preauth_password(p), &lc->peer.sa, on_answer, lc);
+	preauth_wipe(p);
+}
+
 static void act(struct login_conn *lc, enum preauth_action action)
 {
 	if (action == PREAUTH_CLOSE) {
@@ -183,12 +223,10 @@ static void act(struct login_conn *lc, enum preauth_action action)
 	} else if (action == PREAUTH_STARTTLS) {
 		lc->state = LOGIN_HANDSHAKE;
 		conn_start_tls(lc->conn, lc->login->tls, true, NULL);
-	} else if (action == PREAUTH_LOGIN) {
-		lc->state = LOGIN_AUTH;
-		conn_pause(lc->conn);
-		lc->auth_request = auth_check(lc->login->auth, lc->pre.protocol, preauth_user(&lc->pre),
-		    preauth_password(&lc->pre), &lc->peer.sa, on_answer, lc);
-		preauth_wipe(&lc->pre);
+	} else if (action == PREAUTH_PROVED) {
+		hand_over(lc, lc->proved);
+	} else {
+		ask(lc, action);
 	}
 }
 
@@ -318,12 +356,13 @@ void login_accept(struct login *l, int fd, const union peer *peer, enum service 
 	lc->state = tls ? LOGIN_HANDSHAKE : LOGIN_TALKING;
 	preauth_init(&lc->pre, protocol, tls, l->tls != NULL,
 	    site->listen.insecure_loopback && address_is_loopback(&peer->sa), (unsigned)site->limits.errors);
+	lc->pre.scram = auth_offers_scram(l->auth);
 	lc->prev_next = l->last;
 	*l->last = lc;
 	l->last = &lc->next;
 	l->count++;
 	lc->conn = conn_accept(l->ctx->base, fd, tls ? l->tls : NULL, &ops, lc);
-	conn_set_max_input(lc->conn, HANDOFF_REST_MAX);
+	conn_set_max_input(lc->conn, HANDOFF_REST_MAX); /* what is behind the login goes with it */
 	if (tls)
 		return;
 	preauth_greet(&lc->pre, site->host.name);

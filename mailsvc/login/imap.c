@@ -1,5 +1,5 @@
 /*
- * IMAP before authentication: CAPABILITY, NOOP, LOGOUT, ID, STARTTLS, LOGIN, AUTHENTICATE PLAIN (RFC 3501 6.1, 6.2,
+ * IMAP before authentication: CAPABILITY, NOOP, LOGOUT, ID, STARTTLS, LOGIN, AUTHENTICATE (RFC 3501 6.1, 6.2,
  * RFC 4959).  Without TLS nothing that carries a password is taken, and the capabilities say so.
  */
 #include <string.h>
@@ -9,10 +9,12 @@
 
 static void put_capabilities(struct preauth *p)
 {
-	buf_puts(&p->out, "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE");
+	buf_puts(&p->out, "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE");
 	if (p->starttls)
 		buf_puts(&p->out, " STARTTLS");
 	buf_puts(&p->out, preauth_may_login(p) ? " AUTH=PLAIN" : " LOGINDISABLED");
+	if (preauth_may_login(p) && p->scram)
+		buf_puts(&p->out, " AUTH=SCRAM-SHA-256");
 }
 
 void preauth_greet(struct preauth *p, const char *host)
@@ -92,39 +94,43 @@ static enum preauth_action login(struct preauth *p, struct imap_parser *a)
 	return PREAUTH_LOGIN;
 }
 
+static enum preauth_action response(struct preauth *p, struct view base64)
+{
+	enum preauth_action action = preauth_sasl_response(p, base64);
+
+	return action == PREAUTH_MORE ? reply(p, "BAD Invalid SASL response.") : action;
+}
+
 static enum preauth_action authenticate(struct preauth *p, struct imap_parser *a)
 {
-	struct view mechanism, response;
+	struct view mechanism;
 
 	if (!imap_parse_sp(a) || !imap_parse_atom(a, &mechanism))
 		return reply(p, "BAD Expected a mechanism.");
 	if (!preauth_may_login(p))
 		return reply(p, NEEDS_TLS);
-	if (!view_caseeq(mechanism, "PLAIN"))
+	if (!preauth_sasl_begin(p, mechanism))
 		return reply(p, "NO [CANNOT] Unsupported mechanism.");
 	if (imap_parse_end(a)) {
-		buf_puts(&p->out, "+ \r\n");
-		p->sasl = true;
+		preauth_sasl_prompt(p, "");
 		return PREAUTH_MORE;
 	}
-	if (!imap_parse_sp(a))
+	if (!imap_parse_sp(a)) {
+		p->sasl = SASL_NONE;
 		return reply(p, "BAD Expected an initial response.");
-	response = (struct view){ a->p, (size_t)(a->end - a->p) };
-	if (preauth_plain(p, response) < 0)
-		return reply(p, "BAD Invalid SASL response.");
-	return PREAUTH_LOGIN;
+	}
+	return response(p, (struct view){ a->p, (size_t)(a->end - a->p) });
 }
 
 enum preauth_action preauth_imap_response(struct preauth *p)
 {
 	struct view line = buf_view(&p->reader.text);
 
-	p->sasl = false;
-	if (view_eq(line, "*"))
+	if (view_eq(line, "*")) {
+		p->sasl = SASL_NONE;
 		return reply(p, "BAD Authentication cancelled.");
-	if (preauth_plain(p, line) < 0)
-		return reply(p, "BAD Invalid SASL response.");
-	return PREAUTH_LOGIN;
+	}
+	return response(p, line);
 }
 
 static const struct {

@@ -53,6 +53,8 @@ struct login_conn {
 	struct conn *inner; /* LOGIN_RELAY: the way to imap */
 	enum login_state state;
 	uint32_t auth_request;
+	uint64_t exchange;          /* of SCRAM */
+	struct auth_answer *proved; /* of SCRAM, until the client has taken the proof; or NULL */
 	uint32_t serial;
 	uint64_t since, deadline; /* monotonic ms */
 	struct preauth pre;

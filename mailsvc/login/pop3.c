@@ -1,6 +1,10 @@
-/* POP3 before authentication: USER, PASS, AUTH PLAIN (RFC 5034), STLS (RFC 2595), CAPA (RFC 2449), NOOP, QUIT. */
+/*
+ * POP3 before authentication: USER, PASS, AUTH (RFC 5034), STLS (RFC 2595), CAPA (RFC 2449), UTF8 and LANG (RFC 6856),
+ * NOOP, QUIT.
+ */
 #include <string.h>
 
+#include "mailsvc/pop3/common.h"
 #include "preauth.h"
 
 static enum preauth_action reply(struct preauth *p, const char *text)
@@ -14,12 +18,12 @@ static enum preauth_action reply(struct preauth *p, const char *text)
 static enum preauth_action capa(struct preauth *p, struct view arg)
 {
 	(void)arg;
-	buf_puts(&p->out, "+OK\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n");
+	buf_puts(&p->out, "+OK\r\n" POP3_CAPABILITIES);
 	if (p->starttls)
 		buf_puts(&p->out, "STLS\r\n");
 	if (preauth_may_login(p))
-		buf_puts(&p->out, "USER\r\nSASL PLAIN\r\n");
-	buf_puts(&p->out, "IMPLEMENTATION mailadm\r\n.\r\n");
+		buf_printf(&p->out, "USER\r\nSASL PLAIN%s\r\n", p->scram ? " SCRAM-SHA-256" : "");
+	buf_puts(&p->out, ".\r\n");
 	return PREAUTH_MORE;
 }
 
@@ -34,6 +38,22 @@ static enum preauth_action noop(struct preauth *p, struct view arg)
 {
 	(void)arg;
 	return reply(p, "-ERR Log in first.");
+}
+
+/* Names and messages are as they are in either mode: there is nothing to switch. */
+static enum preauth_action utf8(struct preauth *p, struct view arg)
+{
+	return reply(p, arg.len > 0 ? "-ERR UTF8 takes no argument." : "+OK UTF8 enabled.");
+}
+
+static enum preauth_action lang(struct preauth *p, struct view arg)
+{
+	const char *answer = pop3_lang(arg);
+
+	buf_puts(&p->out, answer);
+	if (answer[0] == '-')
+		p->errors++;
+	return PREAUTH_MORE;
 }
 
 static enum preauth_action stls(struct preauth *p, struct view arg)
@@ -72,6 +92,13 @@ static enum preauth_action pass(struct preauth *p, struct view arg)
 	return PREAUTH_LOGIN;
 }
 
+static enum preauth_action response(struct preauth *p, struct view base64)
+{
+	enum preauth_action action = preauth_sasl_response(p, base64);
+
+	return action == PREAUTH_MORE ? reply(p, "-ERR Invalid SASL response.") : action;
+}
+
 static enum preauth_action auth(struct preauth *p, struct view arg)
 {
 	const char *sp = arg.len > 0 ? memchr(arg.ptr, ' ', arg.len) : NULL;
@@ -80,33 +107,29 @@ static enum preauth_action auth(struct preauth *p, struct view arg)
 	if (!preauth_may_login(p))
 		return reply(p, NEEDS_TLS);
 	if (arg.len == 0) {
-		buf_puts(&p->out, "+OK\r\nPLAIN\r\n.\r\n");
+		buf_printf(&p->out, "+OK\r\nPLAIN\r\n%s.\r\n", p->scram ? "SCRAM-SHA-256\r\n" : "");
 		return PREAUTH_MORE;
 	}
 	if (sp != NULL)
 		mechanism.len = (size_t)(sp - arg.ptr);
-	if (!view_caseeq(mechanism, "PLAIN"))
+	if (!preauth_sasl_begin(p, mechanism))
 		return reply(p, "-ERR Unsupported mechanism.");
 	if (sp == NULL) {
-		buf_puts(&p->out, "+ \r\n");
-		p->sasl = true;
+		preauth_sasl_prompt(p, "");
 		return PREAUTH_MORE;
 	}
-	if (preauth_plain(p, (struct view){ sp + 1, arg.len - mechanism.len - 1 }) < 0)
-		return reply(p, "-ERR Invalid SASL response.");
-	return PREAUTH_LOGIN;
+	return response(p, (struct view){ sp + 1, arg.len - mechanism.len - 1 });
 }
 
 enum preauth_action preauth_pop3_response(struct preauth *p)
 {
 	struct view line = buf_view(&p->reader.text);
 
-	p->sasl = false;
-	if (view_eq(line, "*"))
+	if (view_eq(line, "*")) {
+		p->sasl = SASL_NONE;
 		return reply(p, "-ERR Authentication cancelled.");
-	if (preauth_plain(p, line) < 0)
-		return reply(p, "-ERR Invalid SASL response.");
-	return PREAUTH_LOGIN;
+	}
+	return response(p, line);
 }
 
 static const struct {
@@ -118,6 +141,8 @@ static const struct {
 	{ "PASS", pass },
 	{ "AUTH", auth },
 	{ "STLS", stls },
+	{ "UTF8", utf8 },
+	{ "LANG", lang },
 	{ "NOOP", noop },
 	{ "QUIT", quit },
 };

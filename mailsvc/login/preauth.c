@@ -1,6 +1,7 @@
 /*
- * The dialogue before authentication: what IMAP and POP3 share.  Limits: lines of 8 KiB, literals of 1 KiB, 16 KiB a
- * command, errors_max wrong commands, PREAUTH_FAILURES_MAX wrong passwords.
+ * The dialogue before authentication: what IMAP and POP3 share.  Limits: lines of 33 KiB in IMAP, since ID may be so
+ * long (RFC 2971 3.3), and 8 KiB in POP3; literals of 1 KiB, 48 or 16 KiB a command, errors_max wrong commands,
+ * PREAUTH_FAILURES_MAX wrong passwords.
  */
 #include "preauth.h"
 
@@ -9,7 +10,7 @@
 #include "lib/text.h"
 
 static const struct imap_reader_limits imap_limits = {
-	.line = 8192, .literal = 1024, .total = 16384, .discard = 65536
+	.line = 33 * 1024, .literal = 1024, .total = 48 * 1024, .discard = 65536
 };
 static const struct imap_reader_limits pop3_limits = { .line = 8192, .literal = 0, .total = 16384, .discard = 65536 };
 
@@ -52,7 +53,7 @@ void preauth_secured(struct preauth *p)
 	next_command(p);
 	p->tls = true;
 	p->starttls = false;
-	p->sasl = false;
+	p->sasl = SASL_NONE;
 }
 
 bool preauth_may_login(const struct preauth *p)
@@ -148,12 +149,12 @@ static enum preauth_action step(struct preauth *p, enum reader_status status)
 	unsigned errors = p->errors;
 	enum preauth_action action;
 
-	if (status == READER_COMMAND && p->sasl)
+	if (status == READER_COMMAND && p->sasl != SASL_NONE)
 		action = imap ? preauth_imap_response(p) : preauth_pop3_response(p);
 	else if (status == READER_COMMAND)
 		action = imap ? preauth_imap_command(p) : preauth_pop3_command(p);
 	else {
-		p->sasl = false;
+		p->sasl = SASL_NONE;
 		p->errors++;
 		action = refused(p);
 	}

@@ -331,6 +331,33 @@ static void fold_byte(struct folder *f, char c)
 	f->piece[f->n++] = c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
 }
 
+#define EACH(byte) (0x0101010101010101u * (byte))
+
+/*
+ * Eight bytes at once, where they are ASCII without controls and without two blanks side by side: true, or nothing has
+ * been done.  Most of all text is such.
+ */
+static bool fold_eight(struct folder *f, const char *p)
+{
+	uint64_t w, blank, upper;
+
+	memcpy(&w, p, sizeof(w));
+	if ((w & EACH(0x80)) || ((w - EACH(0x20)) & EACH(0x80)))
+		return false;
+	blank = w ^ EACH(' ');
+	blank = ~((blank & EACH(0x7f)) + EACH(0x7f)) & EACH(0x80);
+	if ((blank & blank << 8) || (f->space && p[0] == ' '))
+		return false;
+	upper = ((w + EACH(0x80 - 'A')) ^ (w + EACH(0x7f - 'Z'))) & EACH(0x80);
+	w |= upper >> 2;
+	if (f->space)
+		f->piece[f->n++] = ' ';
+	memcpy(f->piece + f->n, &w, sizeof(w));
+	f->space = p[7] == ' ';
+	f->n += f->space ? 7 : 8;
+	return true;
+}
+
 /* One character that is not ASCII: its full compatibility decomposition, case-folded, without what is ignorable. */
 static void fold_char(struct folder *f, utf8proc_int32_t c)
 {
@@ -367,6 +394,10 @@ void mime_fold(struct view utf8, struct buf *out)
 		if (f.n > sizeof(f.piece) - (4 * FOLD_PARTS + 1)) {
 			buf_add(out, f.piece, f.n);
 			f.n = 0;
+		}
+		if (utf8.len - i >= 8 && fold_eight(&f, utf8.ptr + i)) {
+			i += 8;
+			continue;
 		}
 		if ((unsigned char)utf8.ptr[i] < 0x80) {
 			fold_byte(&f, utf8.ptr[i++]);

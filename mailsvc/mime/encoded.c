@@ -56,7 +56,7 @@ static void decode_q(struct view text, struct buf *out)
 {
 	size_t start = out->len;
 
-	mime_decode_quoted_printable(text, out);
+	mime_decode_quoted_word(text, out);
 	if (!memchr(text.ptr, '_', text.len))
 		return;
 	/* An underscore is a space, but "=5F" is an underscore: decode piece by piece. */
@@ -65,7 +65,7 @@ static void decode_q(struct view text, struct buf *out)
 		const char *bar = memchr(text.ptr, '_', text.len);
 		size_t n = bar ? (size_t)(bar - text.ptr) : text.len;
 
-		mime_decode_quoted_printable((struct view){ text.ptr, n }, out);
+		mime_decode_quoted_word((struct view){ text.ptr, n }, out);
 		if (bar)
 			buf_addc(out, ' ');
 		n += bar != NULL;
@@ -208,7 +208,7 @@ static void unescape_percent(struct view v, struct buf *out)
 			continue;
 		}
 		memcpy(hex + 1, v.ptr + i + 1, 2);
-		mime_decode_quoted_printable((struct view){ hex, 3 }, out);
+		mime_decode_quoted_word((struct view){ hex, 3 }, out);
 		i += 2;
 	}
 }

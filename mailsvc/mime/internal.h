@@ -62,7 +62,6 @@ void mime_content_read(struct view content_type, bool digest, struct mime_conten
 struct view mime_token_read(struct view raw, struct mime_params *params);
 const char *mime_skip_cfws(const char *p, const char *end);
 
-enum mime_encoding { ENCODING_IDENTITY, ENCODING_BASE64, ENCODING_QUOTED_PRINTABLE, ENCODING_OTHER };
 enum mime_encoding mime_encoding_read(struct view content_transfer_encoding);
 
 /* Structure (scan.c) ------------------------------------------------------------------------------------------ */
@@ -86,12 +85,14 @@ void mime_bodystructure(struct buf *out, struct view message, const struct scan 
 
 /* Bytes and characters ---------------------------------------------------------------------------------------- */
 void mime_decode_base64(struct view in, struct buf *out); /* what is not of the alphabet is skipped; stops at padding */
-void mime_decode_quoted_printable(struct view in, struct buf *out);
+void mime_decode_quoted_word(struct view in, struct buf *out); /* "=XX" undone; blanks stay */
 bool mime_utf8_valid(struct view);
 void mime_utf8_put(struct buf *out, uint32_t codepoint);
 /* UTF-8 as it is; text that is not, which nobody declared, as windows-1252. */
 void mime_undeclared_to_utf8(struct view in, struct buf *out);
 void mime_base_subject(struct view subject, struct buf *out); /* RFC 5256 2.1, folded */
 void mime_html_to_text(struct view html, struct buf *out);
+/* The text of a text leaf as UTF-8, appended, HTML reduced to its words.  false: it is no text. */
+bool mime_leaf_utf8(struct view part_header, struct view body, struct buf *out);
 
 #endif

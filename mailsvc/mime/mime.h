@@ -104,10 +104,34 @@ void mime_addresses(struct view raw, mime_mailbox_fn, void *arg);
 
 /* "Name <local@domain>, local@domain" of an address field's value, decoded and folded (mime_fold), appended. */
 void mime_search_addresses(struct view raw, struct buf *folded);
+/* Does a decoded subject say that it answers or forwards (RFC 5256 2.1: there was a mark to take off)? */
+bool mime_subject_is_reply(struct view subject);
 bool mime_kept(struct view name); /* is a field of this name in mime_record.kept? */
 
 /* RFC 5322 date-time with obsolete forms; 0, or -1. zone in minutes east. */
 int mime_parse_date(struct view raw, int64_t *when, int16_t *zone);
+
+/* Content-Transfer-Encoding undone ------------------------------------------------------------------------- */
+enum mime_encoding { ENCODING_IDENTITY, ENCODING_BASE64, ENCODING_QUOTED_PRINTABLE, ENCODING_OTHER };
+struct mime_decoder {
+	enum mime_encoding encoding; /* ENCODING_OTHER: not known, decoded as it is */
+	uint32_t bits;
+	unsigned have;
+	bool ended;
+};
+/* For the body of the part with this header. */
+struct mime_decoder mime_decoder_of(struct view part_header);
+/*
+ * Decodes a stretch of a body, appended; returns how many bytes it took, which may be fewer than there are unless last:
+ * call again with what is left and more behind it.  A stretch of 4096 bytes or more always gets on.
+ */
+size_t mime_decode_some(struct mime_decoder *, struct view in, bool last, struct buf *out);
+
+/*
+ * The message with its binary parts in base64, appended (its size grows by half at most, and 64 bytes a part).  false: out
+ * is full.
+ */
+bool mime_encode_binary(struct view message, struct buf *out);
 
 /* Content for searching ------------------------------------------------------------------------------------ */
 /* Opens every charset converter that will be needed: call before the sandbox. */
@@ -123,6 +147,11 @@ void mime_part_text(const struct mime_record *, struct view message, uint32_t pa
 /* The same from a leaf's header and body alone, for readers that do not hold the whole message. */
 bool mime_is_text(struct view part_header); /* will mime_leaf_text add anything? */
 void mime_leaf_text(struct view part_header, struct view body, struct buf *folded);
+/*
+ * The first characters of a text leaf as one line of UTF-8 (PREVIEW, RFC 8970), appended: blanks and line ends are one
+ * space each, quoted lines are left out where there are others.  body: its beginning is enough.
+ */
+void mime_leaf_preview(struct view part_header, struct view body, unsigned characters, struct buf *out);
 #define MIME_TEXT_MAX (16u << 20)                 /* decoded bytes of a part that are looked at */
 #define MIME_TEXT_RAW_MAX (MIME_TEXT_MAX / 3 * 5) /* bytes of its body that can matter */
 

@@ -4,8 +4,8 @@
  * Layout, little-endian: u32 version, u64 message length, u32 parts, i64 date, i16 zone; for each part u32 parent, u16
  * number, u8 kind, u64 header, u64 body, u64 end, u32 lines; then blobs: envelope, bodystructure, subject, base
  * subject, message-id, in-reply-to, references; then (version 2) u8 whether the header ends with a blank line, and u8
- * there, blob: of the kept fields and of each folded one.  It comes from a process that strangers talk to: mime_record_open takes
- * nothing on trust but that the words are those of the message.
+ * there, blob: of the kept fields and of each folded one.  It comes from a process that strangers talk to:
+ * mime_record_open takes nothing on trust but that the words are those of the message.
  */
 #include <string.h>
 

@@ -28,14 +28,16 @@ static struct view skip_space(struct view v)
 	return v;
 }
 
-static struct view trim_end(struct view v)
+/* *reply: a "(fwd)" was taken off. */
+static struct view trim_end(struct view v, bool *reply)
 {
 	for (;;) {
 		if (v.len > 0 && (v.ptr[v.len - 1] == ' ' || v.ptr[v.len - 1] == '\t'))
 			v.len--;
-		else if (v.len >= 5 && strncasecmp(v.ptr + v.len - 5, "(fwd)", 5) == 0)
+		else if (v.len >= 5 && strncasecmp(v.ptr + v.len - 5, "(fwd)", 5) == 0) {
 			v.len -= 5;
-		else
+			*reply = true;
+		} else
 			return v;
 	}
 }
@@ -73,20 +75,23 @@ static struct view skip_leader(struct view v)
 	return p.len > 0 && p.ptr[0] == ':' ? skip_space(skip(p, 1)) : v;
 }
 
-static struct view strip(struct view v)
+static struct view strip(struct view v, bool *reply)
 {
 	for (int i = 0; i < ROUNDS_MAX; i++) {
 		struct view next;
 
-		v = trim_end(skip_space(v));
+		v = trim_end(skip_space(v), reply);
 		next = skip_leader(v);
+		*reply |= next.len != v.len;
 		if (next.len == v.len) {
 			next = skip_blob(v);
 			if (next.len == 0)
 				next = v;
 		}
-		if (next.len == v.len && starts(v, "[fwd:") && v.ptr[v.len - 1] == ']')
+		if (next.len == v.len && starts(v, "[fwd:") && v.ptr[v.len - 1] == ']') {
 			next = (struct view){ v.ptr + 5, v.len - 6 };
+			*reply = true;
+		}
 		if (next.len == v.len)
 			break;
 		v = next;
@@ -96,6 +101,17 @@ static struct view strip(struct view v)
 
 void mime_base_subject(struct view subject, struct buf *out)
 {
+	bool reply = false;
+
 	if (subject.len > 0)
-		mime_fold(strip(subject), out);
+		mime_fold(strip(subject, &reply), out);
+}
+
+bool mime_subject_is_reply(struct view subject)
+{
+	bool reply = false;
+
+	if (subject.len > 0)
+		strip(subject, &reply);
+	return reply;
 }

@@ -18,18 +18,12 @@ static void charset_of(struct view content_type, char *charset, size_t size)
 
 static void decode(enum mime_encoding encoding, struct view raw, struct buf *out)
 {
-	switch (encoding) {
-	case ENCODING_BASE64:
-		mime_decode_base64(raw, out);
-		break;
-	case ENCODING_QUOTED_PRINTABLE:
-		mime_decode_quoted_printable(raw, out);
-		break;
-	case ENCODING_IDENTITY:
-	case ENCODING_OTHER:
+	struct mime_decoder decoder = { .encoding = encoding };
+
+	if (encoding == ENCODING_IDENTITY || encoding == ENCODING_OTHER)
 		buf_add(out, raw.ptr, raw.len < out->max ? raw.len : out->max);
-		break;
-	}
+	else
+		mime_decode_some(&decoder, raw, true, out);
 }
 
 static void read_header(struct view header, struct mime_fields *fields, struct mime_content *content)
@@ -53,28 +47,34 @@ bool mime_is_text(struct view header)
 	return is_text(&content);
 }
 
-void mime_leaf_text(struct view header, struct view body, struct buf *folded)
+bool mime_leaf_utf8(struct view header, struct view body, struct buf *out)
 {
 	struct mime_fields fields;
 	struct mime_content content;
-	struct buf bytes = BUF_INIT(MIME_TEXT_MAX), utf8 = BUF_INIT(3 * MIME_TEXT_MAX),
-		   plain = BUF_INIT(3 * MIME_TEXT_MAX);
+	struct buf bytes = BUF_INIT(MIME_TEXT_MAX), utf8 = BUF_INIT(3 * MIME_TEXT_MAX);
 	char charset[64];
+	bool html;
 
 	read_header(header, &fields, &content);
 	if (!is_text(&content))
-		return;
+		return false;
+	html = content.text && view_caseeq(content.subtype, "html");
 	charset_of(fields.value[FIELD_CONTENT_TYPE], charset, sizeof(charset));
 	decode(mime_encoding_read(fields.value[FIELD_CONTENT_TRANSFER_ENCODING]), body, &bytes);
-	mime_to_utf8(charset, buf_view(&bytes), &utf8);
-	if (content.text && view_caseeq(content.subtype, "html")) {
-		mime_html_to_text(buf_view(&utf8), &plain);
-		mime_fold(buf_view(&plain), folded);
-	} else {
-		mime_fold(buf_view(&utf8), folded);
-	}
+	mime_to_utf8(charset, buf_view(&bytes), html ? &utf8 : out);
+	if (html)
+		mime_html_to_text(buf_view(&utf8), out);
 	buf_free(&bytes);
 	buf_free(&utf8);
+	return true;
+}
+
+void mime_leaf_text(struct view header, struct view body, struct buf *folded)
+{
+	struct buf plain = BUF_INIT(3 * MIME_TEXT_MAX);
+
+	if (mime_leaf_utf8(header, body, &plain))
+		mime_fold(buf_view(&plain), folded);
 	buf_free(&plain);
 }
 

@@ -17,6 +17,7 @@
 
 #define STORE_USER "mailadm-store"
 #define GUARD_USER "mailadm-guard"
+#define FTS_USER "mailadm-fts"
 
 static int make(const char *path, mode_t mode, const char *user, struct error *e)
 {
@@ -42,7 +43,7 @@ int folders_make(const struct site *site, struct error *e)
 		mode_t mode;
 		const char *user;
 	} below[] = { { "store", 0750, STORE_USER }, { "tls", 0700, NULL }, { "keys", 0700, NULL },
-		{ "bans", 0700, GUARD_USER } };
+		{ "bans", 0700, GUARD_USER }, { "fts", 0700, FTS_USER } };
 	char *path = site_state(site, "credentials");
 	int r = 0, fd;
 

@@ -17,6 +17,7 @@
 #include "lib/proc.h"
 #include "mailsvc/monitor/dkimkeys.h"
 #include "mailsvc/monitor/internal.h"
+#include "mailsvc/smtp/replied.h"
 
 #define EXPIRES_SOON (14 * 86400)
 
@@ -117,6 +118,24 @@ static int open_state(const struct site *site, const char *name, int flags)
 	return fd;
 }
 
+/* Made where it is not there, and of the one size that it has. */
+static int open_replied(const struct site *site)
+{
+	char *path = site_state(site, "auto-replied");
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    (st.st_size != REPLIED_BYTES && (ftruncate(fd, 0) < 0 || posix_fallocate(fd, 0, REPLIED_BYTES) != 0))) {
+		log_warn("event=open file=%s", path);
+		if (fd >= 0)
+			close(fd);
+		fd = -1;
+	}
+	free(path);
+	return fd;
+}
+
 int handout_fd(const struct site *site, const struct handout *h, enum role_fd which)
 {
 	switch (which) {
@@ -128,10 +147,14 @@ int handout_fd(const struct site *site, const struct handout *h, enum role_fd wh
 		return open_state(site, "store", O_DIRECTORY);
 	case ROLE_FD_BANS_DIR:
 		return open_state(site, "bans", O_DIRECTORY);
+	case ROLE_FD_FTS_DIR:
+		return open_state(site, "fts", O_DIRECTORY);
 	case ROLE_FD_DKIM_KEYS:
 		return memfd_sealed("dkim", buf_view(&h->dkim));
 	case ROLE_FD_TLS:
 		return memfd_sealed("tls", buf_view(&h->tls));
+	case ROLE_FD_REPLIED:
+		return open_replied(site);
 	case ROLE_FD_COUNT:
 		break;
 	}

@@ -1,9 +1,11 @@
 /*
- * What a role may say to monitor: READY, RELOADED, STATUS_IS, ALERT, KILL_PEER.  Anything else, or of another shape,
- * means that the role is no longer the program we started: the caller kills it.
+ * What a role may say to monitor: READY, RELOADED, STATUS_IS, ALERT, KILL_PEER, CREDENTIALS.  Anything else, or of
+ * another shape, means that the role is no longer the program we started: the caller kills it.
  */
+#include <stdlib.h>
 #include <string.h>
 
+#include "mailsvc/auth/credentials.h"
 #include "mailsvc/monitor/internal.h"
 
 /* One line of printable text, so that it can go to a log, a mail and a terminal. */
@@ -83,6 +85,54 @@ static int kill_peer(struct child *c, struct cursor *in, uint32_t life)
 	return 0;
 }
 
+struct learned {
+	char address[ADDRESS_MAX], old_hash[CREDENTIALS_HASH_MAX], hash[CREDENTIALS_HASH_MAX];
+};
+
+static bool learned_get(struct cursor *in, struct learned *l, struct credentials_better *out)
+{
+	char keys[SCRAM_TEXT_MAX];
+
+	cursor_str(in, l->address, sizeof(l->address));
+	cursor_str(in, l->old_hash, sizeof(l->old_hash));
+	cursor_str(in, l->hash, sizeof(l->hash));
+	cursor_str(in, keys, sizeof(keys));
+	out->address = l->address;
+	out->old_hash = l->old_hash;
+	out->hash = l->hash;
+	return !in->bad && printable(l->address) && printable(l->hash) && strchr(l->hash, ':') == NULL &&
+	       scram_keys_parse(view_of(keys), &out->keys) == 0;
+}
+
+/* auth learned better keys.  A file that cannot be written now stays as it is: the next login teaches them again. */
+static int credentials(struct child *c, struct cursor *in)
+{
+	struct view secret = cursor_bytes(in, CREDENTIALS_SECRET_LEN);
+	struct learned *learned = xcalloc(ROLE_LEARNED_MAX, sizeof(*learned));
+	struct credentials_better *better = xcalloc(ROLE_LEARNED_MAX, sizeof(*better));
+	size_t count = 0;
+	struct error e;
+	int r = -1;
+
+	if (c->role != ROLE_AUTH || in->bad)
+		goto out;
+	while (!cursor_done(in) && count < ROLE_LEARNED_MAX && learned_get(in, &learned[count], &better[count]))
+		count++;
+	if (!cursor_done(in))
+		goto out;
+	char *path = site_state(c->monitor->site, "credentials");
+	if (credentials_improve(path, better, count, (const uint8_t *)secret.ptr, &e) < 0)
+		log_warnx("event=credentials reason=\"%s\"", e.text);
+	free(path);
+	r = 0;
+out:
+	explicit_bzero(learned, ROLE_LEARNED_MAX * sizeof(*learned));
+	explicit_bzero(better, ROLE_LEARNED_MAX * sizeof(*better));
+	free(learned);
+	free(better);
+	return r;
+}
+
 int child_message(struct child *c, struct imsg *m)
 {
 	struct cursor in = cursor_of(m->data.ptr, m->data.len);
@@ -98,6 +148,8 @@ int child_message(struct child *c, struct imsg *m)
 		return status_is(c, &in, m->id);
 	case ROLE_MSG_ALERT:
 		return alert(c, &in);
+	case ROLE_MSG_CREDENTIALS:
+		return credentials(c, &in);
 	case ROLE_MSG_KILL_PEER:
 		return kill_peer(c, &in, m->id);
 	default:

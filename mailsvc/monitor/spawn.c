@@ -66,7 +66,7 @@ static void send_fds(struct child *c, bool reload)
 		int fd;
 
 		if (!(role_policy(c->role)->fds >> which & 1) ||
-		    (reload && (which == ROLE_FD_STORE_DIR || which == ROLE_FD_BANS_DIR)))
+		    (reload && (which == ROLE_FD_STORE_DIR || which == ROLE_FD_BANS_DIR || which == ROLE_FD_REPLIED || which == ROLE_FD_FTS_DIR)))
 			continue;
 		fd = handout_fd(c->monitor->site, &c->monitor->handout, (enum role_fd)which);
 		if (fd >= 0)

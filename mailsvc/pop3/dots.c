@@ -49,6 +49,21 @@ void dots_add(struct dots *d, struct evbuffer *out, struct view piece)
 	}
 }
 
+bool dots_pass(struct dots *d, struct view piece)
+{
+	const char *end = piece.ptr + piece.len;
+
+	if (d->lines != DOTS_ALL || piece.len == 0)
+		return false;
+	for (const char *p = piece.ptr; (p = memchr(p, '.', (size_t)(end - p))) != NULL; p++)
+		if (p > piece.ptr ? p[-1] == '\n' : d->line_start)
+			return false;
+	d->second = piece.len > 1 ? end[-2] : d->last;
+	d->last = end[-1];
+	d->line_start = d->last == '\n';
+	return true;
+}
+
 void dots_end(struct dots *d, struct evbuffer *out)
 {
 	if (d->last != '\0' && (d->last != '\n' || d->second != '\r'))

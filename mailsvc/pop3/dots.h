@@ -19,6 +19,11 @@ struct dots {
 void dots_init(struct dots *, uint64_t body_lines);
 /* Appends a piece of the message. */
 void dots_add(struct dots *, struct evbuffer *out, struct view piece);
+/*
+ * True: of a whole message (DOTS_ALL) this piece leaves as it is, and the caller puts it behind what left before.
+ * False, and nothing has changed: give it to dots_add.
+ */
+bool dots_pass(struct dots *, struct view piece);
 /* The CRLF that is missing, and the final dot. */
 void dots_end(struct dots *, struct evbuffer *out);
 

@@ -3,10 +3,29 @@
 
 #include <stdlib.h>
 
+static void add_due(struct maildrop *d, uint32_t uid)
+{
+	if (d->due_count > 0 && d->due[d->due_count - 1].last + 1 == uid) {
+		d->due[d->due_count - 1].last = uid;
+		return;
+	}
+	if (d->due_count == d->due_cap) {
+		d->due_cap = d->due_cap * 2 + 8;
+		d->due = xreallocarray(d->due, d->due_cap, sizeof(*d->due));
+	}
+	d->due[d->due_count++] = (struct uid_range){ uid, uid };
+}
+
 static bool take(void *arg, const struct message_row *row)
 {
 	struct maildrop *d = arg;
 
+	if (d->hidden >= 0 && (row->keywords >> d->hidden & 1)) {
+		d->gaps = true;
+		if (row->save_date < d->before)
+			add_due(d, row->uid);
+		return true;
+	}
 	if (d->count == d->cap) {
 		d->cap = d->cap + d->cap / 2 + 16;
 		d->at = xreallocarray(d->at, d->cap, sizeof(*d->at));
@@ -15,14 +34,17 @@ static bool take(void *arg, const struct message_row *row)
 	return d->count < MAILDROP_MAX;
 }
 
-int maildrop_load(struct maildrop *d, struct store_view *view, uint32_t mailbox)
+int maildrop_load(struct maildrop *d, struct store_view *view, uint32_t mailbox, int64_t before)
 {
 	struct mailbox_row row;
 
-	*d = (struct maildrop){ .mailbox = mailbox };
+	*d = (struct maildrop){ .mailbox = mailbox, .hidden = -1, .before = before };
 	if (view_mailbox(view, mailbox, &row) != 1)
 		return -1;
 	d->uid_validity = row.uid_validity;
+	for (unsigned i = 0; i < row.keyword_count; i++)
+		if (row.keywords[i].ptr != NULL && view_caseeq(row.keywords[i], MAILDROP_HIDDEN))
+			d->hidden = (int)i;
 	if (row.messages > 0 && row.messages <= MAILDROP_MAX) {
 		d->cap = row.messages;
 		d->at = xreallocarray(NULL, d->cap, sizeof(*d->at));
@@ -34,6 +56,7 @@ int maildrop_load(struct maildrop *d, struct store_view *view, uint32_t mailbox)
 void maildrop_free(struct maildrop *d)
 {
 	free(d->at);
+	free(d->due);
 	*d = (struct maildrop){ 0 };
 }
 
@@ -71,7 +94,7 @@ struct uid_range *maildrop_deleted(const struct maildrop *d, size_t *count)
 	for (uint32_t i = 0; i < d->count; i++) {
 		if (!d->at[i].deleted)
 			continue;
-		if (i > 0 && d->at[i - 1].deleted) {
+		if (i > 0 && d->at[i - 1].deleted && (!d->gaps || d->at[i - 1].uid + 1 == d->at[i].uid)) {
 			out[*count - 1].last = d->at[i].uid;
 			continue;
 		}

@@ -1,5 +1,7 @@
 /*
- * POP3 after login (RFC 1939, 2449): one session an account at a time, on a snapshot of INBOX.
+ * POP3 after login (RFC 1939, 2449, 6856): one session an account at a time, on a snapshot of INBOX.  login sends all
+ * connections of an account to the same process, so that a list of this process is the lock of the whole host; it goes
+ * with the session or the process.
  *
  * DELE only marks; store hears of it at QUIT, in one request (more only beyond STORE_RANGES_MAX ranges), so that
  * whatever ends the session earlier deletes nothing.  Multi-line replies leave in slices while output is low: a message
@@ -10,7 +12,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "command.h"
+#include "common.h"
 #include "dots.h"
+#include "lib/clock.h"
 #include "maildrop.h"
 #include "mailsvc/imap/process.h"
 
@@ -42,8 +47,9 @@ struct pop3_session {
 	struct maildrop drop;
 	uint32_t list_at;
 	struct transfer *transfer;
-	struct uid_range *deleted; /* at QUIT: the rest still to be expunged */
+	struct uid_range *deleted; /* at QUIT: the rest still to be deleted */
 	size_t deleted_count, deleted_at;
+	bool expunging; /* them, not hiding */
 	const char *reason;
 	uint64_t bytes_in, bytes_out;
 	struct evbuffer_cb_entry *counter;
@@ -149,9 +155,34 @@ static int locate(struct pop3_session *s, struct transfer *t, bool prefix)
 	return found;
 }
 
-static void send_message(struct pop3_session *s)
+/*
+ * The next bytes of the body, read to where they leave from: only where dots must be doubled they are copied once more.
+ * -1: they cannot be read.
+ */
+static int send_slice(struct pop3_session *s, struct transfer *t, size_t n)
 {
 	static char slice[READ_SLICE]; /* scratch of this call */
+	struct evbuffer *out = conn_output(s->conn);
+	struct evbuffer_iovec room;
+	struct view piece;
+
+	if (evbuffer_reserve_space(out, (ev_ssize_t)n, &room, 1) != 1)
+		fatalx("event=out-of-memory");
+	if (view_body_read(s->process->view, &t->body, t->at, room.iov_base, n) < 0)
+		return -1;
+	piece = (struct view){ room.iov_base, n };
+	if (dots_pass(&t->dots, piece)) {
+		room.iov_len = n;
+		evbuffer_commit_space(out, &room, 1);
+		return 0;
+	}
+	memcpy(slice, room.iov_base, n);
+	dots_add(&t->dots, out, (struct view){ slice, n });
+	return 0;
+}
+
+static void send_message(struct pop3_session *s)
+{
 	struct transfer *t = s->transfer;
 	struct evbuffer *out = conn_output(s->conn);
 
@@ -164,14 +195,13 @@ static void send_message(struct pop3_session *s)
 	}
 	while (t->at < t->body.length && !t->dots.done && conn_output_len(s->conn) < IMAP_OUTPUT_SLICE) {
 		uint64_t left = t->body.length - t->at;
-		size_t n = left < sizeof(slice) ? (size_t)left : sizeof(slice);
+		size_t n = left < READ_SLICE ? (size_t)left : READ_SLICE;
 
-		if (view_body_read(s->process->view, &t->body, t->at, slice, n) < 0) {
+		if (send_slice(s, t, n) < 0) {
 			log_warn("id=%s event=read-failed uid=%u", s->opened->id, t->uid);
 			end(s, "read-failed"); /* there is no other way to take a +OK back */
 			return;
 		}
-		dots_add(&t->dots, out, (struct view){ slice, n });
 		t->at += n;
 	}
 	if (t->at == t->body.length || t->dots.done) {
@@ -183,11 +213,6 @@ static void send_message(struct pop3_session *s)
 
 /* Commands
  * ------------------------------------------------------------------------------------------------------------- */
-
-struct args {
-	struct view word[2];
-	size_t count;
-};
 
 static struct maildrop_message *named(struct pop3_session *s, struct view word, uint32_t *number)
 {
@@ -308,48 +333,79 @@ static void run_rset(struct pop3_session *s, const struct args *a)
 static void run_capa(struct pop3_session *s, const struct args *a)
 {
 	(void)a;
-	conn_printf(s->conn,
-	    "+OK\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nIMPLEMENTATION mailadm\r\n.\r\n");
+	conn_printf(s->conn, "+OK\r\n" POP3_CAPABILITIES ".\r\n");
 }
 
-static void expunge_next(struct pop3_session *s);
+static void run_lang(struct pop3_session *s, const struct args *a)
+{
+	const char *answer = pop3_lang(a->count > 0 ? a->word[0] : VIEW_NONE);
 
-static void on_expunged(void *arg, const struct store_result *result)
+	if (answer[0] == '-')
+		error(s, "That language is not available.");
+	else
+		conn_printf(s->conn, "%s", answer);
+}
+
+/* QUIT: what was marked is expunged or hidden, as the site says, and then what is due of the hidden is expunged. */
+static void delete_next(struct pop3_session *s);
+
+static void on_deleted(void *arg, const struct store_result *result)
 {
 	struct pop3_session *s = arg;
 
 	s->pending = 0;
-	if (result->status == STORE_OK && s->deleted_at < s->deleted_count) {
-		expunge_next(s);
+	if (result->status != STORE_OK) {
+		conn_printf(s->conn, "-ERR [SYS/TEMP] Some messages were not deleted.\r\n");
+		end(s, "quit");
 		return;
 	}
-	if (result->status == STORE_OK)
-		conn_printf(s->conn, "+OK Bye.\r\n");
-	else
-		conn_printf(s->conn, "-ERR [SYS/TEMP] Some messages were not deleted.\r\n");
-	end(s, "quit");
+	delete_next(s);
 }
 
-static void expunge_next(struct pop3_session *s)
+static bool hides(const struct pop3_session *s)
 {
-	size_t from = s->deleted_at, left = s->deleted_count - from;
-	size_t n = left < STORE_RANGES_MAX ? left : STORE_RANGES_MAX;
+	return strcmp(s->process->ctx->site->pop3.delete, "expunge") != 0;
+}
 
+static void delete_next(struct pop3_session *s)
+{
+	static const char *const hidden[] = { MAILDROP_HIDDEN };
+	const struct uid_range *at;
+	size_t n;
+
+	if (s->deleted_at == s->deleted_count && s->drop.due_count > 0) {
+		free(s->deleted);
+		s->deleted = s->drop.due;
+		s->deleted_count = s->drop.due_count;
+		s->deleted_at = 0;
+		s->drop.due = NULL;
+		s->drop.due_count = 0;
+		s->expunging = true;
+	}
+	if (s->deleted_at == s->deleted_count) {
+		conn_printf(s->conn, "+OK Bye.\r\n");
+		end(s, "quit");
+		return;
+	}
+	at = s->deleted + s->deleted_at;
+	n = s->deleted_count - s->deleted_at;
+	if (n > STORE_RANGES_MAX)
+		n = STORE_RANGES_MAX;
 	s->deleted_at += n;
-	s->pending = store_expunge(s->process->store, s->drop.mailbox, false, s->deleted + from, n, on_expunged, s);
+	if (s->expunging)
+		s->pending = store_expunge(s->process->store, s->drop.mailbox, false, at, n, on_deleted, s);
+	else
+		s->pending =
+		    store_flags(s->process->store, s->drop.mailbox, FLAGS_ADD, 0, hidden, 1, at, n, on_deleted, s);
 }
 
 static void run_quit(struct pop3_session *s, const struct args *a)
 {
 	(void)a;
 	s->deleted = maildrop_deleted(&s->drop, &s->deleted_count);
-	if (s->deleted_count == 0) {
-		conn_printf(s->conn, "+OK Bye.\r\n");
-		end(s, "quit");
-		return;
-	}
+	s->expunging = !hides(s);
 	s->state = QUITTING;
-	expunge_next(s);
+	delete_next(s);
 }
 
 static const struct {
@@ -366,39 +422,16 @@ static const struct {
 	{ "NOOP", 0, 0, run_noop },
 	{ "RSET", 0, 0, run_rset },
 	{ "CAPA", 0, 0, run_capa },
+	{ "LANG", 0, 1, run_lang },
 	{ "QUIT", 0, 0, run_quit },
 };
 
-/* The next word of line, which moves on; empty at the end. */
-static struct view next_word(struct view *line)
-{
-	struct view word;
-	size_t n = 0;
-
-	while (line->len > 0 && line->ptr[0] == ' ') {
-		line->ptr++;
-		line->len--;
-	}
-	while (n < line->len && line->ptr[n] != ' ')
-		n++;
-	word = (struct view){ line->ptr, n };
-	line->ptr += n;
-	line->len -= n;
-	return word;
-}
-
 static void dispatch(struct pop3_session *s, struct view line)
 {
-	struct view name = next_word(&line), word;
-	struct args a = { .count = 0 };
-	bool many = false;
+	struct view name;
+	struct args a;
+	bool many = !pop3_split(line, &name, &a);
 
-	while ((word = next_word(&line)).len > 0) {
-		if (a.count == 2)
-			many = true;
-		else
-			a.word[a.count++] = word;
-	}
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		if (!view_caseeq(name, commands[i].name))
 			continue;
@@ -473,6 +506,14 @@ static void count_output(struct evbuffer *b, const struct evbuffer_cb_info *info
 	s->bytes_out += info->n_added;
 }
 
+/* Hidden messages that were saved before this moment are expunged. */
+static int64_t due_before(const struct process *p)
+{
+	const struct site *site = p->ctx->site;
+
+	return strcmp(site->pop3.delete, "keep") == 0 ? clock_wall() - (int64_t)site->pop3.keep : INT64_MIN;
+}
+
 /* Takes the account's lock and the snapshot; the text of a refusal, or NULL. */
 static const char *open_drop(struct pop3_session *s)
 {
@@ -483,7 +524,7 @@ static const char *open_drop(struct pop3_session *s)
 		if (o != s && o->opened->account == s->opened->account)
 			return "[IN-USE] Another POP3 session has this mailbox open.";
 	if (view_begin(p->view) == 0) {
-		status = maildrop_load(&s->drop, p->view, s->opened->inbox);
+		status = maildrop_load(&s->drop, p->view, s->opened->inbox, due_before(p));
 		view_end(p->view);
 	}
 	return status < 0 ? "[SYS/TEMP] The store is not available; try again." : NULL;
@@ -516,6 +557,17 @@ void pop3_session_start(struct process *p, int fd, struct opened *opened, struct
 	conn_printf(s->conn, "+OK Logged in.\r\n");
 	evbuffer_add(conn_input(s->conn), rest.ptr, rest.len);
 	conn_resume(s->conn);
+}
+
+void pop3_shutdown_lost(struct process *p)
+{
+	struct pop3_session *s, *next;
+
+	for (s = p->pop3; s != NULL; s = next) {
+		next = s->next;
+		if (!process_may(p, s->opened->address, PROTOCOL_POP3))
+			end(s, "account");
+	}
 }
 
 void pop3_shutdown_all(struct process *p)

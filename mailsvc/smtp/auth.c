@@ -1,6 +1,6 @@
 /*
- * AUTH PLAIN and LOGIN (RFC 4954, 4616).  This process sees a password only between the line that carries it and the
- * question to auth; every copy is wiped at once, the one in the input buffer too.
+ * AUTH PLAIN, LOGIN and SCRAM-SHA-256 (RFC 4954, 4616, 7677).  This process sees a password only between the line that
+ * carries it and the question to auth; every copy is wiped at once, the one in the input buffer too.
  */
 #include "mailsvc/smtp/smtp.h"
 
@@ -12,9 +12,9 @@
 #define RESPONSE_MAX (SMTP_AUTH_LINE_MAX)
 #define USER_MAX 1024
 
-static const struct smtp_refusal unknown_mechanism = { 504, "5.5.4", "Mechanisms are PLAIN and LOGIN" };
+static const struct smtp_refusal unknown_mechanism = { 504, "5.5.4", "Mechanisms are PLAIN, LOGIN and SCRAM-SHA-256" };
 static const struct smtp_refusal not_base64 = { 501, "5.5.2", "That is not base64" };
-static const struct smtp_refusal malformed = { 501, "5.5.2", "That is no PLAIN response" };
+static const struct smtp_refusal malformed = { 501, "5.5.2", "That is no such response" };
 static const struct smtp_refusal cancelled = { 501, "5.7.0", "Authentication cancelled" };
 static const struct smtp_refusal denied = { 535, "5.7.8", "User name or password is wrong" };
 static const struct smtp_refusal throttled = { 454, "4.7.0", "Too many failures, try again later" };
@@ -64,6 +64,30 @@ static enum smtp_step fail_counted(struct smtp_session *s, const struct smtp_ref
 	return fail(s, &too_many);
 }
 
+static enum smtp_step challenge(struct smtp_session *s, const char *message, enum smtp_sasl_step next)
+{
+	struct buf text = BUF_INIT(2 * SCRAM_MESSAGE_MAX);
+	enum smtp_step step;
+
+	s->sasl.step = next;
+	smtp_enter(s, SMTP_SASL);
+	text_base64_encode(&text, view_of(message));
+	step = smtp_reply(s, 334, NULL, "%s", buf_str(&text));
+	buf_free(&text);
+	return step;
+}
+
+static enum smtp_step authenticated(struct smtp_session *s, const char *address)
+{
+	s->account = site_find_account(s->site, address);
+	if (s->account == NULL) /* came with a later site than this session's */
+		return fail(s, &unavailable);
+	log_info("id=%s event=authenticated account=%s", s->id, s->account->address);
+	smtp_auth_reset(s);
+	smtp_enter(s, SMTP_READY);
+	return smtp_reply(s, 235, "2.7.0", "Authenticated");
+}
+
 static void on_checked(void *arg, const struct auth_answer *answer)
 {
 	struct smtp_session *s = arg;
@@ -72,14 +96,16 @@ static void on_checked(void *arg, const struct auth_answer *answer)
 	s->request = 0;
 	switch (answer->status) {
 	case AUTH_OK:
-		s->account = site_find_account(s->site, answer->address);
-		if (s->account == NULL) { /* came with a later site than this session's */
-			step = fail(s, &unavailable);
+		if (answer->message[0] == '\0') {
+			step = authenticated(s, answer->address);
 			break;
 		}
-		log_info("id=%s event=authenticated account=%s", s->id, s->account->address);
-		smtp_enter(s, SMTP_READY);
-		smtp_reply(s, 235, "2.7.0", "Authenticated");
+		s->sasl.user = xstrdup(answer->address); /* until the client has seen that we know its password too */
+		step = challenge(s, answer->message, SMTP_SASL_SCRAM_PROVED);
+		break;
+	case AUTH_CONTINUE:
+		s->sasl.exchange = answer->exchange;
+		step = challenge(s, answer->message, SMTP_SASL_SCRAM_FINAL);
 		break;
 	case AUTH_DENIED:
 		step = fail_counted(s, &denied);
@@ -123,6 +149,19 @@ static enum smtp_step plain(struct smtp_session *s, struct view response)
 	return ask(s, user, password);
 }
 
+static enum smtp_step scram(struct smtp_session *s, struct view response)
+{
+	struct auth_client *auth = s->server->auth;
+
+	if (response.len == 0 || response.len > SCRAM_CLIENT_MAX)
+		return fail(s, &malformed);
+	smtp_enter(s, SMTP_CHECKING);
+	s->request = s->sasl.step == SMTP_SASL_SCRAM_FIRST
+	                 ? auth_scram_first(auth, PROTOCOL_SUBMISSION, response, &s->peer.sa, on_checked, s)
+	                 : auth_scram_final(auth, s->sasl.exchange, response, on_checked, s);
+	return SMTP_WAIT;
+}
+
 /* One decoded answer of the client. */
 static enum smtp_step answer(struct smtp_session *s, struct view response)
 {
@@ -136,6 +175,11 @@ static enum smtp_step answer(struct smtp_session *s, struct view response)
 		s->sasl.step = SMTP_SASL_LOGIN_PASSWORD;
 		smtp_enter(s, SMTP_SASL);
 		return smtp_reply(s, 334, NULL, "UGFzc3dvcmQ6"); /* "Password:" */
+	case SMTP_SASL_SCRAM_FIRST:
+	case SMTP_SASL_SCRAM_FINAL:
+		return scram(s, response);
+	case SMTP_SASL_SCRAM_PROVED:
+		return response.len > 0 ? fail(s, &malformed) : authenticated(s, s->sasl.user);
 	case SMTP_SASL_LOGIN_PASSWORD:
 		break;
 	}
@@ -178,6 +222,8 @@ enum smtp_step smtp_auth_start(struct smtp_session *s, struct view args)
 		s->sasl.step = SMTP_SASL_PLAIN;
 	} else if (view_caseeq(mechanism, "LOGIN")) {
 		s->sasl.step = SMTP_SASL_LOGIN_USER;
+	} else if (view_caseeq(mechanism, "SCRAM-SHA-256")) {
+		s->sasl.step = SMTP_SASL_SCRAM_FIRST;
 	} else {
 		wipe_view(initial);
 		return smtp_refuse(s, &unknown_mechanism, VIEW_NONE);
@@ -187,5 +233,6 @@ enum smtp_step smtp_auth_start(struct smtp_session *s, struct view args)
 	if (initial.len > 0)
 		return decode_and_answer(s, initial);
 	smtp_enter(s, SMTP_SASL);
-	return smtp_reply(s, 334, NULL, "%s", s->sasl.step == SMTP_SASL_PLAIN ? "" : "VXNlcm5hbWU6"); /* "Username:" */
+	return smtp_reply(
+	    s, 334, NULL, "%s", s->sasl.step != SMTP_SASL_LOGIN_USER ? "" : "VXNlcm5hbWU6"); /* "Username:" */
 }

@@ -110,6 +110,7 @@ static void on_stored(void *arg, const struct store_result *result)
 		step = transaction_refused(s, why);
 	} else {
 		log_accepted(s, result->queue_id);
+		smtp_auto_reply(s);
 		s->accepted++;
 		s->server->accepted++;
 		step = smtp_reply(s, 250, "2.0.0", "Ok queued as %s", s->tx.id);

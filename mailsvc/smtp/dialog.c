@@ -44,6 +44,7 @@ static const struct smtp_refusal alone = { 452, "4.5.3", "A mailbox may be full:
 static const struct smtp_refusal no_relay = { 550, "5.7.1", "Relaying denied" };
 static const struct smtp_refusal literal = { 550, "5.1.2",
 	"Mail to an IP address elsewhere is not sent; name a domain" };
+static const struct smtp_refusal closed = { 550, "5.2.1", "This mailbox takes no mail any more" };
 static const struct smtp_refusal no_user = { 550, "5.1.1", "Unknown here" };
 static const struct smtp_refusal bdat_syntax = { 501, "5.5.4", "Syntax: BDAT size [LAST]; closing" };
 static const struct smtp_refusal bdat_huge = { 552, "5.3.4", "Chunk is larger than this host takes; closing" };
@@ -82,7 +83,8 @@ static enum smtp_step run_ehlo(struct smtp_session *s, struct view args)
 	if (s->server->tls != NULL && !s->local && !conn_is_tls(s->conn))
 		buf_puts(&out, "250-STARTTLS\r\n");
 	if (smtp_auth_offered(s))
-		buf_puts(&out, "250-AUTH PLAIN LOGIN\r\n");
+		buf_printf(&out, "250-AUTH PLAIN LOGIN%s\r\n",
+		    auth_offers_scram(s->server->auth) ? " SCRAM-SHA-256" : "");
 	buf_puts(&out, "250 HELP\r\n");
 	conn_writev(s->conn, buf_view(&out));
 	buf_free(&out);
@@ -163,8 +165,13 @@ static const struct smtp_refusal *sender_refusal(const struct smtp_session *s, s
 		return &bad_sender;
 	if (s->local && !s->trusted_uid && (address.literal || !view_eq(view_of(domain), s->site->host.name)))
 		return &not_yours;
-	if (s->account != NULL && !site_may_send_as(s->site, s->account, sender))
-		return &not_yours;
+	if (s->account != NULL) {
+		/* The session keeps the site that it began with; an account may have been suspended since. */
+		const struct site_account *now = site_find_account(s->server->ctx->site, s->account->address);
+
+		if (now == NULL || !(now->protocols & PROTOCOL_SUBMISSION) || !site_may_send_as(s->site, s->account, sender))
+			return &not_yours;
+	}
 	return NULL;
 }
 
@@ -228,6 +235,8 @@ static const struct smtp_refusal *route_recipient(
 		return route->count == 0 ? &no_user : NULL;
 	case ROUTE_UNKNOWN:
 		return &no_user;
+	case ROUTE_CLOSED:
+		return &closed;
 	case ROUTE_FOREIGN:
 		if (s->account == NULL && !s->local)
 			return &no_relay;

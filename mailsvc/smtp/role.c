@@ -58,6 +58,8 @@ static int smtp_init(struct role_ctx *ctx, struct error *e)
 	server->keys = keys_client_new(ctx->base);
 	server->guard = guard_client_new(ctx->base);
 	server->own_uid = getuid();
+	server->replied = replied_open(ctx->fds[ROLE_FD_REPLIED]);
+	ctx->fds[ROLE_FD_REPLIED] = -1;
 	tzset();
 	mime_charsets_preload(); /* converters are modules, which the sandbox will not let in later */
 	/* Large messages get mappings of their own, which grow without copying and go back to the system. */

@@ -4,7 +4,7 @@
  * role.c has listeners, reload and drain; session.c the loop and the states; dialog.c the commands; auth.c SASL;
  * receive.c the content of DATA and BDAT; tx.c one transaction; submit.c what submission adds; trace.c Received;
  * deliver.c checks, signs and stores; plan.c turns routes into deliveries; full.c sees to full mailboxes; peers.c
- * counts connections an address; alert.c is mail of the host itself; command.c, path.c and data.c are pure parsers.
+ * counts connections an address; alert.c is mail of the host itself; autoreply.c and replied.c answer for who is away; command.c, path.c and data.c are pure parsers.
  */
 #ifndef MAILSVC_SMTP_SMTP_H
 #define MAILSVC_SMTP_SMTP_H
@@ -21,6 +21,7 @@
 #include "mailsvc/smtp/data.h"
 #include "mailsvc/smtp/path.h"
 #include "mailsvc/smtp/peers.h"
+#include "mailsvc/smtp/replied.h"
 #include "mailsvc/store/client.h"
 #include "site/route.h"
 
@@ -85,8 +86,16 @@ struct smtp_tx {
 };
 
 struct smtp_sasl {
-	enum { SMTP_SASL_PLAIN, SMTP_SASL_LOGIN_USER, SMTP_SASL_LOGIN_PASSWORD } step;
-	char *user; /* LOGIN's first answer */
+	enum smtp_sasl_step {
+		SMTP_SASL_PLAIN,
+		SMTP_SASL_LOGIN_USER,
+		SMTP_SASL_LOGIN_PASSWORD,
+		SMTP_SASL_SCRAM_FIRST,
+		SMTP_SASL_SCRAM_FINAL,
+		SMTP_SASL_SCRAM_PROVED,
+	} step;
+	char *user;        /* LOGIN's first answer; SCRAM: the account, once it is right */
+	uint64_t exchange; /* of SCRAM */
 };
 
 struct smtp_session {
@@ -141,6 +150,7 @@ struct smtp_server {
 	struct store_client *store;
 	struct keys_client *keys;
 	struct guard_client *guard;
+	struct replied *replied;
 	struct smtp_listener listeners[SMTP_LISTENERS_MAX];
 	size_t listener_count;
 	TAILQ_HEAD(, smtp_session) sessions;
@@ -222,6 +232,9 @@ void smtp_trace_received(const struct smtp_session *, struct buf *out);
 
 /* deliver.c */
 enum smtp_step smtp_deliver(struct smtp_session *); /* the whole message is here: checks, signs, stores */
+
+/* autoreply.c: answers for those who asked for it, now that the transaction's message is stored. */
+void smtp_auto_reply(struct smtp_session *);
 
 /* full.c */
 void smtp_full_learn(struct smtp_session *, bool full); /* what store said about the transaction's accounts */

@@ -9,25 +9,25 @@
 
 /* In the order of their letters: "lrswipkxtea". */
 enum acl_right {
-	ACL_LOOKUP = 1,           /* l: LIST, LSUB, SUBSCRIBE */
-	ACL_READ = 2,             /* r: SELECT, STATUS */
-	ACL_SEEN = 4,             /* s: \Seen kept */
-	ACL_WRITE = 8,            /* w: flags and keywords other than \Seen and \Deleted */
-	ACL_INSERT = 16,          /* i: APPEND, COPY into */
-	ACL_POST = 32,            /* p: send to its submission address */
-	ACL_CREATE = 64,          /* k: CREATE below, RENAME below */
-	ACL_DELETE_MAILBOX = 128, /* x: DELETE, RENAME away */
+	ACL_LOOKUP = 1,            /* l: LIST, LSUB, SUBSCRIBE */
+	ACL_READ = 2,              /* r: SELECT, STATUS */
+	ACL_SEEN = 4,              /* s: \Seen kept */
+	ACL_WRITE = 8,             /* w: flags and keywords other than \Seen and \Deleted */
+	ACL_INSERT = 16,           /* i: APPEND, COPY into */
+	ACL_POST = 32,             /* p: send to its submission address */
+	ACL_CREATE = 64,           /* k: CREATE below, RENAME below */
+	ACL_DELETE_MAILBOX = 128,  /* x: DELETE, RENAME away */
 	ACL_DELETE_MESSAGES = 256, /* t: \Deleted */
-	ACL_EXPUNGE = 512,        /* e: EXPUNGE, and as part of CLOSE */
-	ACL_ADMIN = 1024,         /* a: SETACL, DELETEACL, GETACL, LISTRIGHTS */
+	ACL_EXPUNGE = 512,         /* e: EXPUNGE, and as part of CLOSE */
+	ACL_ADMIN = 1024,          /* a: SETACL, DELETEACL, GETACL, LISTRIGHTS */
 };
 #define ACL_ALL 2047u
 #define ACL_LETTERS "lrswipkxtea"
 #define ACL_ANYONE "anyone"
 
 /*
- * Letters as bits; 'c' is k and x, 'd' is t, e and x (RFC 4314 2.1.1).  -1: a letter that is none, or an upper-case one.
- * A letter may repeat.
+ * Letters as bits; 'c' is k and x, 'd' is t, e and x (RFC 4314 2.1.1).  -1: a letter that is none, or an upper-case
+ * one. A letter may repeat.
  */
 int acl_parse(struct view letters, uint32_t *rights);
 /* Bits as letters, in order; size of out: 12 (13 with obsolete). */

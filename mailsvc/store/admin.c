@@ -167,6 +167,11 @@ static void submit(struct channel *ch, uint32_t type, uint32_t id, uint64_t entr
 {
 	struct request *r = xcalloc(1, sizeof *r);
 
+	/* From before the list is made until the channel closes compaction removes no file. */
+	if (type == STORE_ADMIN_SNAPSHOT && !ch->holds) {
+		compact_hold(&ch->service->engine);
+		ch->holds = true;
+	}
 	r->p.type = type;
 	r->p.queue = entry;
 	r->id = id;
@@ -174,14 +179,14 @@ static void submit(struct channel *ch, uint32_t type, uint32_t id, uint64_t entr
 	service_submit(ch, r);
 }
 
-static void compaction(struct channel *ch, uint32_t id, bool start)
+static void compaction(struct channel *ch, uint32_t id, uint64_t how)
 {
 	struct buf b = BUF_INIT(1024);
 	struct compact_status s;
 
 	compact_status(&ch->service->engine, &s);
-	if (start)
-		commit_compact(ch->service->commit);
+	if (how)
+		commit_compact(ch->service->commit, how == 2 ? COMPACT_ALL : COMPACT_NOW);
 	compact_json(&s, &b);
 	answer(ch, id, 1, buf_view(&b), VIEW_NONE);
 	buf_free(&b);
@@ -203,7 +208,7 @@ void admin_message(struct channel *ch, struct imsg *m)
 		return;
 	}
 	if (m->type == STORE_ADMIN_COMPACT) {
-		compaction(ch, m->id, entry == 1);
+		compaction(ch, m->id, entry);
 		return;
 	}
 	if (tx_begin(&tx, &ch->service->engine.index, false) == -1) {
@@ -224,24 +229,19 @@ static void snapshot(struct channel *ch, const struct request *r)
 {
 	struct buf b = BUF_INIT(JSON_MAX);
 	struct error e;
-	uint32_t *numbers, *states;
-	size_t count, state_count;
+	uint32_t *numbers;
+	size_t count;
 
-	if (!ch->holds) /* until the channel closes: compaction removes none of these */
-		compact_hold(&ch->service->engine);
-	ch->holds = true;
-	if (segments_list(ch->service->engine.log_dir, &numbers, &count, &e) == -1 ||
-	    states_list(ch->service->engine.log_dir, &states, &state_count, &e) == -1) {
+	if (segments_list(ch->service->engine.log_dir, &numbers, &count, &e) == -1) {
 		answer(ch, r->id, 2, view_of(e.text), VIEW_NONE);
 		return;
 	}
 	buf_puts(&b, "{\"segments\":[");
-	if (state_count) { /* the newest: with what comes behind it, it is the whole index */
+	if (r->resume) { /* the state file: with what comes behind it, it is the whole index */
 		char name[STATE_NAME_LEN];
-		state_name(states[state_count - 1], name);
+		state_name((uint32_t)r->resume, name);
 		buf_printf(&b, "\"%s\"%s", name, count && numbers[0] < r->reply.mailbox ? "," : "");
 	}
-	free(states);
 	for (size_t i = 0; i < count && numbers[i] < r->reply.mailbox; i++) {
 		char name[SEGMENT_NAME_LEN];
 		segment_name(numbers[i], name);

@@ -38,7 +38,8 @@ uint64_t keywords_map(const struct view from[KEYWORDS_MAX], const struct view to
 void keywords_drop(struct tx *, uint32_t mailbox);
 
 /* A row of T_EXPUNGED; expunged_due once for all rows of that mailbox and time. */
-void expunged_put(struct tx *, int64_t when, uint32_t mailbox, uint32_t uid, const struct message_value *, struct view prefix);
+void expunged_put(
+    struct tx *, int64_t when, uint32_t mailbox, uint32_t uid, const struct message_value *, struct view prefix);
 void expunged_due(struct tx *, int64_t when, uint32_t mailbox);
 void grave_dig(struct tx *, uint32_t mailbox, const struct open_mailbox *, int64_t when);
 /* Entries that name an address: gone, or naming another one; those of a mailbox: gone. */

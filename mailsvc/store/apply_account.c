@@ -163,6 +163,8 @@ bool apply_erase(struct tx *tx, const struct record *r)
 		return false;
 	if (!a.row.orphaned)
 		orphan(tx, r->account);
+	else if (!find_account(tx, a.address)) /* granted since it was orphaned */
+		acl_forget(tx, a.address);
 	metadata_forget(tx, r->account);
 	subscriptions_drop(tx, r->account);
 	tx_del(tx, T_ACCOUNT, &k);

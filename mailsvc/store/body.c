@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -26,6 +27,18 @@ void body_reader_close(struct body_reader *r)
 		if (r->open[i].number)
 			close(r->open[i].fd);
 	body_reader_init(r, -1);
+}
+
+void body_reader_trim(struct body_reader *r)
+{
+	struct stat st;
+
+	for (int i = 0; i < BODY_SEGMENTS_OPEN; i++)
+		if (r->open[i].number && fstat(r->open[i].fd, &st) == 0 && st.st_nlink == 0) {
+			close(r->open[i].fd);
+			r->open[i].number = 0;
+			r->open[i].used = 0;
+		}
 }
 
 static int segment_fd(struct body_reader *r, uint32_t number)
@@ -70,6 +83,8 @@ static int readv_all(int fd, struct iovec iov[2], uint64_t at)
 		at += (uint64_t)n;
 		for (int i = 0; i < 2; i++) {
 			size_t k = (size_t)n < iov[i].iov_len ? (size_t)n : iov[i].iov_len;
+			if (k == 0) /* the base may be NULL */
+				continue;
 			iov[i].iov_base = (char *)iov[i].iov_base + k;
 			iov[i].iov_len -= k;
 			n -= (ssize_t)k;

@@ -17,6 +17,8 @@ struct body_reader {
 	uint64_t clock;
 };
 void body_reader_init(struct body_reader *, int log_dir);
+/* Closes segments that compaction removed: until then they take room on the disk. */
+void body_reader_trim(struct body_reader *);
 void body_reader_close(struct body_reader *);
 /*
  * Reads len bytes from `from` of the body of `length` bytes at segment and offset.  Every 64 KiB chunk that it touches

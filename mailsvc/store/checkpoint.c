@@ -123,6 +123,7 @@ void checkpoint_end(struct engine *e)
 	e->checkpoint_serial++;
 	e->durable_epoch = e->checkpoint.epoch;
 	e->durable_sequence = e->checkpoint.meta.sequence;
+	e->durable_segment = e->checkpoint.meta.segment;
 	e->checkpoint_pending = false;
 	pins_release(e);
 }

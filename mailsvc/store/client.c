@@ -108,6 +108,18 @@ struct store_client *store_client_new(struct event_base *base)
 	return c;
 }
 
+void store_client_free(struct store_client *c)
+{
+	struct pending *p;
+
+	rpc_free(c->rpc);
+	while ((p = TAILQ_FIRST(&c->pending))) {
+		TAILQ_REMOVE(&c->pending, p, link);
+		free(p);
+	}
+	free(c);
+}
+
 void store_client_attach(struct store_client *c, int fd)
 {
 	if (c->follow)
@@ -496,8 +508,10 @@ uint32_t store_set_acl(
     struct store_client *c, uint32_t mailbox, const char *identifier, uint32_t rights, store_fn fn, void *arg)
 {
 	return call(c,
-	    &(struct proto_request){
-		.type = STORE_SET_ACL, .mailbox = mailbox, .flags = rights, .name = at_most(view_of(identifier), ADDRESS_MAX) },
+	    &(struct proto_request){ .type = STORE_SET_ACL,
+		.mailbox = mailbox,
+		.flags = rights,
+		.name = at_most(view_of(identifier), ADDRESS_MAX) },
 	    fn, arg);
 }
 
@@ -543,8 +557,8 @@ uint32_t store_undelete(
 uint32_t store_rename_account(struct store_client *c, const char *from, const char *to, store_fn fn, void *arg)
 {
 	return call(c,
-	    &(struct proto_request){ .type = STORE_RENAME_ACCOUNT, .name = address_of(from), .other = address_of(to) }, fn,
-	    arg);
+	    &(struct proto_request){ .type = STORE_RENAME_ACCOUNT, .name = address_of(from), .other = address_of(to) },
+	    fn, arg);
 }
 
 uint32_t store_hand_over(

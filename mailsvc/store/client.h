@@ -69,6 +69,7 @@ typedef void (*store_fn)(void *arg, const struct store_result *);
 
 struct store_client;
 struct store_client *store_client_new(struct event_base *);
+void store_client_free(struct store_client *); /* callbacks that are due do not come; after the store_view that follows it */
 void store_client_attach(struct store_client *, int fd);
 void store_cancel(struct store_client *, uint32_t id); /* forgets the callback; the change still happens */
 
@@ -134,7 +135,10 @@ uint32_t store_flags_unchanged(struct store_client *, uint32_t mailbox, enum fla
  */
 uint32_t store_copy(struct store_client *, uint32_t from, uint32_t to, bool move, const struct uid_range *, size_t, store_fn, void *arg);
 uint32_t store_expunge(struct store_client *, uint32_t mailbox, bool only_deleted, const struct uid_range *, size_t, store_fn, void *arg);
-/* Clears FLAG_RECENT on everything below the mailbox's uid_next: the first session that selects read-write. */
+/*
+ * Clears FLAG_RECENT on everything below the mailbox's uid_next, for a session that opened it read-write.  result.destination:
+ * the range that had it until now, which is this session's alone; none when another session was first.
+ */
 uint32_t store_claim_recent(struct store_client *, uint32_t mailbox, store_fn, void *arg);
 
 uint32_t store_create(struct store_client *, uint32_t account, const char *name, enum special_use, store_fn, void *arg); /* makes missing parents */
@@ -267,10 +271,11 @@ int store_admin_accounts(int fd, struct buf *json, struct error *); /* [{"addres
 /* Ends the active segment, syncs, and lists the immutable segment files that hold everything committed so far. Kept until the channel closes. */
 int store_admin_snapshot(int fd, struct buf *json, struct error *); /* {"segments":["0000000001.log", ...],"position":N} */
 /*
- * Begins a compaction when start is set, and says how it, or the one before, stands: {"running","phase","runs","log_bytes",
+ * Begins a compaction, or only asks, and says how it, or the one before, stands: {"running","phase","runs","log_bytes",
  * "dead_bytes","bodies_moved","bytes_moved","state_bytes","segments_freed","bytes_freed","segments_pending","bytes_pending",
  * "unreadable","error"}; runs: how many have ended since the store was opened.
  */
-int store_admin_compact(int fd, bool start, struct buf *json, struct error *);
+enum store_compact { STORE_COMPACT_ASK, STORE_COMPACT_NOW, STORE_COMPACT_ALL }; /* all: nothing of a dead message stays */
+int store_admin_compact(int fd, enum store_compact, struct buf *json, struct error *);
 
 #endif

@@ -87,7 +87,7 @@ int store_admin_snapshot(int fd, struct buf *json, struct error *e)
 	return ask(fd, STORE_ADMIN_SNAPSHOT, 0, json, NULL, e);
 }
 
-int store_admin_compact(int fd, bool start, struct buf *json, struct error *e)
+int store_admin_compact(int fd, enum store_compact how, struct buf *json, struct error *e)
 {
-	return ask(fd, STORE_ADMIN_COMPACT, start, json, NULL, e);
+	return ask(fd, STORE_ADMIN_COMPACT, how, json, NULL, e);
 }

@@ -39,6 +39,7 @@ struct commit {
 	pthread_cond_t wake;
 	struct list queue;
 	bool stop, checkpoint_written, asleep, compact_asked, compact_helped;
+	enum compact_how compact_asked_how;
 	_Atomic bool submitted; /* since the last batch was taken */
 
 	pthread_mutex_t helper_lock;
@@ -56,6 +57,7 @@ struct commit {
 
 	/* The thread's own. */
 	uint64_t publish_at, housekeeping_at, compact_at;
+	enum compact_how compact_how;
 	bool compact_wanted, compact_helping; /* helping: the helper has its turn */
 };
 
@@ -168,19 +170,19 @@ static void helper_ask(struct commit *c, bool extend, bool index, bool checkpoin
 
 /* The commit thread ---------------------------------------------------------------------------------------- */
 
-static void publish(struct commit *c)
+/* The caller notifies. false: nothing was to be told. */
+static bool publish_quietly(struct commit *c)
 {
 	struct engine *e = c->e;
 
 	if (!engine_unpublished(e))
-		return;
+		return false;
 	if (engine_publish(e) == -1) {
 		c->publish_at = clock_mono_ms() + NO_ROOM_MS;
 		pthread_mutex_lock(&c->lock);
 		c->error = ENOSPC;
 		pthread_mutex_unlock(&c->lock);
-		notify(c);
-		return;
+		return true;
 	}
 	c->publish_at = 0;
 	pthread_mutex_lock(&c->lock);
@@ -193,7 +195,13 @@ static void publish(struct commit *c)
 	c->queue_changed |= e->queue_changed;
 	c->published = true;
 	pthread_mutex_unlock(&c->lock);
-	notify(c);
+	return true;
+}
+
+static void publish(struct commit *c)
+{
+	if (publish_quietly(c))
+		notify(c);
 }
 
 static void batch_fail(struct list *l, enum store_status status)
@@ -216,8 +224,8 @@ static int flush(struct commit *c, struct list *done, struct list *later)
 	}
 	for (const struct request *r = done->first; r; r = r->next)
 		visible |= r->visible;
-	if (visible)
-		publish(c);
+	if (visible) /* the loop is woken once for that and the answers */
+		publish_quietly(c);
 	else if (engine_unpublished(c->e) && !c->publish_at)
 		c->publish_at = clock_mono_ms() + PUBLISH_MS;
 	if (!done->first && !error)
@@ -284,16 +292,18 @@ static void compact_step(struct commit *c)
 
 static void compact_tick(struct commit *c, uint64_t now)
 {
+	pthread_mutex_lock(&c->lock);
+	if (c->compact_asked && (!c->compact_wanted || c->compact_asked_how > c->compact_how))
+		c->compact_how = c->compact_asked_how;
+	c->compact_wanted |= c->compact_asked;
+	c->compact_asked = false; /* in any case: it keeps this thread from sleeping */
+	pthread_mutex_unlock(&c->lock);
 	if (c->compact_helping)
 		return;
-	pthread_mutex_lock(&c->lock);
-	c->compact_wanted |= c->compact_asked;
-	c->compact_asked = false;
-	pthread_mutex_unlock(&c->lock);
 	if (c->compact_wanted)
-		c->compact_wanted = !compact_start(c->e, false);
+		c->compact_wanted = !compact_start(c->e, c->compact_how);
 	else if (now >= c->compact_at) {
-		compact_start(c->e, true);
+		compact_start(c->e, COMPACT_GENTLE);
 		c->compact_at = now + COMPACT_EACH_MS;
 	}
 	switch (compact_next(c->e, now)) {
@@ -436,7 +446,7 @@ static int id_cmp(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
-static size_t unique(uint32_t *ids, size_t count)
+size_t ids_unique(uint32_t *ids, size_t count)
 {
 	size_t n = 0;
 
@@ -473,7 +483,7 @@ static void deliver(struct commit *c)
 	while ((r = list_take(&done)))
 		c->ops.done(c->arg, r);
 	if (published)
-		c->ops.published(c->arg, changed, unique(changed, count), queue);
+		c->ops.published(c->arg, changed, ids_unique(changed, count), queue);
 	if (error)
 		c->ops.trouble(c->arg, error);
 	free(changed);
@@ -535,9 +545,11 @@ void commit_submit(struct commit *c, struct request *r)
 	pthread_mutex_unlock(&c->lock);
 }
 
-void commit_compact(struct commit *c)
+void commit_compact(struct commit *c, enum compact_how how)
 {
 	pthread_mutex_lock(&c->lock);
+	if (!c->compact_asked || how > c->compact_asked_how) /* two commands: both get what they want */
+		c->compact_asked_how = how;
 	c->compact_asked = true;
 	pthread_cond_signal(&c->wake);
 	pthread_mutex_unlock(&c->lock);

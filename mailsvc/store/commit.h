@@ -16,7 +16,10 @@ struct commit;
 struct commit *commit_start(struct event_base *, struct engine *, const struct commit_ops *, void *arg);
 void commit_submit(struct commit *, struct request *);
 /* Begins a compaction, when none is under way; compact_status tells of it. */
-void commit_compact(struct commit *);
+void commit_compact(struct commit *, enum compact_how);
 void commit_stop(struct commit *); /* finishes what was submitted, calls back for it, and closes the engine */
+
+/* Sorts numbers and drops what repeats; how many are left. */
+size_t ids_unique(uint32_t *ids, size_t count);
 
 #endif

@@ -1,66 +1,26 @@
 /*
  * The steps of a compaction (compact.h).
  *
- * Which segments give up their bodies is decided by T_SEGMENT: in a gentle run those with less than half of what they
- * got alive, else those with less than three quarters.  A body is found by scanning its segment, and is moved only if
- * the index still says that it is there when the record is made: so expunging goes on meanwhile.
+ * Which segments give up their bodies is decided by T_SEGMENT, by the share of what they got that is alive.  A body is
+ * found by scanning its segment, and is moved only if the index still says that it is there when the record is made: so
+ * expunging goes on meanwhile.  What is removed, and when, is in compact_remove.c.
  */
-#include "compact.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "body.h"
-#include "engine.h"
+#include "compact_impl.h"
 #include "lib/clock.h"
-#include "state.h"
 
 #define SCAN_SLICE (16u << 20) /* of a segment, looked through at once */
 
-struct moving { /* a body on its way */
-	uint64_t body, offset;
-	uint32_t segment;
-	char *bytes, *mime;
-	size_t len, mime_len;
-};
-
-struct place { /* a segment */
-	uint32_t number;
-	uint64_t size;
-};
-
-struct compact {
-	enum { PLAN, SCAN, MOVE, ROTATE, PIN, STATE, COLLECT, WAITING, REMOVE, ENDED } phase;
-	bool gentle;
-	uint64_t wake;            /* ms */
-	uint32_t active;          /* segments before it are looked at */
-	struct place *victims;
-	size_t victim_count, victim;
-	uint64_t offset; /* in that one, scanned so far */
-	uint64_t sliced; /* bytes, by this step */
-	struct moving *batch;
-	size_t batch_count, batch_bytes;
-	struct tx tx; /* of a scanning step */
-	struct body_reader bodies;
-	struct state_writer *writer;
-	uint32_t state;    /* the number of the newest state file; 0: there is none */
-	uint64_t sequence; /* that it stands behind, when this run made it */
-	struct place *dead;
-	size_t dead_count;
-	struct compact_status s;
-};
-
 static void tell(struct engine *e, const struct compact *c)
 {
-	static const char *const names[] = {
-		"plan", "move", "move", "state", "state", "state", "wait", "wait", "remove", "idle"
-	};
+	static const char *const names[] = { "plan", "move", "move", "state", "state", "state", "check", "check",
+		"wait", "remove", "idle" };
 
 	pthread_mutex_lock(&e->compact_lock);
 	e->compact_told = c->s;
@@ -84,10 +44,10 @@ void compact_json(const struct compact_status *s, struct buf *b)
 	    "{\"running\":%s,\"phase\":\"%s\",\"runs\":%" PRIu64 ",\"log_bytes\":%" PRIu64 ",\"dead_bytes\":%" PRIu64
 	    ",\"bodies_moved\":%" PRIu64 ",\"bytes_moved\":%" PRIu64 ",\"state_bytes\":%" PRIu64
 	    ",\"segments_freed\":%" PRIu64 ",\"bytes_freed\":%" PRIu64 ",\"segments_pending\":%" PRIu64
-	    ",\"bytes_pending\":%" PRIu64 ",\"unreadable\":%" PRIu64 ",\"error\":\"%s\"}",
+	    ",\"bytes_pending\":%" PRIu64 ",\"segments_kept\":%" PRIu64 ",\"unreadable\":%" PRIu64 ",\"error\":\"%s\"}",
 	    s->running ? "true" : "false", s->phase, s->runs, s->log_bytes, s->dead_bytes, s->moved, s->moved_bytes,
-	    s->state_bytes, s->freed_segments, s->freed_bytes, s->pending_segments, s->pending_bytes, s->unreadable,
-	    s->error ? strerror(s->error) : "");
+	    s->state_bytes, s->freed_segments, s->freed_bytes, s->pending_segments, s->pending_bytes, s->kept_segments,
+	    s->unreadable, s->error ? strerror(s->error) : "");
 }
 
 void compact_hold(struct engine *e)
@@ -115,16 +75,19 @@ static void batch_free(struct compact *c)
 	c->batch_count = c->batch_bytes = 0;
 }
 
-bool compact_start(struct engine *e, bool gentle)
+bool compact_start(struct engine *e, enum compact_how how)
 {
 	struct compact *c;
 
+	if (e->compact && e->compact->phase == WAITING && how != COMPACT_GENTLE)
+		compact_end(e); /* what it would remove is found again */
 	if (e->compact) {
-		e->compact->gentle &= gentle; /* somebody waits for it */
+		if (e->compact->how == COMPACT_GENTLE) /* somebody waits for its end */
+			e->compact->how = how;
 		return false;
 	}
 	c = e->compact = xcalloc(1, sizeof *c);
-	c->gentle = gentle;
+	c->how = how;
 	c->active = e->log.number;
 	c->s.runs = e->compact_told.runs;
 	body_reader_init(&c->bodies, e->log_dir);
@@ -142,8 +105,6 @@ void compact_end(struct engine *e)
 	tx_abort(&c->tx);
 	state_write_end(c->writer);
 	body_reader_close(&c->bodies);
-	if (c->phase < COLLECT && unlinkat(e->log_dir, STATE_TEMPORARY, 0) == -1 && errno != ENOENT)
-		log_warn("event=store.compact");
 	c->phase = ENDED;
 	c->s.runs++;
 	tell(e, c);
@@ -153,7 +114,7 @@ void compact_end(struct engine *e)
 	e->compact = NULL;
 }
 
-static void failed(struct compact *c, int error, const char *what)
+void compact_failed(struct compact *c, int error, const char *what)
 {
 	c->s.error = error ? error : EIO;
 	log_warnx("event=store.compact error=\"%s\" at=%s", strerror(c->s.error), what);
@@ -162,46 +123,30 @@ static void failed(struct compact *c, int error, const char *what)
 
 /* Choosing ---------------------------------------------------------------------------------------------------- */
 
-static uint64_t file_size(struct engine *e, const char *name)
+static bool gives_up(const struct compact *c, const struct segment_value *v)
 {
-	struct stat st;
-
-	return fstatat(e->log_dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? (uint64_t)st.st_size : 0;
-}
-
-static uint64_t segment_size(struct engine *e, uint32_t number)
-{
-	char name[SEGMENT_NAME_LEN];
-
-	segment_name(number, name);
-	return file_size(e, name);
-}
-
-static void place_add(struct place **list, size_t *count, uint32_t number, uint64_t size)
-{
-	*list = xreallocarray(*list, *count + 1, sizeof **list);
-	(*list)[(*count)++] = (struct place){ number, size };
-}
-
-static struct segment_value segment_counts(struct tx *tx, uint32_t number)
-{
-	struct segment_value v = { 0 };
-	struct key k = key_u32(number);
-
-	tx_get_fixed(tx, T_SEGMENT, &k, &v, sizeof v, NULL);
-	return v;
+	switch (c->how) {
+	case COMPACT_GENTLE:
+		return v->live < v->bytes / 2;
+	case COMPACT_NOW:
+		return v->live / 3 < v->bytes / 4;
+	case COMPACT_ALL:
+		break;
+	}
+	return v->live < v->bytes;
 }
 
 static void look_at_segment(struct engine *e, struct compact *c, uint32_t number)
 {
-	struct segment_value v = segment_counts(&c->tx, number);
-	uint64_t size = segment_size(e, number);
+	struct segment_value v = compact_counts(&c->tx, number);
+	uint64_t size = compact_segment_size(e, number);
 
 	c->s.log_bytes += size;
+	if (number == c->active) /* zeros ahead of its end, and what is being written */
+		return;
 	c->s.dead_bytes += v.live == 0 ? size : (uint64_t)((double)size * (1.0 - (double)v.live / (double)v.bytes));
-	if (v.live != 0 && !atomic_load(&e->full) &&
-	    (c->gentle ? v.live < v.bytes / 2 : v.live / 3 < v.bytes / 4))
-		place_add(&c->victims, &c->victim_count, number, size);
+	if (v.live != 0 && !atomic_load(&e->full) && gives_up(c, &v))
+		compact_place_add(&c->victims, &c->victim_count, number, size, v.bytes);
 }
 
 /* About what a state file will take. */
@@ -226,21 +171,19 @@ static void plan(struct engine *e, struct compact *c)
 
 	if (segments_list(e->log_dir, &numbers, &count, &err) == -1 ||
 	    states_list(e->log_dir, &states, &state_count, &err) == -1 || tx_begin(&c->tx, &e->index, false) == -1) {
-		failed(c, errno, "plan");
+		compact_failed(c, errno, "plan");
 		return;
 	}
 	if (state_count)
 		c->state = states[state_count - 1];
 	for (size_t i = 0; i < count && numbers[i] <= c->active; i++)
 		look_at_segment(e, c, numbers[i]);
-	while (c->victim_count && c->victims[c->victim_count - 1].number >= c->active)
-		c->victim_count--;
 	needed = index_bytes(&c->tx);
 	tx_abort(&c->tx);
 	free(numbers);
 	free(states);
 	worth = c->s.dead_bytes >= min && c->s.dead_bytes > needed && c->s.dead_bytes > c->s.log_bytes / 2;
-	if (!c->gentle || worth)
+	if (c->how != COMPACT_GENTLE || worth)
 		c->phase = SCAN;
 	else
 		c->phase = c->state ? COLLECT : ENDED; /* what died since may have left whole segments empty */
@@ -248,7 +191,7 @@ static void plan(struct engine *e, struct compact *c)
 
 /* Moving ------------------------------------------------------------------------------------------------------ */
 
-static void take_body(struct engine *e, struct compact *c, const struct record *r)
+static void take_body(struct compact *c, const struct record *r)
 {
 	struct body_value b;
 	struct view mime;
@@ -261,7 +204,8 @@ static void take_body(struct engine *e, struct compact *c, const struct record *
 	*m = (struct moving){ .body = r->body, .offset = b.offset, .segment = b.segment, .len = b.length };
 	m->bytes = xmalloc(m->len + 1);
 	if (body_read(&c->bodies, b.segment, b.offset, b.length, 0, m->bytes, m->len) == -1) {
-		log_warnx("event=store.damage segment=%u offset=%llu reason=\"a body cannot be read; it stays where it is\"",
+		log_warnx(
+		    "event=store.damage segment=%u offset=%llu reason=\"a body cannot be read; it stays where it is\"",
 		    b.segment, (unsigned long long)b.offset);
 		free(m->bytes);
 		c->s.unreadable++;
@@ -273,22 +217,15 @@ static void take_body(struct engine *e, struct compact *c, const struct record *
 		memcpy(m->mime, mime.ptr, mime.len);
 	c->batch_count++;
 	c->batch_bytes += m->len + m->mime_len + 256;
-	(void)e;
 }
-
-struct scanning {
-	struct engine *e;
-	struct compact *c;
-};
 
 static int on_frame(void *arg, const struct frame *f)
 {
-	struct scanning *s = arg;
-	struct compact *c = s->c;
+	struct compact *c = arg;
 
 	for (size_t i = 0; i < f->record_count; i++)
 		if (f->records[i].type == RECORD_BODY)
-			take_body(s->e, c, &f->records[i]);
+			take_body(c, &f->records[i]);
 	c->sliced += f->end - f->offset;
 	return c->batch_bytes >= COMPACT_BATCH || c->sliced >= SCAN_SLICE ? -1 : 0;
 }
@@ -303,8 +240,7 @@ static void on_damage(void *arg, uint32_t segment, uint64_t offset, uint64_t len
 /* Gathers what lives in the segment at hand. */
 static void scan(struct engine *e, struct compact *c)
 {
-	struct scanning arg = { e, c };
-	struct scan s = { .dir = e->log_dir, .frame = on_frame, .damage = on_damage, .arg = &arg };
+	struct scan s = { .dir = e->log_dir, .frame = on_frame, .damage = on_damage, .arg = c };
 
 	batch_free(c);
 	if (c->victim == c->victim_count) {
@@ -312,7 +248,7 @@ static void scan(struct engine *e, struct compact *c)
 		return;
 	}
 	if (tx_begin(&c->tx, &e->index, false) == -1) {
-		failed(c, c->tx.error, "move");
+		compact_failed(c, c->tx.error, "move");
 		return;
 	}
 	c->sliced = 0;
@@ -353,13 +289,22 @@ static void pin(struct engine *e, struct compact *c)
 	if (e->unpublished)
 		return;
 	if (tx_begin(&tx, &e->index, false) == -1) {
-		failed(c, tx.error, "state");
+		compact_failed(c, tx.error, "state");
 		return;
 	}
+	/* All that the state file will stand for: were it there and frames of it lost, those made after a power loss
+	 * would have numbers that it says it holds. */
+	if (e->log.dirty && segments_sync(&e->log) == -1)
+		fatal("event=store.fdatasync segment=%u", e->log.number);
 	c->sequence = tx.meta.sequence;
 	c->state = tx.meta.segment;
+	if (c->state < c->rotated) { /* the index had no room, and was made again from before the rotation */
+		tx_abort(&tx);
+		compact_failed(c, ENOSPC, "state");
+		return;
+	}
 	if (!(c->writer = state_write_begin(e, &tx, c->state)))
-		failed(c, errno, "state");
+		compact_failed(c, errno, "state");
 	else
 		c->phase = STATE;
 }
@@ -369,7 +314,7 @@ static void write_state(struct compact *c)
 	int rc = state_write_slice(c->writer);
 
 	if (rc == -1)
-		failed(c, errno, "state");
+		compact_failed(c, errno, "state");
 	c->s.state_bytes = state_written(c->writer);
 	if (rc == 0)
 		return;
@@ -377,93 +322,6 @@ static void write_state(struct compact *c)
 	c->writer = NULL;
 	if (rc == 1)
 		c->phase = COLLECT;
-}
-
-/* Removing ---------------------------------------------------------------------------------------------------- */
-
-/* What is dead for good: as the index says whose frames are on the disk. */
-static void collect(struct engine *e, struct compact *c)
-{
-	struct tx tx;
-	uint32_t *numbers;
-	struct error err;
-	size_t count;
-
-	if (e->unpublished)
-		return;
-	if (e->log.dirty && segments_sync(&e->log) == -1)
-		fatal("event=store.fdatasync segment=%u", e->log.number);
-	if (segments_list(e->log_dir, &numbers, &count, &err) == -1) {
-		failed(c, errno, "remove");
-		return;
-	}
-	if (tx_begin(&tx, &e->index, false) == -1) {
-		failed(c, tx.error, "remove");
-		free(numbers);
-		return;
-	}
-	if (!c->sequence) /* of an older run: any checkpoint since then will do */
-		c->sequence = tx.meta.sequence;
-	for (size_t i = 0; i < count && numbers[i] < c->state; i++)
-		if (segment_counts(&tx, numbers[i]).live == 0 && !tx.error) {
-			uint64_t size = segment_size(e, numbers[i]);
-			place_add(&c->dead, &c->dead_count, numbers[i], size);
-			c->s.pending_segments++;
-			c->s.pending_bytes += size;
-		}
-	if (tx.error)
-		failed(c, EIO, "remove");
-	else
-		c->phase = WAITING;
-	tx_abort(&tx);
-	free(numbers);
-	c->wake = clock_mono_ms() + (e->readers && readers_any(e->readers) ? COMPACT_GRACE_MS : 0);
-}
-
-static void remove_states(struct engine *e, struct compact *c)
-{
-	char name[STATE_NAME_LEN];
-	uint32_t *numbers;
-	struct error err;
-	size_t count;
-
-	if (states_list(e->log_dir, &numbers, &count, &err) == -1)
-		return;
-	for (size_t i = 0; i < count && numbers[i] < c->state; i++) {
-		uint64_t size;
-		state_name(numbers[i], name);
-		size = file_size(e, name);
-		if (unlinkat(e->log_dir, name, 0) == 0)
-			c->s.freed_bytes += size;
-	}
-	free(numbers);
-}
-
-static void remove_dead(struct engine *e, struct compact *c)
-{
-	char name[SEGMENT_NAME_LEN];
-
-	pthread_mutex_lock(&e->compact_lock);
-	if (e->compact_holds) {
-		pthread_mutex_unlock(&e->compact_lock);
-		c->phase = WAITING;
-		c->wake = clock_mono_ms() + 1000;
-		return;
-	}
-	remove_states(e, c);
-	for (size_t i = 0; i < c->dead_count; i++) {
-		segment_name(c->dead[i].number, name);
-		if (unlinkat(e->log_dir, name, 0) == 0) {
-			c->s.freed_segments++;
-			c->s.freed_bytes += c->dead[i].size;
-		} else
-			c->s.error = errno;
-	}
-	pthread_mutex_unlock(&e->compact_lock);
-	if (fsync(e->log_dir) == -1)
-		log_warn("event=store.compact");
-	c->s.pending_segments = c->s.pending_bytes = 0;
-	c->phase = ENDED;
 }
 
 /* Turns ------------------------------------------------------------------------------------------------------- */
@@ -474,12 +332,14 @@ enum compact_turn compact_next(struct engine *e, uint64_t now_ms)
 
 	if (!c)
 		return COMPACT_IDLE;
-	if (c->phase == WAITING && now_ms >= c->wake && e->durable_sequence >= c->sequence)
+	if (c->phase == WAITING && now_ms >= c->wake && e->durable_sequence >= c->sequence &&
+	    e->durable_segment >= c->state)
 		c->phase = REMOVE;
 	switch (c->phase) {
 	case PLAN:
 	case SCAN:
 	case STATE:
+	case PROVE:
 	case REMOVE:
 		return now_ms >= c->wake ? COMPACT_HELP : COMPACT_WAIT;
 	case MOVE:
@@ -518,14 +378,17 @@ void compact_help(struct engine *e)
 	case STATE:
 		write_state(c);
 		break;
+	case PROVE:
+		compact_prove(e, c);
+		break;
 	case REMOVE:
-		remove_dead(e, c);
+		compact_remove(e, c);
 		break;
 	default:
 		break;
 	}
 	now = clock_mono_ms();
-	if (c->gentle && c->phase < COLLECT) /* a quarter of the time at most */
+	if (c->how == COMPACT_GENTLE && c->phase < WAITING) /* a quarter of the time at most */
 		c->wake = now + 3 * (now - begun) + 5;
 	tell(e, c);
 }
@@ -542,20 +405,22 @@ enum run compact_run(struct engine *e, struct request *r)
 	else if (e->record_count)
 		return RUN_AGAIN;
 	else if (c->phase == ROTATE) {
-		if (e->log.offset > SEGMENT_HEADER_LEN && engine_rotate(e) == -1)
-			failed(c, errno, "rotate");
+		/* Also where nothing is in it: a state file's number is never used again, for a backup may be at it. */
+		if (engine_rotate(e) == -1)
+			compact_failed(c, errno, "rotate");
 		else {
 			/* The index stands in the new segment, so that none before it is needed. */
 			e->tx.meta.segment = e->log.number;
 			e->tx.meta.offset = e->log.offset;
 			e->tx.meta.salt = e->log.salt;
 			e->unpublished = true;
+			c->rotated = e->log.number;
 			c->phase = PIN;
 		}
 	} else if (c->phase == PIN)
 		pin(e, c);
 	else if (c->phase == COLLECT)
-		collect(e, c);
+		compact_collect(e, c);
 	tell(e, c);
 	return RUN_DONE;
 }
@@ -568,7 +433,7 @@ uint64_t compact_weight(const struct engine *e)
 void compact_fail(struct engine *e, int error)
 {
 	if (e->compact)
-		failed(e->compact, error, "commit");
+		compact_failed(e->compact, error, "commit");
 }
 
 /* Without a commit thread ------------------------------------------------------------------------------------- */
@@ -608,12 +473,12 @@ static int checkpoint_now(struct engine *e)
 	return 0;
 }
 
-int compact_whole(struct engine *e, struct compact_status *status)
+int compact_whole(struct engine *e, enum compact_how how, struct compact_status *status)
 {
 	enum compact_turn turn;
 	int rc = 0;
 
-	if (!compact_start(e, false))
+	if (!compact_start(e, how))
 		return -1;
 	while ((turn = compact_next(e, clock_mono_ms())) != COMPACT_IDLE) {
 		if (turn == COMPACT_HELP)

@@ -88,11 +88,13 @@ static bool tell(struct downgrade *d, const struct pass *p, const uint32_t *stat
 	}
 	for (size_t t = 0; t < RECORD_TYPES; t++)
 		if (p->types[t].count) {
-			d->prevents(d->arg, p->types[t].file, p->types[t].offset, p->types[t].count, record_type_name((unsigned)t));
+			d->prevents(d->arg, p->types[t].file, p->types[t].offset, p->types[t].count,
+			    record_type_name((unsigned)t));
 			prevented = true;
 		}
 	if (p->moved.count)
-		d->prevents(d->arg, p->moved.file, p->moved.offset, p->moved.count, "bodies that compaction wrote again");
+		d->prevents(
+		    d->arg, p->moved.file, p->moved.offset, p->moved.count, "bodies that compaction wrote again");
 	return prevented || p->moved.count;
 }
 

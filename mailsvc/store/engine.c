@@ -18,6 +18,7 @@
 #include "lib/clock.h"
 #include "lib/crc32c.h"
 #include "recover.h"
+#include "state.h"
 
 static int open_dir(int at, const char *name)
 {
@@ -168,6 +169,7 @@ static int start_engine(struct engine *e, bool fresh, struct error *err)
 	err->text[0] = '\0';
 	if (open_folders(e, err) == -1 || log_versions_check(e->log_dir, err) == -1)
 		return -1;
+	state_discard(e->log_dir);
 	if (epoch_claim(e->index_dir, e->shared, VIEW_SNAPSHOT_MAX_MS) == -1)
 		return error_errno(err, "cannot write index/readers");
 	if (open_index(e, fresh, err) == -1)
@@ -462,14 +464,23 @@ static int make_room(struct engine *e, const struct request *r)
 	return 0;
 }
 
+/* A state file that comes into its place later may stand behind segments that the snapshot does not have: so the one
+ * that belongs to it is named here, by the thread that pins them. */
 static enum run run_snapshot(struct engine *e, struct request *r)
 {
+	uint32_t *states;
+	size_t count;
+	struct error err;
+
 	if (e->record_count)
 		return RUN_AGAIN;
-	if (e->log.offset > SEGMENT_HEADER_LEN && engine_rotate(e) == -1) {
+	if ((e->log.offset > SEGMENT_HEADER_LEN && engine_rotate(e) == -1) ||
+	    states_list(e->log_dir, &states, &count, &err) == -1) {
 		r->reply.status = STORE_IO;
 		return RUN_DONE;
 	}
+	r->resume = count ? states[count - 1] : 0;
+	free(states);
 	r->reply.status = STORE_OK;
 	r->reply.modseq = e->log.sequence;
 	r->reply.mailbox = e->log.number;
@@ -526,7 +537,7 @@ static enum run dispatch(struct engine *e, struct request *r)
 	}
 }
 
-static void need_tx(struct engine *e)
+void engine_need_tx(struct engine *e)
 {
 	if (e->tx_open)
 		return;
@@ -540,7 +551,7 @@ enum run engine_run(struct engine *e, struct request *r)
 	uint32_t before;
 	enum run run;
 
-	need_tx(e);
+	engine_need_tx(e);
 	switch (make_room(e, r)) {
 	case 1:
 		return RUN_AGAIN;
@@ -554,87 +565,14 @@ enum run engine_run(struct engine *e, struct request *r)
 	}
 	before = e->record_count;
 	run = dispatch(e, r);
-	/* A flag change is only due within a second; a subscription and a session's claim of what is recent likewise.
+	/* A flag change is only due within a second, and so are an expunge (lost, it loses no mail), a subscription and a
+	 * session's claim of what is recent.
 	 */
 	if (e->record_count != before && r->p.type != STORE_FLAGS && r->p.type != STORE_FLAGS_UNCHANGED &&
-	    r->p.type != STORE_SUBSCRIBE && r->p.type != STORE_CLAIM_RECENT)
+	    r->p.type != STORE_SUBSCRIBE && r->p.type != STORE_CLAIM_RECENT && r->p.type != STORE_EXPUNGE)
 		e->sync_needed = true;
 	r->reply.source = buf_view(&r->source);
 	r->reply.destination = buf_view(&r->destination);
 	r->reply.modseqs = buf_view(&r->modseqs);
 	return run;
-}
-
-/* The oldest expunged rows whose time is over. */
-static bool purge_slice(struct engine *e)
-{
-	uint64_t keep = atomic_load(&e->undelete);
-	MDB_cursor *dues = NULL, *rows = NULL;
-	struct record r = { .type = RECORD_PURGE };
-	struct key first = { 0 };
-	struct view found, value;
-	size_t n = 0;
-
-	for (bool due = tx_seek(&e->tx, T_EXPUNGED_DUE, &dues, &first, 0, &found, &value); due && n < SLICE_ROWS;
-	     due = tx_next(&e->tx, dues, &first, 0, &found, &value)) {
-		uint64_t when = get_be64(found.ptr);
-		uint32_t mailbox = get_be32(found.ptr + 8);
-		struct key k = expunged_key(mailbox, (int64_t)when, 0);
-		if (when > (uint64_t)e->now || (uint64_t)e->now - when < keep)
-			break;
-		for (bool row = tx_seek(&e->tx, T_EXPUNGED, &rows, &k, 12, &found, &value); row && n < SLICE_ROWS;
-		     row = tx_next(&e->tx, rows, &k, 12, &found, &value)) {
-			r.when = (int64_t)when;
-			r.mailbox = mailbox;
-			r.uid = get_be32(found.ptr + 12);
-			n++;
-		}
-	}
-	if (rows)
-		mdb_cursor_close(rows);
-	if (dues)
-		mdb_cursor_close(dues);
-	if (n)
-		engine_put(e, &r, VIEW_NONE);
-	return n == SLICE_ROWS;
-}
-
-bool sweep_slice(struct engine *e)
-{
-	static const char all[8] = { 1, 0, 0, 0, -1, -1, -1, -1 };
-	MDB_cursor *c = NULL;
-	struct record r = { .type = RECORD_SWEEP, .when = e->now, .uid = UINT32_MAX };
-	struct key first = { 0 };
-	struct view found, value;
-	struct message_value row;
-	struct rows rows;
-	size_t n = 0;
-	uint32_t uid;
-	bool dead = tx_seek(&e->tx, T_DEAD, &c, &first, 0, &found, &value);
-
-	if (dead)
-		r.mailbox = get_be32(found.ptr);
-	if (c)
-		mdb_cursor_close(c);
-	if (!dead)
-		return false;
-	rows_start(&rows, &e->tx, r.mailbox, (struct view){ all, sizeof all });
-	while (n < SLICE_ROWS && rows_next(&rows, &uid, &row, &value))
-		if (++n == SLICE_ROWS)
-			r.uid = uid;
-	rows_end(&rows);
-	engine_put(e, &r, VIEW_NONE);
-	return true;
-}
-
-bool engine_housekeeping(struct engine *e)
-{
-	bool more;
-
-	if (e->record_count)
-		return true;
-	need_tx(e);
-	e->now = clock_wall();
-	more = sweep_slice(e);
-	return purge_slice(e) || more;
 }

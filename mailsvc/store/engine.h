@@ -18,7 +18,7 @@
 
 #define BOOT_ID_LEN 40
 #define PINS_MAX 24
-#define SLICE_ROWS 1000              /* changed by one slice of a long request */
+#define SLICE_ROWS 4000              /* changed by one slice of a long request */
 #define SLICE_LOOKED 20000           /* and looked at */
 #define FRAME_SOFT_MAX (8ull << 20)  /* a batch ends when it is longer */
 #define CHECKPOINT_LOG (32ull << 20) /* bytes of log between checkpoints */
@@ -75,7 +75,7 @@ struct request {
 	struct engine_accounts accounts; /* ENGINE_RELOAD; taken over */
 	uint64_t undelete;
 
-	uint64_t resume; /* of a request that runs in slices */
+	uint64_t resume; /* of a request that runs in slices; of a snapshot: its state file's number, or 0 */
 	int64_t until;   /* when it began */
 	struct proto_reply reply;
 	struct buf source, destination; /* ranges */
@@ -150,9 +150,10 @@ struct engine {
 	size_t changed_count;
 	bool queue_changed;
 	uint64_t durable_sequence; /* of the durable checkpoint */
+	uint32_t durable_segment;  /* and where it stands in the log */
 	struct compact *compact;   /* under way */
 	pthread_mutex_t compact_lock;
-	unsigned compact_holds;              /* under compact_lock, as what follows */
+	unsigned compact_holds; /* under compact_lock, as what follows */
 	struct compact_status compact_told;
 
 	/* What opening found. */
@@ -207,12 +208,14 @@ void engine_extend(struct engine *);
 bool engine_wants_index(const struct engine *);
 void engine_extend_index(struct engine *);
 
+void engine_need_tx(struct engine *); /* begins the open transaction, when there is none */
 /* For request_*.c: a record is logged and applied.  The BODY record's bytes are not copied: they stay until the commit.
  */
 void engine_put(struct engine *, struct record *, struct view body);
 /* The same with a body that does not stay. */
 void engine_put_copy(struct engine *, struct record *, struct view body);
-/* Fills in and puts a RECORD_MESSAGE under the mailbox's next uid (or r->uid, if that is not below it), which it returns. */
+/* Fills in and puts a RECORD_MESSAGE under the mailbox's next uid (or r->uid, if that is not below it), which it
+ * returns. */
 uint32_t put_message(struct engine *, uint32_t mailbox, struct record *r, struct view prefix, uint64_t body_len);
 enum store_status run_deliver(struct engine *, struct request *);
 enum store_status run_append(struct engine *, struct request *);
@@ -261,6 +264,8 @@ uint32_t open_mailbox_as(struct engine *, uint32_t account, const char *name, ui
 struct quota_more {
 	uint64_t bytes, messages, domain_bytes; /* domain_bytes: all that is new to accounts of its domain */
 };
+/* Are there still n uids for the mailbox? */
+bool uids_left(struct engine *, uint32_t mailbox, uint64_t n);
 bool over_quota(struct engine *, uint32_t account, const struct quota_more *);
 bool over_quota_address(struct engine *, struct view address, const struct quota_more *);
 /* After something new: a message that warns the account, when it passed a threshold that it was not warned of. */

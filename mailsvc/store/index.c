@@ -1,6 +1,7 @@
 /* Opening the index, transactions with sticky errors, keys, and the lookups that writers and readers share. */
 #include "index.h"
 
+#include <endian.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +57,8 @@ int index_open(struct index *x, const char *path, bool read_only, struct error *
 	if (rc == 0)
 		return 0;
 	index_close(x);
+	if (rc == MDB_NOTFOUND) /* a table is missing */
+		return error_set(e, "the index is of an older version: store makes it anew when it starts");
 	return error_set(e, "cannot open the index: %s", mdb_strerror(rc));
 }
 
@@ -72,6 +75,7 @@ int tx_begin(struct tx *tx, struct index *x, bool write)
 
 	memset(tx, 0, sizeof *tx);
 	tx->index = x;
+	tx->writes = write;
 	if ((tx->error = mdb_txn_begin(x->env, NULL, write ? 0 : MDB_RDONLY, &tx->txn)) != 0)
 		return -1;
 	key_add(&k, VIEW_LIT("meta"));
@@ -95,8 +99,9 @@ int tx_commit(struct tx *tx)
 		tx->error = rc;
 		return -1;
 	}
-	rc = mdb_txn_commit(tx->txn);
+	rc = mdb_txn_commit(tx->txn); /* closes the cursors */
 	tx->txn = NULL;
+	memset(tx->at, 0, sizeof tx->at);
 	free(tx->changed);
 	tx->changed = NULL;
 	tx->changed_count = tx->changed_size = 0;
@@ -132,14 +137,18 @@ struct key key_u64(uint64_t v)
 
 void key_add_u32(struct key *k, uint32_t v)
 {
-	for (int i = 24; i >= 0; i -= 8)
-		k->bytes[k->len++] = (uint8_t)(v >> i);
+	uint32_t be = htobe32(v);
+
+	memcpy(k->bytes + k->len, &be, sizeof be);
+	k->len += sizeof be;
 }
 
 void key_add_u64(struct key *k, uint64_t v)
 {
-	key_add_u32(k, (uint32_t)(v >> 32));
-	key_add_u32(k, (uint32_t)v);
+	uint64_t be = htobe64(v);
+
+	memcpy(k->bytes + k->len, &be, sizeof be);
+	k->len += sizeof be;
 }
 
 /* Callers bound v; what would not fit is cut, so that no input can overflow. */
@@ -176,15 +185,29 @@ static bool tx_fail(struct tx *tx, int rc)
 	return false;
 }
 
+/* The writer's cursor of a table. */
+static int cursor_of_table(struct tx *tx, enum table t, MDB_cursor **c)
+{
+	int rc = tx->at[t] ? 0 : mdb_cursor_open(tx->txn, tx->index->dbi[t], &tx->at[t]);
+
+	*c = tx->at[t];
+	return rc;
+}
+
 bool tx_get(struct tx *tx, enum table t, const struct key *k, struct view *out)
 {
 	MDB_val key = val_of(k), v;
+	MDB_cursor *c;
 	int rc;
 
 	*out = VIEW_NONE;
 	if (tx->error)
 		return false;
-	if ((rc = mdb_get(tx->txn, tx->index->dbi[t], &key, &v)) != 0)
+	if (!tx->writes)
+		rc = mdb_get(tx->txn, tx->index->dbi[t], &key, &v);
+	else if ((rc = cursor_of_table(tx, t, &c)) == 0)
+		rc = mdb_cursor_get(c, &key, &v, MDB_SET_KEY);
+	if (rc != 0)
 		return tx_fail(tx, rc);
 	*out = (struct view){ v.mv_data, v.mv_size };
 	return true;
@@ -205,9 +228,10 @@ bool tx_get_fixed(struct tx *tx, enum table t, const struct key *k, void *fixed,
 void tx_put(struct tx *tx, enum table t, const struct key *k, struct view value)
 {
 	MDB_val key = val_of(k), v = { value.len, (void *)(uintptr_t)value.ptr };
+	MDB_cursor *c;
 	int rc;
 
-	if (!tx->error && (rc = mdb_put(tx->txn, tx->index->dbi[t], &key, &v, 0)) != 0)
+	if (!tx->error && ((rc = cursor_of_table(tx, t, &c)) != 0 || (rc = mdb_cursor_put(c, &key, &v, 0)) != 0))
 		tx_fail(tx, rc);
 }
 
@@ -228,12 +252,14 @@ void tx_put2(struct tx *tx, enum table t, const struct key *k, const void *fixed
 
 bool tx_del(struct tx *tx, enum table t, const struct key *k)
 {
-	MDB_val key = val_of(k);
+	MDB_val key = val_of(k), v;
+	MDB_cursor *c;
 	int rc;
 
 	if (tx->error)
 		return false;
-	if ((rc = mdb_del(tx->txn, tx->index->dbi[t], &key, NULL)) != 0)
+	if ((rc = cursor_of_table(tx, t, &c)) != 0 || (rc = mdb_cursor_get(c, &key, &v, MDB_SET)) != 0 ||
+	    (rc = mdb_cursor_del(c, 0)) != 0)
 		return tx_fail(tx, rc);
 	return true;
 }

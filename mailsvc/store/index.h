@@ -36,13 +36,13 @@ enum table {
 	T_DEAD,         /* deleted mailboxes whose rows still wait to be swept */
 	T_SEGMENT,      /* segment -> segment_value */
 	T_EXPUNGED_DUE, /* when, mailbox: there are rows of T_EXPUNGED: those to purge first */
-	T_GRAVE,        /* deleted mailbox -> grave_value, name: while rows of it can be brought back; its T_KEYWORD stay */
-	T_ACL,          /* mailbox, identifier -> rights u32 */
-	T_ACL_BY,       /* identifier, 0 u8, mailbox -> rights u32: the same from the other side */
-	T_METADATA,     /* mailbox, account, entry -> value */
-	T_METADATA_OF,  /* account, mailbox -> metadata_value: how many and how much of it */
-	T_IMPORT,       /* mailbox, key at the source -> uid u32 */
-	T_DOMAIN,       /* domain -> domain_value: what its accounts hold, orphaned ones not counted */
+	T_GRAVE,    /* deleted mailbox -> grave_value, name: while rows of it can be brought back; its T_KEYWORD stay */
+	T_ACL,      /* mailbox, identifier -> rights u32 */
+	T_ACL_BY,   /* identifier, 0 u8, mailbox -> rights u32: the same from the other side */
+	T_METADATA, /* mailbox, account, entry -> value */
+	T_METADATA_OF, /* account, mailbox -> metadata_value: how many and how much of it */
+	T_IMPORT,      /* mailbox, key at the source -> uid u32 */
+	T_DOMAIN,      /* domain -> domain_value: what its accounts hold, orphaned ones not counted */
 	TABLES
 };
 const char *table_name(enum table); /* as it is called on the disk */
@@ -112,6 +112,8 @@ struct tx {
 	struct index *index;
 	MDB_txn *txn;
 	int error; /* of LMDB */
+	bool writes;
+	MDB_cursor *at[TABLES]; /* a writer's: what is near the last entry is found without a search from the root */
 	struct meta_value meta;
 	uint32_t *changed; /* mailboxes, may repeat */
 	size_t changed_count, changed_size;

@@ -40,8 +40,8 @@ enum store_message {
 	STORE_ADMIN_QUEUE_DROP,  /* {u64 id} */
 	STORE_ADMIN_ACCOUNTS,
 	STORE_ADMIN_SNAPSHOT,
-	STORE_ADMIN_COMPACT, /* {u64: 1 begins one, 0 only asks} */
-	STORE_ADMIN_READER, /* nothing; answered by a reader's pages */
+	STORE_ADMIN_COMPACT, /* {u64: 1 begins one, 2 of everything, 0 only asks} */
+	STORE_ADMIN_READER,  /* nothing; answered by a reader's pages */
 	STORE_ADMIN_END,
 
 	STORE_REPLY = 64,
@@ -55,7 +55,7 @@ enum store_message {
 #define PROTO_PREFIX_MAX (16 * 1024)
 #define PROTO_MIME_MAX (1u << 20)
 #define PROTO_MIMES_MAX (64u << 20) /* of the messages of one STORE_APPEND_MANY together */
-#define PROTO_RECIPIENTS_MAX 10000 /* of all remote parts of a delivery */
+#define PROTO_RECIPIENTS_MAX 10000  /* of all remote parts of a delivery */
 #define PROTO_QUEUE_RECIPIENTS 100
 #define PROTO_REPLY_TEXT_MAX 512
 #define PROTO_PAYLOAD_MAX (STORE_BODY_MAX + (64u << 20))

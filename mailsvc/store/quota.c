@@ -51,13 +51,15 @@ static int account_cmp(const void *a, const void *b)
 
 struct engine_accounts engine_accounts_of(const struct site *site)
 {
-	struct engine_accounts a = { .at = xcalloc(site->account_count + 1, sizeof *a.at), .count = site->account_count };
+	struct engine_accounts a = { .at = xcalloc(site->account_count + 1, sizeof *a.at),
+		.count = site->account_count };
 	const char *percents = site->limits.quota_warnings ? site->limits.quota_warnings : "";
 
 	for (size_t i = 0; i < a.count; i++) {
 		const struct site_account *from = &site->accounts[i];
 		a.at[i] = (struct engine_account){ .address = xstrdup(from->address), .limits = limits_of(site, from) };
 		a.at[i].limits.domain = NULL; /* the site's, which may go */
+		a.at[i].suspended = from->state && strcmp(from->state, "active") != 0;
 	}
 	if (a.count)
 		qsort(a.at, a.count, sizeof *a.at, account_cmp);
@@ -182,8 +184,8 @@ static void warning_text(
 	    "and empty the trash.\r\n");
 }
 
-static void warning_deliver(
-    struct engine *e, uint32_t account, const char *address, const struct account_value *a, const struct quota_limits *l)
+static void warning_deliver(struct engine *e, uint32_t account, const char *address, const struct account_value *a,
+    const struct quota_limits *l)
 {
 	struct buf body = BUF_INIT(16384), record = BUF_INIT(2 * MIME_RECORD_MAX);
 	struct record put = { .type = RECORD_BODY, .body = e->tx.meta.next_body, .references = 1 };
@@ -191,7 +193,7 @@ static void warning_deliver(
 	uint32_t inbox = open_mailbox(e, account, "INBOX", SPECIAL_NONE, false);
 
 	warning_text(e, address, a, l, &body);
-	if (inbox && !body.full) {
+	if (inbox && !body.full && uids_left(e, inbox, 1)) {
 		mime_parse(buf_view(&body), &record);
 		put.mime = buf_view(&record);
 		engine_put_copy(e, &put, buf_view(&body));

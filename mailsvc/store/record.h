@@ -37,18 +37,21 @@ enum record_type {
 	RECORD_PURGE,        /* when, mailbox, uid: what was expunged up to this key is forgotten */
 	RECORD_SWEEP,        /* mailbox (deleted), when, uid: its rows up to this one are expunged */
 	/* New with issue 4: a log that holds one of these cannot be read by what came before. */
-	RECORD_ACL,          /* mailbox, flags: rights (0: taken away), name: the identifier */
-	RECORD_METADATA,     /* account (0: shared), mailbox (0: the account's), mode (1: set, 0: gone), name, text: the value */
-	RECORD_IMPORTED,     /* mailbox, uid, text: the key of the message at its source */
-	RECORD_VALIDITY,     /* mailbox (that never held a message), uid_validity */
-	RECORD_RESTORE,      /* source, mailbox, uid: the first at the destination, modseq, when, due: when it was expunged, ranges */
-	RECORD_OWNER,        /* account, mailbox, special, name: the mailbox is now that account's, under that name */
-	RECORD_ADDRESS,      /* account, name: the account bears this address from now on, also one that was orphaned */
-	RECORD_ERASE,        /* account (without mailboxes): nothing of it is left */
-	RECORD_WIPE,         /* mailbox, mode, when, uid: forgotten are 0: rows of a deleted mailbox up to uid; 1: expunged rows up to (when, uid) */
-	RECORD_WARNED,       /* account, number: the percents of its quota that it was last warned of, 0: none */
-	RECORD_ROWS, /* in state files only: name: a table, text: rows of it, {blob key, blob value} each */
-	RECORD_END,  /* in state files only: size: how many rows there are */
+	RECORD_ACL,      /* mailbox, flags: rights (0: taken away), name: the identifier */
+	RECORD_METADATA, /* account (0: shared), mailbox (0: the account's), mode (1: set, 0: gone), name, text: the
+	                    value */
+	RECORD_IMPORTED, /* mailbox, uid, text: the key of the message at its source */
+	RECORD_VALIDITY, /* mailbox (that never held a message), uid_validity */
+	RECORD_RESTORE,  /* source, mailbox, uid: the first at the destination, modseq, when, due: when it was expunged,
+	                    ranges */
+	RECORD_OWNER,    /* account, mailbox, special, name: the mailbox is now that account's, under that name */
+	RECORD_ADDRESS,  /* account, name: the account bears this address from now on, also one that was orphaned */
+	RECORD_ERASE,    /* account (without mailboxes): nothing of it is left */
+	RECORD_WIPE, /* mailbox, mode, when, uid: forgotten are 0: rows of a deleted mailbox up to uid; 1: expunged rows
+	                up to (when, uid) */
+	RECORD_WARNED, /* account, number: the percents of its quota that it was last warned of, 0: none */
+	RECORD_ROWS,   /* in state files only: name: a table, text: rows of it, {blob key, blob value} each */
+	RECORD_END,    /* in state files only: size: how many rows there are */
 	RECORD_TYPES
 };
 

@@ -19,9 +19,9 @@ struct replay {
 	struct engine *e;
 	struct tx tx;
 	size_t records;
-	uint64_t skip; /* sequence the index stands at */
 	uint64_t salt;
 	bool failed;
+	bool loaded;  /* the index comes from a state file */
 	bool removed; /* the last segment, which was never used: its number is free again */
 };
 
@@ -107,7 +107,8 @@ static int replay_segment(struct replay *r, uint32_t number, uint64_t from, bool
 	if (end == SCAN_TORN && !last)
 		replay_damage(r, number, s.end, s.torn, s.what);
 	if (s.unsynced)
-		log_info("event=store.unsynced segment=%u bytes=%llu reason=\"the power went before they were on the disk\"",
+		log_info(
+		    "event=store.unsynced segment=%u bytes=%llu reason=\"the power went before they were on the disk\"",
 		    number, (unsigned long long)s.unsynced);
 	if (last) {
 		struct log_header h;
@@ -146,7 +147,7 @@ static int rewrite_tail(struct segments *log, uint64_t from)
 }
 
 /* Does the index belong to this log?  Its position must be in a segment that is there, with the same salt. */
-static bool position_ok(struct engine *e, const struct meta_value *m, uint32_t newest)
+static bool position_ok(struct engine *e, const struct meta_value *m)
 {
 	uint64_t salt;
 	struct stat st;
@@ -154,9 +155,6 @@ static bool position_ok(struct engine *e, const struct meta_value *m, uint32_t n
 	bool ok;
 
 	if (m->sequence == 0)
-		return true;
-	/* A state file whose segments behind it are still to come (a backup). */
-	if (m->segment > newest && m->offset == SEGMENT_HEADER_LEN)
 		return true;
 	if ((fd = segment_open(e->log_dir, m->segment, O_RDONLY, &salt)) == -1)
 		return false;
@@ -173,10 +171,32 @@ static int replay_start(struct replay *r, const uint32_t *numbers, size_t count,
 
 	if (tx->meta.sequence)
 		return 0;
-	if ((rc = state_load(r->e, tx, err)) != 0)
+	if ((rc = state_load(r->e, tx, err)) != 0) {
+		r->loaded = rc == 1;
 		return rc == 1 ? 0 : -1;
+	}
 	if (count && numbers[0] != 1)
 		replay_damage(r, 1, 0, 0, "the log's beginning is missing, and there is no state file in its place");
+	return 0;
+}
+
+/*
+ * Where replay starts.  What a state file holds is used whatever became of the segment behind it: nothing of a segment
+ * that it stands at the beginning of is in it, which may be still to come (a backup), or be another one of that number
+ * (the backup went on).  Else what is missing is told, and of another segment all frames are tried.
+ */
+static int position_find(struct replay *r, struct meta_value *start, uint32_t newest)
+{
+	bool at_head = start->offset == SEGMENT_HEADER_LEN;
+
+	if (position_ok(r->e, start))
+		return 0;
+	if (!r->loaded)
+		return -1;
+	if (!at_head || (start->segment < newest && !segment_there(r->e->log_dir, start->segment)))
+		replay_damage(r, start->segment, start->offset, 0,
+		    "the segment that the state file stands in is missing, or is another one");
+	start->offset = 0;
 	return 0;
 }
 
@@ -207,16 +227,18 @@ static int replay_all(struct replay *r, const uint32_t *numbers, size_t count, s
 	if (r->tx.meta.version > INDEX_VERSION) {
 		r->e->newer = true;
 		return error_set(err,
-		    "index/data.mdb has format %u; this mailadm reads formats up to %d: install the newer mailadm again, or "
+		    "index/data.mdb has format %u; this mailadm reads formats up to %d: install the newer mailadm "
+		    "again, or "
 		    "let this one make it anew (mailadm store rebuild)",
 		    r->tx.meta.version, INDEX_VERSION);
 	}
 	if (r->tx.meta.version != INDEX_VERSION)
-		return error_set(err, "the index has format %u, this mailadm makes %d", r->tx.meta.version, INDEX_VERSION);
+		return error_set(
+		    err, "the index has format %u, this mailadm makes %d", r->tx.meta.version, INDEX_VERSION);
 	if (replay_start(r, numbers, count, err) == -1)
 		return -1;
 	start = r->tx.meta;
-	if (!position_ok(r->e, &start, newest))
+	if (position_find(r, &start, newest) == -1)
 		return -1;
 	while (start.sequence && i < count && numbers[i] < start.segment)
 		i++;
@@ -245,7 +267,7 @@ int recover_replay(struct engine *e, bool writable, struct error *err)
 		rc = -1;
 	if (rc == 0 && writable && e->rewrite &&
 	    rewrite_tail(&e->log, e->checkpoint_segment == e->log.number ? e->checkpoint_offset : SEGMENT_HEADER_LEN) ==
-	        -1)
+		-1)
 		rc = error_errno(err, "cannot write the log");
 	if (rc == -1) {
 		e->no_room = no_room(r.tx.error);

@@ -62,6 +62,11 @@ static bool address_ok(struct view address)
 /* Until the site is loaded anew mail to the old address goes to the account that bore it. */
 static void alias_add(struct engine *e, struct view from, uint32_t account)
 {
+	for (size_t i = 0; i < e->alias_count; i++)
+		if (view_eq(from, e->aliases[i].from)) {
+			e->aliases[i].account = account;
+			return;
+		}
 	e->aliases = xreallocarray(e->aliases, e->alias_count + 1, sizeof *e->aliases);
 	e->aliases[e->alias_count++] = (struct account_alias){ view_dup(from), account };
 }
@@ -158,14 +163,13 @@ static enum store_status names_fit(
 	return status;
 }
 
-static void hand_over(struct engine *e, struct request *req, uint32_t from, uint32_t to, const char *folder, const struct owned *o)
+static void hand_over(
+    struct engine *e, struct request *req, uint32_t from, uint32_t to, const char *folder, const struct owned *o)
 {
 	char *name = xasprintf("%s/%s", folder, o->name);
-	struct record r = { .type = RECORD_OWNER,
-		.account = to,
-		.mailbox = o->id,
-		.special = SPECIAL_NONE,
-		.name = view_of(name) };
+	struct record r = {
+		.type = RECORD_OWNER, .account = to, .mailbox = o->id, .special = SPECIAL_NONE, .name = view_of(name)
+	};
 	struct mailbox_value m;
 
 	if (get_mailbox(&e->tx, o->id, &m, NULL))
@@ -209,7 +213,8 @@ enum store_status run_hand_over(struct engine *e, struct request *req)
 
 /* Erasing ---------------------------------------------------------------------------------------------------- */
 
-static void put_wipe(struct engine *e, struct request *req, uint32_t mailbox, uint32_t mode, int64_t when, uint32_t uid, size_t count)
+static void put_wipe(
+    struct engine *e, struct request *req, uint32_t mailbox, uint32_t mode, int64_t when, uint32_t uid, size_t count)
 {
 	struct record r = { .type = RECORD_WIPE, .mailbox = mailbox, .mode = mode, .when = when, .uid = uid };
 
@@ -312,10 +317,10 @@ enum run run_erase_account(struct engine *e, struct request *req)
 	uint32_t *orphans = orphans_of(e, address, &count), named = find_account(&e->tx, address);
 	bool in_use = account_in_use(e, address);
 
-	req->reply.status = req->resume          ? STORE_OK
+	req->reply.status = req->resume                   ? STORE_OK
 	                    : count || (named && !in_use) ? STORE_OK
-	                    : named              ? STORE_INVALID
-	                                         : STORE_NO_ACCOUNT;
+	                    : named                       ? STORE_INVALID
+	                                                  : STORE_NO_ACCOUNT;
 	if (count)
 		erase_slice(e, req, orphans[0]);
 	else if (named && !in_use)

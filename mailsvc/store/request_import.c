@@ -6,7 +6,9 @@
 
 #include "engine.h"
 
-#define VALIDITY_AHEAD (10u * 366 * 86400) /* s beyond now that an imported UIDVALIDITY may lie: later ones count on */
+#define UIDS_KEPT (UINT32_MAX - (1u << 24)) /* a higher one would leave the mailbox no room */
+#define VALIDITY_AHEAD (10u * 366 * 86400) /* s beyond now that an imported UIDVALIDITY may lie: later ones count on   \
+	                                    */
 
 /* Only what a mailbox that never held a message may still get, and what leaves room for greater ones. */
 static uint32_t validity_of(const struct engine *e, uint32_t wanted)
@@ -52,15 +54,13 @@ static bool keyed(struct view key)
 static void import_message(struct engine *e, struct request *req, uint32_t mailbox)
 {
 	const struct proto_request *p = &req->p;
-	struct record body = {
-		.type = RECORD_BODY, .body = e->tx.meta.next_body, .references = 1, .mime = p->mime
-	};
+	struct record body = { .type = RECORD_BODY, .body = e->tx.meta.next_body, .references = 1, .mime = p->mime };
 	struct record r = { .flags = p->flags & FLAGS_SETTABLE, .date = p->date, .body = body.body, .uid = p->uid };
 	struct record key = { .type = RECORD_IMPORTED, .mailbox = mailbox, .text = p->key };
 
 	engine_put(e, &body, p->body);
 	r.keywords = import_keywords(e, mailbox, p);
-	if (r.uid >= UINT32_MAX - 1)
+	if (r.uid > UIDS_KEPT)
 		r.uid = 0;
 	key.uid = put_message(e, mailbox, &r, VIEW_NONE, p->body.len);
 	if (keyed(p->key))
@@ -73,7 +73,6 @@ enum store_status run_import(struct engine *e, struct request *req)
 	const struct proto_request *p = &req->p;
 	char name[MAILBOX_NAME_MAX + 1];
 	uint32_t account, mailbox, uid;
-	struct mailbox_value m;
 
 	if (!mailbox_name_normalise(p->other, name))
 		return STORE_INVALID;
@@ -92,7 +91,7 @@ enum store_status run_import(struct engine *e, struct request *req)
 	}
 	if (p->mode == 0)
 		return STORE_OK;
-	if (!get_mailbox(&e->tx, mailbox, &m, NULL) || m.uid_next >= UINT32_MAX - 1)
+	if (!uids_left(e, mailbox, 1))
 		return STORE_INVALID;
 	import_message(e, req, mailbox);
 	reply_mailbox(e, req, mailbox);

@@ -73,6 +73,13 @@ uint32_t put_message(struct engine *e, uint32_t mailbox, struct record *r, struc
 	return r->uid;
 }
 
+bool uids_left(struct engine *e, uint32_t mailbox, uint64_t n)
+{
+	struct mailbox_value m;
+
+	return get_mailbox(&e->tx, mailbox, &m, NULL) && m.uid_next < UINT32_MAX - 1 && n < UINT32_MAX - 1 - m.uid_next;
+}
+
 static bool same(struct view a, struct view b)
 {
 	return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
@@ -81,13 +88,19 @@ static bool same(struct view a, struct view b)
 static enum store_status check_local(struct engine *e, const struct proto_request *p, size_t i)
 {
 	const struct proto_local *local = &p->locals[i];
-	char name[MAILBOX_NAME_MAX + 1];
+	char name[MAILBOX_NAME_MAX + 1] = "INBOX";
 	struct view domain = domain_of_address(local->account);
 	struct quota_more more = { 0 };
+	uint32_t account, mailbox;
 
 	if (!account_known(e, local->account))
 		return STORE_NO_ACCOUNT;
 	if (local->mailbox.len && !mailbox_name_normalise(local->mailbox, name))
+		return STORE_INVALID;
+	/* Refused here, it harms nobody; refused by apply it would take the whole batch along. */
+	account = find_account(&e->tx, local->account);
+	mailbox = account ? find_mailbox(&e->tx, account, view_of(name)) : 0;
+	if (mailbox && !uids_left(e, mailbox, p->local_count))
 		return STORE_INVALID;
 	for (size_t j = 0; j <= i; j++) {
 		uint64_t size = p->locals[j].prefix.len + p->body.len;
@@ -185,10 +198,11 @@ static enum store_status check_append(
 		return STORE_NO_MAILBOX;
 	if (over_quota(e, m->account, &(struct quota_more){ bytes, messages, bytes }))
 		return STORE_OVER_QUOTA;
-	return messages < UINT32_MAX - 1 - m->uid_next ? STORE_OK : STORE_INVALID;
+	return uids_left(e, mailbox, messages) ? STORE_OK : STORE_INVALID;
 }
 
-static void append_one(struct engine *e, struct request *req, const struct proto_append *a, struct view body, struct view mime)
+static void append_one(
+    struct engine *e, struct request *req, const struct proto_append *a, struct view body, struct view mime)
 {
 	struct record r = { .flags = a->flags & FLAGS_SETTABLE, .date = a->date };
 
@@ -429,12 +443,13 @@ enum store_status run_copy(struct engine *e, struct request *req)
 	req->reply.mailbox = p->to;
 	req->reply.uid_validity = to.uid_validity;
 	req->reply.modseq = to.modseq;
-	if (s.ranges.full || s.count > COPY_ROWS_MAX || s.count >= UINT32_MAX - to.uid_next)
+	if (s.ranges.full || s.count > COPY_ROWS_MAX || !uids_left(e, p->to, s.count))
 		status = STORE_INVALID;
 	else if (!move && atomic_load(&e->full))
 		status = STORE_FULL;
 	else if ((!move || from.account != to.account) &&
-		 over_quota(e, to.account, &(struct quota_more){ s.bytes, s.count, domain_new(e, &from, &to, move, s.bytes) }))
+		 over_quota(
+		     e, to.account, &(struct quota_more){ s.bytes, s.count, domain_new(e, &from, &to, move, s.bytes) }))
 		status = STORE_OVER_QUOTA;
 	if (status == STORE_OK && s.count) {
 		copy_keywords(e, p->mailbox, p->to, s.keywords);
@@ -499,8 +514,13 @@ enum store_status run_recent(struct engine *e, struct request *req)
 	if (!get_mailbox(&e->tx, req->p.mailbox, &m, NULL))
 		return STORE_NO_MAILBOX;
 	r.uid = m.uid_next;
-	if (m.uid_next > m.recent_uid)
+	if (m.uid_next > m.recent_uid) {
+		struct uid_range claimed = { m.recent_uid > 0 ? m.recent_uid : 1, m.uid_next - 1 };
+
 		engine_put(e, &r, VIEW_NONE);
+		if (claimed.first <= claimed.last)
+			ranges_put(&req->destination, claimed);
+	}
 	req->reply.mailbox = req->p.mailbox;
 	req->reply.uid_validity = m.uid_validity;
 	req->reply.modseq = m.modseq;

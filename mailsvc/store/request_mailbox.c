@@ -75,9 +75,11 @@ uint32_t open_account(struct engine *e, struct view address)
 {
 	uint32_t account = find_account(&e->tx, address);
 	struct record r = { .type = RECORD_ACCOUNT, .name = address };
+	struct account_value a;
 
 	for (size_t i = 0; !account && i < e->alias_count; i++)
-		if (view_eq(address, e->aliases[i].from))
+		if (view_eq(address, e->aliases[i].from) && get_account(&e->tx, e->aliases[i].account, &a, NULL) &&
+		    !a.orphaned)
 			account = e->aliases[i].account;
 	if (account || !account_known(e, address))
 		return account;

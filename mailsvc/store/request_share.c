@@ -65,7 +65,8 @@ static bool entry_normalise(struct view entry, char out[METADATA_ENTRY_MAX + 1])
 }
 
 /* How much more an account may be charged with: only what grows is refused. */
-static enum store_status metadata_room(struct engine *e, const struct proto_request *p, uint32_t charged, struct view entry)
+static enum store_status metadata_room(
+    struct engine *e, const struct proto_request *p, uint32_t charged, struct view entry)
 {
 	struct key k = pair_key(p->account, p->mailbox), row = metadata_key(p->mailbox, p->account, entry);
 	struct metadata_value of = { 0 };
@@ -87,11 +88,9 @@ static enum store_status metadata_room(struct engine *e, const struct proto_requ
 enum store_status run_set_metadata(struct engine *e, struct request *req)
 {
 	const struct proto_request *p = &req->p;
-	struct record r = { .type = RECORD_METADATA,
-		.account = p->account,
-		.mailbox = p->mailbox,
-		.mode = p->mode,
-		.text = p->value };
+	struct record r = {
+		.type = RECORD_METADATA, .account = p->account, .mailbox = p->mailbox, .mode = p->mode, .text = p->value
+	};
 	char entry[METADATA_ENTRY_MAX + 1];
 	struct mailbox_value m = { 0 };
 	struct account_value a;

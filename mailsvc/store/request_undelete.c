@@ -39,7 +39,8 @@ static uint32_t next_source(struct engine *e, struct request *req, uint32_t from
 }
 
 /* Uids of the oldest time in question, at most a slice of them. */
-static bool next_rows(struct engine *e, const struct request *req, uint32_t source, int64_t *when, struct buf *ranges, size_t *count, uint64_t *keywords)
+static bool next_rows(struct engine *e, const struct request *req, uint32_t source, int64_t *when, struct buf *ranges,
+    size_t *count, uint64_t *keywords)
 {
 	struct key k = expunged_key(source, req->p.date, 0);
 	MDB_cursor *c = NULL;
@@ -86,14 +87,12 @@ static uint32_t destination_of(struct engine *e, uint32_t source)
 }
 
 /* false: its uids are used up. */
-static bool put_restore(struct engine *e, struct request *req, uint32_t source, uint32_t to, int64_t when, struct view ranges, size_t count)
+static bool put_restore(
+    struct engine *e, struct request *req, uint32_t source, uint32_t to, int64_t when, struct view ranges, size_t count)
 {
-	struct record r = { .type = RECORD_RESTORE,
-		.source = source,
-		.mailbox = to,
-		.when = e->now,
-		.due = when,
-		.ranges = ranges };
+	struct record r = {
+		.type = RECORD_RESTORE, .source = source, .mailbox = to, .when = e->now, .due = when, .ranges = ranges
+	};
 	struct mailbox_value m;
 
 	if (!get_mailbox(&e->tx, to, &m, NULL) || m.uid_next >= UINT32_MAX - SLICE_ROWS)

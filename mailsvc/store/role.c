@@ -14,6 +14,7 @@
 #include "service.h"
 
 #define CHANGED_IDS_MAX 16000  /* in one message */
+#define CHANGED_EACH_MS 5      /* between two such messages */
 #define UNSENT_MAX (64u << 20) /* what a peer that does not read may leave waiting */
 #define TROUBLE_MS 10000       /* between alerts of one kind */
 
@@ -26,8 +27,15 @@ static const uint32_t may[ROLE_COUNT] = {
 	              MAY(STORE_CLAIM_RECENT) | MAY(STORE_CREATE) | MAY(STORE_DELETE) | MAY(STORE_RENAME) |
 	              MAY(STORE_SUBSCRIBE) | MAY(STORE_OPEN_ACCOUNT) | MAY(STORE_REQUESTS) | MAY(STORE_APPEND_MANY) |
 	              MAY(STORE_FLAGS_UNCHANGED) | MAY(STORE_SET_ACL) | MAY(STORE_SET_METADATA),
+	[ROLE_FTS] = MAY(STORE_REQUESTS),
 	[ROLE_MONITOR] = MAY(STORE_REQUESTS + 1) - 2, /* the command line: all requests, no credit */
 };
+
+/* Who gets a reader's pages with its channel, and is told what changed. */
+static bool reads(enum role_id role)
+{
+	return role == ROLE_IMAP || role == ROLE_FTS;
+}
 
 /* Channels ------------------------------------------------------------------------------------------------- */
 
@@ -157,13 +165,27 @@ static void on_credit(struct channel *ch, struct imsg *m)
 	queue_pump(ch->service);
 }
 
+/* Command lines with a page: imap must always find one. */
+static size_t admin_readers(const struct keeper *s)
+{
+	const struct channel *ch;
+	size_t n = 0;
+
+	TAILQ_FOREACH(ch, &s->channels, link)
+	n += ch->role == ROLE_MONITOR && ch->slot != -1;
+	return n;
+}
+
 static void send_pages(struct channel *ch)
 {
 	struct keeper *s = ch->service;
-	int own = -1, shared = ch->slot == -1 ? fcntl(s->shared_fd, F_DUPFD_CLOEXEC, 3) : -1;
+	int own = -1, shared = fcntl(s->shared_fd, F_DUPFD_CLOEXEC, 3);
 
-	if (ch->slot != -1) /* it has them */
+	if (shared != -1 && ch->role == ROLE_MONITOR && admin_readers(s) >= ADMIN_READERS_MAX) {
+		log_warnx("event=store.admin error=\"too many read at once\"");
+		close(shared);
 		return;
+	}
 	if (shared == -1 || (ch->slot = readers_add(&s->readers, &own)) == -1) {
 		log_warn("event=store.pages peer=%s.%u", role_name(ch->role), ch->instance);
 		if (shared != -1)
@@ -179,9 +201,10 @@ static void on_message(struct chan *chan, struct imsg *m, void *arg)
 	struct channel *ch = arg;
 
 	(void)chan;
-	if (ch->role == ROLE_MONITOR && m->type == STORE_ADMIN_READER)
-		send_pages(ch);
-	else if (ch->role == ROLE_MONITOR && m->type > STORE_REQUESTS)
+	if (ch->role == ROLE_MONITOR && m->type == STORE_ADMIN_READER) {
+		if (ch->slot == -1) /* else it has them */
+			send_pages(ch);
+	} else if (ch->role == ROLE_MONITOR && m->type > STORE_REQUESTS)
 		admin_message(ch, m);
 	else if (m->type > STORE_QUEUE_CREDIT || !(may[ch->role] & MAY(m->type))) {
 		log_warnx("event=store.refused peer=%s.%u type=%u", role_name(ch->role), ch->instance, m->type);
@@ -221,7 +244,7 @@ static void channel_open(struct keeper *s, enum role_id role, unsigned instance,
 	TAILQ_INSERT_TAIL(&s->channels, ch, link);
 	if (role == ROLE_MONITOR)
 		s->admin_channels++;
-	if (role == ROLE_IMAP)
+	if (reads(role))
 		send_pages(ch);
 }
 
@@ -252,25 +275,53 @@ static void on_done(void *arg, struct request *r)
 	request_free(r);
 }
 
-static void on_published(void *arg, const uint32_t *mailboxes, size_t count, bool queue)
+static void changed_send(struct keeper *s)
 {
-	struct keeper *s = arg;
+	size_t count = ids_unique(s->changed, s->changed_count);
 	struct channel *ch, *next;
 
+	s->changed_count = 0;
+	s->changed_sent = clock_mono_ms();
 	for (size_t at = 0; at < count; at += CHANGED_IDS_MAX) {
 		struct buf b = BUF_INIT(IMSG_MAX);
 		for (size_t i = at; i < count && i < at + CHANGED_IDS_MAX; i++)
-			buf_put_u32(&b, mailboxes[i]);
+			buf_put_u32(&b, s->changed[i]);
 		for (ch = TAILQ_FIRST(&s->channels); ch; ch = next) {
 			next = TAILQ_NEXT(ch, link);
-			if (ch->role == ROLE_IMAP && chan_queued(ch->chan) > UNSENT_MAX) {
-				log_warnx("event=store.slow-peer peer=imap.%u", ch->instance);
+			if (reads(ch->role) && chan_queued(ch->chan) > UNSENT_MAX) {
+				log_warnx("event=store.slow-peer peer=%s.%u", role_name(ch->role), ch->instance);
 				channel_kill(ch, "it does not read what changed");
-			} else if (ch->role == ROLE_IMAP)
+			} else if (reads(ch->role))
 				chan_send(ch->chan, STORE_CHANGED, 0, buf_view(&b), -1);
 		}
 		buf_free(&b);
 	}
+}
+
+static void on_changed_timer(int fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	changed_send(arg);
+}
+
+/* The first of a burst is told at once, the rest together: each message wakes every imap process. */
+static void on_published(void *arg, const uint32_t *mailboxes, size_t count, bool queue)
+{
+	static const struct timeval pause = { 0, CHANGED_EACH_MS * 1000 };
+	struct keeper *s = arg;
+
+	if (s->changed_size - s->changed_count < count) {
+		s->changed_size = s->changed_count + count + 64;
+		s->changed = xreallocarray(s->changed, s->changed_size, sizeof *s->changed);
+	}
+	if (count)
+		memcpy(s->changed + s->changed_count, mailboxes, count * sizeof *mailboxes);
+	s->changed_count += count;
+	if (s->changed_count && clock_mono_ms() - s->changed_sent >= CHANGED_EACH_MS)
+		changed_send(s);
+	else if (s->changed_count && !evtimer_pending(s->changed_timer, NULL))
+		evtimer_add(s->changed_timer, &pause);
 	if (queue)
 		queue_pump(s);
 }
@@ -332,6 +383,7 @@ static void on_tick(int fd, short what, void *arg)
 	(void)what;
 	watch_disk(s);
 	watch_readers(s);
+	body_reader_trim(&s->bodies);
 }
 
 static void on_queue_timer(int fd, short what, void *arg)
@@ -405,6 +457,7 @@ static void store_start(struct role_ctx *ctx)
 	s->tick = event_new(ctx->base, -1, EV_PERSIST, on_tick, s);
 	event_add(s->tick, &second);
 	s->queue_timer = evtimer_new(ctx->base, on_queue_timer, s);
+	s->changed_timer = evtimer_new(ctx->base, on_changed_timer, s);
 	s->commit = commit_start(ctx->base, &s->engine, &ops, s);
 	submit_accounts(s);
 	for (size_t i = 0; i < s->early_count; i++)

@@ -256,7 +256,8 @@ static enum scan_end scan_frames(struct scan *s, struct reader *r, uint32_t numb
 		}
 		for (size_t i = 0; i < p->count; i++)
 			p->records[i].body_segment = number;
-		f = (struct frame){ number, s->end, p->end, p->header.sequence, p->header.unsynced, p->records, p->count };
+		f = (struct frame){ number, s->end, p->end, p->header.sequence, p->header.unsynced, p->records,
+			p->count };
 		s->end = p->end;
 		if (s->frame(s->arg, &f) == -1)
 			return SCAN_STOPPED;

@@ -128,7 +128,7 @@ int log_header_get(int fd, struct log_header *h)
 	memcpy(&h->order, cursor_bytes(&c, sizeof h->order).ptr, sizeof h->order);
 	cursor_bytes(&c, SEGMENT_HEADER_LEN - 36);
 	return (h->state || magic == SEGMENT_MAGIC) && cursor_u32(&c) == crc32c(0, header, SEGMENT_HEADER_LEN - 4) ? 0
-	                                                                                                          : -1;
+	                                                                                                           : -1;
 }
 
 static bool header_ok(int fd, bool state, uint32_t number, uint64_t *salt)
@@ -156,7 +156,8 @@ static int version_check(int dir, const char *name, struct error *e)
 		return 0; /* told where it is read */
 	if (log_header_get(fd, &h) == 0 && h.version > SEGMENT_VERSION)
 		rc = error_set(e,
-		    "log/%s has format %u; this mailadm reads formats up to %d: install the newer mailadm again, or let it "
+		    "log/%s has format %u; this mailadm reads formats up to %d: install the newer mailadm again, or "
+		    "let it "
 		    "make what this one reads (mailadm store downgrade)",
 		    name, h.version, SEGMENT_VERSION);
 	close(fd);
@@ -200,6 +201,14 @@ static bool salt_of_first_frame(int fd, uint64_t *salt)
 	*salt = cursor_u64(&c);
 	cursor_bytes(&c, FRAME_HEADER_LEN - 16);
 	return cursor_u32(&c) == crc32c(0, header, FRAME_HEADER_LEN - 4);
+}
+
+bool segment_there(int dir, uint32_t number)
+{
+	char name[SEGMENT_NAME_LEN];
+
+	segment_name(number, name);
+	return faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 int segment_open(int dir, uint32_t number, int flags, uint64_t *salt)

@@ -41,6 +41,7 @@ void state_name(uint32_t number, char name[STATE_NAME_LEN]);
 /* Numbers of the segments there are, ascending; malloc'd. The same of the state files. */
 int segments_list(int dir, uint32_t **numbers, size_t *count, struct error *);
 int states_list(int dir, uint32_t **numbers, size_t *count, struct error *);
+bool segment_there(int dir, uint32_t number);
 /* Opens one and finds its salt, from its first frame if need be. -1 with errno (EIO: damaged, or no frame at all). */
 int segment_open(int dir, uint32_t number, int flags, uint64_t *salt);
 int state_open(int dir, const char *name, uint32_t number, int flags, uint64_t *salt);
@@ -55,7 +56,8 @@ struct log_header {
 void log_header_put(const struct log_header *, char out[SEGMENT_HEADER_LEN]);
 /* -1: damaged. */
 int log_header_get(int fd, struct log_header *);
-/* -1: a file of the log was made by a program newer than this one (err says which and what to do), or cannot be listed. */
+/* -1: a file of the log was made by a program newer than this one (err says which and what to do), or cannot be listed.
+ */
 int log_versions_check(int dir, struct error *);
 /* Makes a new segment, synced with its folder, and appends to it from now on. */
 int segments_start(struct segments *, uint32_t number);

@@ -11,6 +11,7 @@
 #define PENDING_BYTES_MAX (256ull << 20) /* of requests not yet answered */
 #define PENDING_MAX 65536
 #define ADMIN_CHANNELS_MAX 64
+#define ADMIN_READERS_MAX 16 /* of them with a reader's page */
 #define IN_FLIGHT_BYTES_MAX (512ull << 20) /* of messages handed out to a peer: they are memory until it is done */
 
 struct keeper; /* the role's whole state */
@@ -62,7 +63,10 @@ struct keeper {
 	struct entries unreadable; /* those whose message is damaged: told once, and left alone until the next start */
 	uint64_t in_flight_max;    /* IN_FLIGHT_BYTES_MAX; less in tests */
 	uint64_t troubled;         /* ms: when it was last told that the log cannot be written; 0: never */
-	struct event *tick, *queue_timer, *drain_timer;
+	struct event *tick, *queue_timer, *changed_timer, *drain_timer;
+	uint32_t *changed; /* mailboxes that imap is still to be told of */
+	size_t changed_count, changed_size;
+	uint64_t changed_sent; /* ms */
 	uint64_t drain_until; /* ms; 0: not draining */
 };
 

@@ -23,7 +23,6 @@
 
 struct load { /* of a state file that is read */
 	struct scan scan;
-	struct engine *e;
 	struct tx *tx;
 	struct meta_value meta;
 	bool meta_known, whole, failed;
@@ -35,7 +34,6 @@ struct load { /* of a state file that is read */
 };
 
 struct state_writer {
-	struct engine *e;
 	struct tx tx;
 	uint32_t number;
 	struct segments out;
@@ -44,13 +42,22 @@ struct state_writer {
 	MDB_cursor *cursor; /* NULL: the table's first row is next */
 	uint64_t rows;
 	struct load back;
+	bool placed; /* under its own name */
 };
+
+void state_discard(int log_dir)
+{
+	if (unlinkat(log_dir, STATE_TEMPORARY, 0) == -1 && errno != ENOENT)
+		log_warn("event=store.unlink name=%s", STATE_TEMPORARY);
+}
 
 struct state_writer *state_write_begin(struct engine *e, struct tx *tx, uint32_t number)
 {
-	struct log_header h = {
-		.state = true, .version = SEGMENT_VERSION, .number = number, .index_version = INDEX_VERSION, .order = BYTE_ORDER_MARK
-	};
+	struct log_header h = { .state = true,
+		.version = SEGMENT_VERSION,
+		.number = number,
+		.index_version = INDEX_VERSION,
+		.order = BYTE_ORDER_MARK };
 	struct state_writer *w;
 	char header[SEGMENT_HEADER_LEN];
 	int fd, error;
@@ -63,7 +70,6 @@ struct state_writer *state_write_begin(struct engine *e, struct tx *tx, uint32_t
 	adopt(e->log_dir, fd);
 	log_header_put(&h, header);
 	w = xcalloc(1, sizeof *w);
-	w->e = e;
 	w->tx = *tx;
 	w->number = number;
 	w->out = (struct segments){ .dir = e->log_dir, .fd = fd, .salt = h.salt, .offset = SEGMENT_HEADER_LEN };
@@ -97,7 +103,8 @@ static int write_frame(struct state_writer *w, struct buf *records, uint32_t cou
 	}
 	w->out.dirty = false;
 	segments_frame_header(&w->out, records->len, count, header);
-	return segments_write(&w->out, iov, 2, sizeof header + records->len) == -1 || segments_sync(&w->out) == -1 ? -1 : 0;
+	return segments_write(&w->out, iov, 2, sizeof header + records->len) == -1 || segments_sync(&w->out) == -1 ? -1
+	                                                                                                           : 0;
 }
 
 static void put_rows(struct buf *records, enum table t, struct buf *rows)
@@ -135,7 +142,7 @@ static bool next_row(struct state_writer *w, struct view *key, struct view *valu
 		if (w->table == T_META)
 			continue;
 		found = w->cursor ? tx_next(&w->tx, w->cursor, &first, 0, key, value)
-				  : tx_seek(&w->tx, w->table, &w->cursor, &first, 0, key, value);
+		                  : tx_seek(&w->tx, w->table, &w->cursor, &first, 0, key, value);
 		if (found)
 			return true;
 		if (w->cursor)
@@ -284,34 +291,12 @@ void state_check(int log_dir, uint32_t number, struct state_check *out,
 	*out = (struct state_check){ l.frames, l.rows, l.meta.sequence, l.whole };
 }
 
-uint32_t state_newest(int log_dir)
-{
-	struct state_check check;
-	struct error ignored;
-	uint32_t *numbers, newest = 0;
-	size_t count;
-
-	if (states_list(log_dir, &numbers, &count, &ignored) == -1)
-		return 0;
-	while (count-- > 0 && !newest) {
-		state_check(log_dir, numbers[count], &check, NULL, NULL);
-		if (check.whole)
-			newest = numbers[count];
-	}
-	free(numbers);
-	return newest;
-}
-
 /* Are all segments there from one number up to another? Then the older state file and they make the same index. */
 static bool segments_between(int log_dir, uint32_t from, uint32_t to)
 {
-	char name[SEGMENT_NAME_LEN];
-
-	for (; from < to; from++) {
-		segment_name(from, name);
-		if (faccessat(log_dir, name, F_OK, 0) == -1)
+	for (; from < to; from++)
+		if (!segment_there(log_dir, from))
 			return false;
-	}
 	return true;
 }
 
@@ -339,9 +324,11 @@ static int header_usable(int log_dir, uint32_t number, struct error *err)
 	if ((fd = state_open(log_dir, name, number, O_RDONLY, &salt)) == -1)
 		return 0; /* damage, which loading tells */
 	if (log_header_get(fd, &h) == 0 && (h.index_version != INDEX_VERSION || h.order != BYTE_ORDER_MARK))
-		rc = error_set(err, h.order == BYTE_ORDER_MARK
+		rc = error_set(err,
+		    h.order == BYTE_ORDER_MARK
 			? "log/%s holds an index of format %u, this mailadm reads %d: install the mailadm that made it"
-			: "log/%s holds an index of format %u (this mailadm: %d) that was made on a machine of another byte order",
+			: "log/%s holds an index of format %u (this mailadm: %d) that was made on a machine of another "
+			  "byte order",
 		    name, h.index_version, INDEX_VERSION);
 	close(fd);
 	return rc;
@@ -352,13 +339,13 @@ static void on_damage(void *arg, uint32_t number, uint64_t offset, uint64_t leng
 	struct engine *e = arg;
 
 	e->damage_count++;
-	log_warnx("event=store.damage state=%u offset=%llu length=%llu reason=\"%s\"", number, (unsigned long long)offset,
-	    (unsigned long long)length, what);
+	log_warnx("event=store.damage state=%u offset=%llu length=%llu reason=\"%s\"", number,
+	    (unsigned long long)offset, (unsigned long long)length, what);
 }
 
 int state_load(struct engine *e, struct tx *tx, struct error *err)
 {
-	struct load l = { .e = e, .tx = tx, .damage = on_damage, .damage_arg = e };
+	struct load l = { .tx = tx, .damage = on_damage, .damage_arg = e };
 	uint32_t *numbers, number;
 	size_t count;
 
@@ -379,8 +366,8 @@ int state_load(struct engine *e, struct tx *tx, struct error *err)
 	if (!l.whole && !e->damage_count)
 		on_damage(e, number, 0, 0, "the state file is not whole");
 	if (!l.meta_known)
-		return error_set(err, "log/%010u.state is damaged where it begins and where it ends: restore it from a backup",
-		    number);
+		return error_set(err,
+		    "log/%010u.state is damaged where it begins and where it ends: restore it from a backup", number);
 	tx->meta = l.meta;
 	log_info("event=store.state-loaded state=%u rows=%llu sequence=%llu", number, (unsigned long long)l.rows,
 	    (unsigned long long)l.meta.sequence);
@@ -406,10 +393,10 @@ static int put_in_place(struct state_writer *w)
 	char name[STATE_NAME_LEN];
 
 	state_name(w->number, name);
-	return fsync(w->out.fd) == -1 || renameat(w->out.dir, STATE_TEMPORARY, w->out.dir, name) == -1 ||
-	               fsync(w->out.dir) == -1
-	           ? -1
-	           : 0;
+	if (fsync(w->out.fd) == -1 || renameat(w->out.dir, STATE_TEMPORARY, w->out.dir, name) == -1)
+		return -1;
+	w->placed = true;
+	return fsync(w->out.dir);
 }
 
 int state_write_slice(struct state_writer *w)
@@ -447,5 +434,7 @@ void state_write_end(struct state_writer *w)
 		mdb_cursor_close(w->cursor);
 	tx_abort(&w->tx);
 	close(w->out.fd);
+	if (!w->placed)
+		state_discard(w->out.dir);
 	free(w);
 }

@@ -22,7 +22,9 @@ struct state_writer *state_write_begin(struct engine *, struct tx *, uint32_t nu
 /* 0: there is more; 1: written, proved by reading, in its place and on the disk; -1: errno. */
 int state_write_slice(struct state_writer *);
 uint64_t state_written(const struct state_writer *); /* bytes */
-void state_write_end(struct state_writer *);
+void state_write_end(struct state_writer *); /* what has not its name yet is removed */
+/* Removes what a writer left that was killed. */
+void state_discard(int log_dir);
 
 /*
  * Puts the rows of the newest state file that is whole into an empty index; where none is, what can be read of the
@@ -38,7 +40,5 @@ struct state_check {
 /* Proves one. damage as scan.h has it; may be NULL. */
 void state_check(int log_dir, uint32_t number, struct state_check *,
     void (*damage)(void *, uint32_t segment, uint64_t offset, uint64_t length, const char *what), void *arg);
-/* The number of the newest whole one, 0: none. */
-uint32_t state_newest(int log_dir);
 
 #endif

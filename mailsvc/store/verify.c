@@ -59,7 +59,8 @@ static void body_seen(struct verify *v, const struct record *r)
 		v->size = v->size ? v->size * 2 : 1024;
 		v->bodies = xreallocarray(v->bodies, v->size, sizeof *v->bodies);
 	}
-	v->bodies[v->count] = (struct body_seen){ r->body, r->body_offset, r->body_length, r->body_segment, 0, v->count };
+	v->bodies[v->count] =
+	    (struct body_seen){ r->body, r->body_offset, r->body_length, r->body_segment, 0, v->count };
 	v->count++;
 	v->report->bodies++;
 	v->report->bytes += r->body_length;
@@ -113,7 +114,8 @@ static void bodies_sort(struct verify *v)
 
 static void on_state_damage(void *arg, uint32_t number, uint64_t offset, uint64_t length, const char *what)
 {
-	problem(arg, 0, 0, "%010u.state: %" PRIu64 " bytes at %" PRIu64 " are damaged: %s", number, length, offset, what);
+	problem(
+	    arg, 0, 0, "%010u.state: %" PRIu64 " bytes at %" PRIu64 " are damaged: %s", number, length, offset, what);
 }
 
 /* The newest is the one that counts; an older one is left from a compaction that was cut short. */
@@ -146,6 +148,22 @@ static uint32_t number_due(const struct verify *v, size_t i)
 	return v->behind ? v->behind : 1;
 }
 
+/* Did a compaction take the segment while verify was at others?  Its new state file says what was in there. */
+static bool taken_meanwhile(struct verify *v, int log_dir, uint32_t number)
+{
+	uint32_t *states = NULL;
+	struct error ignored;
+	size_t count;
+	bool taken = v->bodies_only;
+
+	if (!taken && states_list(log_dir, &states, &count, &ignored) == 0 && count && states[count - 1] > number) {
+		v->sequence = 0; /* of the frame that comes next nobody can say */
+		taken = true;
+	}
+	free(states);
+	return taken;
+}
+
 static void verify_segment(struct verify *v, struct scan *s, size_t i, bool running)
 {
 	uint32_t number = v->segments[i];
@@ -157,8 +175,8 @@ static void verify_segment(struct verify *v, struct scan *s, size_t i, bool runn
 	v->bodies_only = number < v->behind;
 	end = scan_segment(s, number, 0);
 	v->report->unsynced += s->unsynced;
-	if (end == SCAN_FAILED && errno == ENOENT && running && v->bodies_only)
-		return; /* compaction took it meanwhile */
+	if (end == SCAN_FAILED && errno == ENOENT && running && taken_meanwhile(v, s->dir, number))
+		return;
 	fd = segment_open(s->dir, number, O_RDONLY, &salt);
 	v->report->segments++;
 	if (end == SCAN_FAILED)
@@ -231,11 +249,11 @@ static void refer(struct verify *v, uint64_t body, const char *from, uint64_t a,
 	if (!get_body(&v->tx, body, &row, NULL))
 		problem(v, 0, 0, "%s %" PRIu64 "/%" PRIu64 " refers to body %" PRIu64 ", which is not there", from, a,
 		    b, body);
-	else if (!seen)
+	else if (!seen && row.length != 0) /* compaction keeps no file for nothing */
 		problem(v, row.segment, row.offset,
 		    "%s %" PRIu64 "/%" PRIu64 " refers to body %" PRIu64 ", which the log does not hold whole", from, a,
 		    b, body);
-	else
+	else if (seen)
 		seen->references++;
 }
 

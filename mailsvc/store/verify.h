@@ -13,7 +13,7 @@ struct verify_ops {
 struct verify_report {
 	uint64_t segments, frames, bodies, bytes; /* of the log */
 	uint64_t messages, queue, problems;
-	uint64_t torn; /* bytes at the log's end that the next start cuts off */
+	uint64_t torn;       /* bytes at the log's end that the next start cuts off */
 	uint64_t unsynced;   /* bytes that a loss of power took before they were relied on (scan.h) */
 	uint64_t state_rows; /* of the newest state file */
 	bool index_checked;

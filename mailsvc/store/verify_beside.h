@@ -1,4 +1,5 @@
-/* Proving the index's tables beside messages and bodies: names, ACL, annotations, imports, domains, what was expunged. */
+/* Proving the index's tables beside messages and bodies: names, ACL, annotations, imports, domains, what was expunged.
+ */
 #ifndef MAILSVC_STORE_VERIFY_BESIDE_H
 #define MAILSVC_STORE_VERIFY_BESIDE_H
 

@@ -20,6 +20,10 @@
 #include "lib/clock.h"
 #include "view_impl.h"
 
+#define TRIM_MS 10000
+#define PREFETCH 4096               /* bytes of a record */
+#define IN_ORDER 4                  /* bodies this close to the last one are asked for in order */
+#define CHECKED_BODIES (128 * 1024) /* remembered, the newest with each remainder */
 #define RENEW_MS 2000 /* store tells of a commit microseconds after it, unless it died or the machine is very busy */
 
 struct store_view *store_view_open(int store_dir, struct error *e)
@@ -48,6 +52,8 @@ static void drop_index(struct store_view *v)
 
 static void drop_pages(struct store_view *v)
 {
+	free(v->checked); /* another store may be behind the next ones */
+	v->checked = NULL;
 	if (v->shared)
 		munmap((void *)(uintptr_t)v->shared, EPOCH_PAGE);
 	if (v->page)
@@ -219,10 +225,18 @@ void view_end(struct store_view *v)
 {
 	if (!v->active)
 		return;
+	if (v->body_cursor)
+		mdb_cursor_close(v->body_cursor);
+	v->body_cursor = NULL;
+	v->last_body = v->next_body = 0;
 	mdb_txn_reset(v->tx.txn);
 	atomic_store(&v->page->epoch, 0);
 	epoch_release(v->readers);
 	v->active = false;
+	if (clock_mono_ms() >= v->trim_at) {
+		body_reader_trim(&v->bodies);
+		v->trim_at = clock_mono_ms() + TRIM_MS;
+	}
 	if (v->stale)
 		drop_pages(v);
 	v->stale = false;
@@ -451,17 +465,74 @@ bool view_changes_whole(struct store_view *v, uint32_t mailbox, uint64_t after)
 	return whole;
 }
 
+static void prefetch(const MDB_val *value)
+{
+	for (size_t i = 0; i < value->mv_size && i < PREFETCH; i += 64)
+		__builtin_prefetch((const char *)value->mv_data + i);
+}
+
+/* The cursor is at a body: what is behind it? */
+static void look_ahead(struct store_view *v)
+{
+	MDB_val key;
+
+	v->next_body = 0;
+	if (mdb_cursor_get(v->body_cursor, &key, &v->next_value, MDB_NEXT) != 0 || key.mv_size != 8)
+		return;
+	v->next_body = get_be64(key.mv_data);
+	prefetch(&v->next_value);
+}
+
+static bool find_body(struct store_view *v, uint64_t body, MDB_val *value)
+{
+	struct key k = key_u64(body);
+	MDB_val key = { k.len, k.bytes };
+	bool in_order = v->last_body && body > v->last_body && body - v->last_body <= IN_ORDER;
+	int rc = 0;
+
+	if (v->tx.error)
+		return false;
+	if (!v->body_cursor)
+		rc = mdb_cursor_open(v->tx.txn, v->index.dbi[T_BODY], &v->body_cursor);
+	if (rc == 0 && v->next_body == body && body != 0)
+		*value = v->next_value;
+	else if (rc == 0)
+		rc = mdb_cursor_get(v->body_cursor, &key, value, MDB_SET_KEY);
+	if (rc != 0 && rc != MDB_NOTFOUND)
+		v->tx.error = rc;
+	v->next_body = 0;
+	v->last_body = rc == 0 ? body : 0;
+	if (rc == 0 && in_order)
+		look_ahead(v);
+	return rc == 0;
+}
+
 int view_body(struct store_view *v, uint64_t body, struct body_ref *ref)
 {
 	struct body_value b;
+	MDB_val value;
 
 	memset(ref, 0, sizeof *ref);
-	if (!view_usable(v) || !get_body(&v->tx, body, &b, &ref->mime))
+	if (!view_usable(v) || !find_body(v, body, &value) || value.mv_size < sizeof b)
 		return 0;
+	memcpy(&b, value.mv_data, sizeof b);
+	ref->mime = (struct view){ (char *)value.mv_data + sizeof b, value.mv_size - sizeof b };
 	ref->segment = b.segment;
 	ref->offset = b.offset;
 	ref->length = b.length;
 	return 1;
+}
+
+bool view_body_checked(const struct store_view *v, uint64_t body)
+{
+	return v->checked && v->checked[body % CHECKED_BODIES] == body;
+}
+
+void view_body_set_checked(struct store_view *v, uint64_t body)
+{
+	if (!v->checked)
+		v->checked = xcalloc(CHECKED_BODIES, sizeof *v->checked);
+	v->checked[body % CHECKED_BODIES] = body;
 }
 
 int view_body_read(struct store_view *v, const struct body_ref *ref, uint64_t offset, void *dst, size_t length)

@@ -102,6 +102,12 @@ struct body_ref {
 };
 int view_body(struct store_view *, uint64_t body, struct body_ref *); /* 1, 0 */
 /*
+ * A note that this process has checked the body's record (mime_record_open): a body's record never changes, so it need
+ * not be checked again.  Bounded; a note may get lost, and all do when store is started again.
+ */
+bool view_body_checked(const struct store_view *, uint64_t body);
+void view_body_set_checked(struct store_view *, uint64_t body);
+/*
  * Reads length bytes from offset of a body (not the prefix) into dst, checking the CRC of every 64 KiB chunk it touches.
  * Works after view_end too (a segment stays while a body_ref younger than a minute can want it). -1: a bad sector or a bad CRC; errno says.
  */

@@ -21,6 +21,12 @@ struct store_view {
 	struct epoch_reader *page;
 	int pending[2]; /* shared, own: pages that came during a snapshot or one by one */
 	struct body_reader bodies;
+	/* Bodies that are asked for in order are found by a step, and the next one's record is on its way into the cache. */
+	MDB_cursor *body_cursor;
+	uint64_t last_body, next_body; /* of this snapshot; 0: none */
+	MDB_val next_value;
+	uint64_t *checked; /* CHECKED_BODIES, by number: view_body_checked */
+	uint64_t trim_at; /* ms: when to look for segments that compaction removed */
 };
 
 /* Who noticed that the store is gone need not read on, and should not keep the next one waiting. */

@@ -30,7 +30,7 @@ struct shared_with {
 	struct share {
 		uint32_t mailbox;
 		struct view owner, name; /* of the snapshot */
-	} *at;
+	} * at;
 	size_t count;
 };
 
@@ -80,8 +80,8 @@ static int share_cmp(const void *x, const void *y)
 	return inbox != other ? other - inbox : view_cmp(a->name, b->name);
 }
 
-void view_shared_with(struct store_view *v, const char *address,
-    bool (*fn)(void *, const char *, const struct mailbox_row *), void *arg)
+void view_shared_with(
+    struct store_view *v, const char *address, bool (*fn)(void *, const char *, const struct mailbox_row *), void *arg)
 {
 	struct shared_with s = { 0 };
 	struct mailbox_row *row = xmalloc(sizeof *row);
@@ -102,8 +102,8 @@ void view_shared_with(struct store_view *v, const char *address,
 	free(row);
 }
 
-void view_metadata(struct store_view *v, uint32_t account, uint32_t mailbox,
-    bool (*fn)(void *, const char *, struct view), void *arg)
+void view_metadata(
+    struct store_view *v, uint32_t account, uint32_t mailbox, bool (*fn)(void *, const char *, struct view), void *arg)
 {
 	struct key k = pair_key(mailbox, account);
 	MDB_cursor *c = NULL;
@@ -119,8 +119,7 @@ void view_metadata(struct store_view *v, uint32_t account, uint32_t mailbox,
 		mdb_cursor_close(c);
 }
 
-int view_metadata_get(
-    struct store_view *v, uint32_t account, uint32_t mailbox, const char *entry, struct view *value)
+int view_metadata_get(struct store_view *v, uint32_t account, uint32_t mailbox, const char *entry, struct view *value)
 {
 	char lower[METADATA_ENTRY_MAX + 1];
 	struct key k;

@@ -26,10 +26,10 @@ READS = [
     (f"SEARCH BODY {RARE}", 20, 3),
     ("SEARCH FROM p77@d27", 5, 5),
     ("SEARCH SINCE 1-Mar-2026", 5, 5),
-    #("THREAD REFERENCES UTF-8 ALL", 5, 5),
-    #("SORT (FROM) UTF-8 ALL", 5, 5),
-    #("SORT (SUBJECT) UTF-8 ALL", 2, 5),
-    #("SORT (DATE) UTF-8 ALL", 2, 5),
+    ("THREAD REFERENCES UTF-8 ALL", 5, 5),
+    ("SORT (FROM) UTF-8 ALL", 5, 5),
+    ("SORT (SUBJECT) UTF-8 ALL", 2, 5),
+    ("SORT (DATE) UTF-8 ALL", 2, 5),
 ]
 N = 2000 // QUICK
 SET = 10000 // QUICK
@@ -50,7 +50,10 @@ CHANGES = [
 ]
 
 
-def corpus(count):
+GROWTH = [int(n) for n in os.environ.get("GROWTH", "1000 10000 100000").split()]
+
+
+def corpus(count, size=SIZE):
     """(internal date, message) of each, the same every time."""
     r = random.Random(4)
     words = ["".join(r.choice("bcdfgklmnprst") + r.choice("aeiou") for _ in range(r.randrange(1, 5))) for _ in range(3000)]
@@ -67,11 +70,11 @@ def corpus(count):
         if parent is not None:
             head += f"In-Reply-To: <m{parent}@bench.example>\r\nReferences: <m{parent}@bench.example>\r\n"
         head += "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n"
-        body, size = [RARE] if i in rare else [], len(head)
-        while size < SIZE:
+        body, have = [RARE] if i in rare else [], len(head)
+        while have < size:
             line = lines[r.randrange(4000)]
             body.append(line)
-            size += len(line) + 2
+            have += len(line) + 2
         yield when, (head + "\r\n".join(body) + "\r\n").encode()
 
 
@@ -188,6 +191,26 @@ def measure_peer():
         logins("peer", plain, tls)
     finally:
         peer.stop()
+
+
+def grow():
+    """The same commands on ever larger mailboxes of short messages: GROWTH="1000 10000 100000 1000000"."""
+    with Host(accounts={f"n{n}@bench.example": PASSWORD for n in GROWTH}, hostname="mail.bench.example", domains=["bench.example"]) as host:
+        for n in GROWTH:
+            user = f"n{n}@bench.example"
+            fill_append(host.port("imap"), user, corpus(n, 600))
+            commands = [c for c, _, _ in READS] + ["STORE 1:* +FLAGS (\\Flagged)", "STORE 1:* -FLAGS.SILENT (\\Flagged)"]
+            for command in commands:
+                driver("imap", f"127.0.0.1:{host.port('imap')}", user, PASSWORD, "SELECT INBOX", command)
+                r = driver("imap", f"127.0.0.1:{host.port('imap')}", user, PASSWORD, "SELECT INBOX", command)
+                results[f"growth {n} {command}"] = {"ms": r[1]["seconds"] * 1000}
+
+
+def report_growth():
+    commands = [k.split(" ", 2)[2] for k in results if k.startswith(f"growth {GROWTH[0]} ")]
+    print(f"{'milliseconds, by messages in the mailbox':58}" + "".join(f"{n:>14,}" for n in GROWTH))
+    for command in commands:
+        print(f"{command[:58]:58}" + "".join(f"{results[f'growth {n} {command}']['ms']:14.2f}" for n in GROWTH))
 
 
 def measure():

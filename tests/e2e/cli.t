@@ -126,9 +126,9 @@ def accounts():
     is_((r.returncode, r.stderr), (0, ""), "account add")
     like(read(own), r"^# Written by mailadm account", "the drop-in says whose it is")
     r = cli("account", "list")
-    like(r.stdout, r'(?m)^bob@example.org\tBob "the \\ Builder" Müller\t10.0 GiB\timap,submission\tno\th/site.d/90-mailadm.conf:\d+$',
+    like(r.stdout, r'(?m)^bob@example.org\tBob "the \\ Builder" Müller\t10.0 GiB\timap,submission\tno\th/site.d/90-mailadm.conf:\d+\tactive$',
          "account list: a line of tab-separated fields")
-    like(r.stdout, r"(?m)^alice@example.org\t\tnone\timap,pop3,submission\tyes\th/site.conf:\d+$", "and who has a password")
+    like(r.stdout, r"(?m)^alice@example.org\t\tnone\timap,pop3,submission\tyes\th/site.conf:\d+\tactive$", "and who has a password")
     listed = {a["address"]: a for a in json.loads(cli("account", "list", "--json").stdout)}
     is_(listed["bob@example.org"]["name"], 'Bob "the \\ Builder" Müller', "account list --json")
     before = read(own)

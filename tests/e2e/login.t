@@ -43,7 +43,7 @@ def tls_rules(host):
     c.close()
 
     c = RawImap(host.connect_tls("imaps"))
-    like(c.greeting, b"AUTH=PLAIN]", "imaps: the greeting")
+    like(c.greeting, b"AUTH=PLAIN AUTH=SCRAM-SHA-256]", "imaps: the greeting")
     c.send(b"a AUTHENTICATE PLAIN\r\n")
     is_(c.line(), b"+ ", "AUTHENTICATE continues")
     c.send(b"*\r\n")

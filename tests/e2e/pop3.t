@@ -67,6 +67,7 @@ def reading(host):
         except poplib.error_proto as e:
             like(e.args[0], b"-ERR", bad + " is refused")
     like(b" ".join(c._longcmd("CAPA")[1]), b"TOP UIDL RESP-CODES", "CAPA")
+    like(c._longcmd("LANG")[1][1], b"en ", "LANG lists English")
     c.quit()
     return uids
 

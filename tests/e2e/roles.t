@@ -67,7 +67,7 @@ def open_paths(pid):
 
 
 def rights(host):
-    roles = ("auth", "hash", "store", "login", "imap", "smtp", "resolver", "keys", "send", "guard")
+    roles = ("auth", "hash", "store", "login", "imap", "smtp", "resolver", "keys", "send", "guard", "fts")
     for role in roles:
         pid = pid_of(host, role)
         s = status_of(pid)
@@ -86,17 +86,17 @@ def refusals(host):
     def cannot_open(roles, what, path, flags=0):
         for role in roles:
             refused(host, role, what, OPENAT, AT_FDCWD, "=" + path, flags, 0o600)
-    cannot_open(("smtp", "login", "imap", "send", "keys", "resolver", "hash", "store", "guard"), "open the credentials", state + "/credentials")
+    cannot_open(("smtp", "login", "imap", "send", "keys", "resolver", "hash", "store", "guard", "fts"), "open the credentials", state + "/credentials")
     outside = ("smtp", "login", "send", "keys", "resolver", "auth", "hash", "guard")
     cannot_open(outside, "open the store's index", state + "/store/index/data.mdb")
     cannot_open(outside, "open the store's log", state + "/store/log/0000000001.log")
-    cannot_open(("smtp", "login", "imap", "send", "resolver", "store", "auth", "guard"), "open a DKIM key", state + "/keys/example.org.mail.key")
-    cannot_open(("imap", "smtp", "login", "send", "keys", "auth", "resolver", "store", "guard"), "create a file elsewhere", "/tmp/mailadm-escape",
+    cannot_open(("smtp", "login", "imap", "send", "resolver", "store", "auth", "guard", "fts"), "open a DKIM key", state + "/keys/example.org.mail.key")
+    cannot_open(("imap", "smtp", "login", "send", "keys", "auth", "resolver", "store", "guard", "fts"), "create a file elsewhere", "/tmp/mailadm-escape",
                 os.O_CREAT | os.O_WRONLY)
-    cannot_open(("imap",), "write the store", state + "/store/index/data.mdb", os.O_RDWR)
-    for role in ("store", "imap", "keys", "auth", "hash", "smtp", "login", "guard"):
+    cannot_open(("imap", "fts"), "write the store", state + "/store/index/data.mdb", os.O_RDWR)
+    for role in ("store", "imap", "keys", "auth", "hash", "smtp", "login", "guard", "fts"):
         refused(host, role, "make a socket (IPv4)", SOCKET, AF_INET, SOCK_STREAM, 0)
-    for role in ("store", "imap", "keys", "auth", "hash", "smtp", "send", "resolver", "guard"):
+    for role in ("store", "imap", "keys", "auth", "hash", "smtp", "send", "resolver", "guard", "fts"):
         refused(host, role, "make a socket (unix)", SOCKET, AF_UNIX, SOCK_STREAM, 0)
     refused(host, "guard", "make another netlink socket", SOCKET, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER)
     for role in ("smtp", "imap", "login"):

@@ -17,7 +17,7 @@ static void parse_all(struct view command)
 	typedef bool (*string_fn)(struct imap_parser *, struct view *);
 	static const string_fn strings[] = { imap_parse_tag, imap_parse_atom, imap_parse_word, imap_parse_string,
 		imap_parse_astring, imap_parse_nstring, imap_parse_list_mailbox };
-	char name[MAILBOX_NAME_MAX + 1];
+	char name[IMAP_NAME_MAX + 1];
 
 	for (unsigned which = 0; which < 12; which++) {
 		char *text = malloc(command.len > 0 ? command.len : 1);

@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		for (size_t i = 0; i < items.count; i++) {
 			struct fetch_content c;
 
-			if (items.at[i].kind != FETCH_CONTENT)
+			if (items.at[i].kind != FETCH_CONTENT && items.at[i].kind != FETCH_BINARY)
 				continue;
 			if (fetch_section_find(&src, &items.at[i].section, &scratch, &c) != 0 ||
 			    fetch_source_read(&src, c.offset, c.length, &out) != 0)

@@ -29,11 +29,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			if (!preauth_may_login(&p) || preauth_user(&p).len == 0)
 				abort();
 			action = preauth_answer(&p, (enum auth_status)(1 + pos % 3));
+		} else if (action == PREAUTH_SCRAM_FIRST || action == PREAUTH_SCRAM_FINAL) {
+			if (!preauth_may_login(&p) || p.secret.len == 0 || p.secret.len > SCRAM_CLIENT_MAX)
+				abort();
+			if (pos % 4 == 0)
+				action = preauth_answer(&p, AUTH_DENIED);
+			else
+				preauth_sasl_challenge(&p, "r=challenge", action == PREAUTH_SCRAM_FINAL);
+		} else if (action == PREAUTH_PROVED) {
+			open = false;
 		}
 		if (p.out.full)
 			abort();
 		buf_reset(&p.out);
-		open = action != PREAUTH_CLOSE && pos < size;
+		open = open && action != PREAUTH_CLOSE && pos < size;
 	}
 	preauth_free(&p);
 	return 0;

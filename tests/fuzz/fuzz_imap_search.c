@@ -1,8 +1,11 @@
-/* Any bytes as the arguments of a SEARCH; a program that is taken is run over one message. */
+/* Any bytes as the arguments of a SEARCH, SORT or THREAD; a program that is taken is run over one message. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "mailsvc/imap/search.h"
+#include "mailsvc/imap/search_reply.h"
+#include "mailsvc/imap/sort.h"
+#include "mailsvc/imap/thread.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -31,8 +34,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct message_row row = { .uid = 7, .flags = FLAG_SEEN, .size = sizeof(message) - 1 };
 	char *text = xmalloc(size + 1);
 	struct imap_parser p = imap_parser_of(text, size);
-	struct search_program program;
+	struct search_program program = { 0 };
 	struct search_message m;
+	struct sort_criteria criteria;
+	enum thread_algorithm algorithm;
+	unsigned options;
+	bool taken;
 
 	if (size)
 		memcpy(text, data, size);
@@ -41,7 +48,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		uidmap_append_run(&mailbox.map, 7, 3);
 		session.mailbox = &mailbox;
 	}
-	if (search_parse(&session, &p, &program)) {
+	/* The same bytes may be any of the three. */
+	if (size % 3 == 0)
+		taken = search_return_parse(&p, &options) && search_parse(&session, &p, &program);
+	else if (size % 3 == 1)
+		taken = search_return_parse(&p, &options) && sort_parse(&p, &criteria) &&
+			search_parse_in_charset(&session, &p, &program);
+	else
+		taken = thread_parse(&p, &algorithm) && search_parse_in_charset(&session, &p, &program);
+	if (taken) {
 		search_bind(&program, &mailbox);
 		search_message_init(&m, open_message, NULL);
 		search_message_reset(&m, &row, true);

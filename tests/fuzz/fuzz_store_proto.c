@@ -87,7 +87,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			proto_request_free(&request);
 		}
 	if (proto_reply_get(&reply, all) == 0)
-		check(inside(reply.source, data, size) && ranges_ok(reply.destination) && inside(reply.modseqs, data, size));
+		check(inside(reply.source, data, size) && ranges_ok(reply.destination) &&
+		      inside(reply.modseqs, data, size));
 	if (proto_item_get(&item, all) == 0)
 		check(item.recipient_count <= PROTO_QUEUE_RECIPIENTS);
 	if (mailbox_name_normalise(all, name))

@@ -201,8 +201,8 @@ static inline bool fault_hit(const char *call, const char *path, uint64_t len)
 {
 	if (fault.at == 0 || ++fault.count != fault.at)
 		return false;
-	snprintf(fault.what, sizeof fault.what, "%s(%s, %llu)", call, path + strlen(fault.root),
-	    (unsigned long long)len);
+	snprintf(
+	    fault.what, sizeof fault.what, "%s(%s, %llu)", call, path + strlen(fault.root), (unsigned long long)len);
 	if (fault.mode == FAULT_POWER)
 		power_lost();
 	if (fault.mode == FAULT_KILL_BEFORE || fault.mode == FAULT_POWER)

@@ -95,8 +95,6 @@ static inline struct op op_make(const struct world *w, unsigned workload, uint32
 
 	if (rand_r(&seed) % 3 == 0)
 		op.kind = OP_DELIVER;
-	if (compact && n % 9 == 8)
-		op.kind = OP_COMPACT;
 	op.box = world_box_pick(w, &seed);
 	op.to = world_box_pick(w, &seed);
 	op.first = 1 + (uint32_t)rand_r(&seed) % (w->boxes[op.box].uid_next + 1);
@@ -113,10 +111,19 @@ static inline struct op op_make(const struct world *w, unsigned workload, uint32
 		op.mode = FLAGS_SET;
 		op.flags = 1u << n % 5;
 	}
+	if (compact && n % 9 == 7) { /* something dies before each compaction, and something stays */
+		op.kind = OP_EXPUNGE;
+		op.box = 0;
+		op.first = 1 + w->boxes[0].uid_next / 4;
+		op.last = w->boxes[0].uid_next * 7 / 8;
+	}
+	if (compact && n % 9 == 8)
+		op.kind = OP_COMPACT;
 	snprintf(op.name, sizeof op.name, "box%u", n);
-	if ((op.kind == OP_CREATE && fresh == BOXES) || ((op.kind == OP_RENAME || op.kind == OP_DELETE) && op.box < 5) ||
-	    (op.kind == OP_QUEUE_ADD && w->queue[op.entry].content) ||
-	    (op.kind == OP_COMPACT && !compact) || ((op.kind == OP_COPY || op.kind == OP_MOVE) && op.box == op.to))
+	if ((op.kind == OP_CREATE && fresh == BOXES) ||
+	    ((op.kind == OP_RENAME || op.kind == OP_DELETE) && op.box < 5) ||
+	    (op.kind == OP_QUEUE_ADD && w->queue[op.entry].content) || (op.kind == OP_COMPACT && !compact) ||
+	    ((op.kind == OP_COPY || op.kind == OP_MOVE) && op.box == op.to))
 		op.kind = OP_DELIVER;
 	if (op.kind == OP_CREATE)
 		op.box = fresh;
@@ -162,8 +169,8 @@ static inline void world_apply(struct world *w, const struct op *op)
 		for (uint32_t i = 0; i < b->count; i++)
 			if (b->at[i].uid >= op->first && b->at[i].uid <= op->last)
 				b->at[i].flags = op->mode == FLAGS_SET   ? op->flags
-						 : op->mode == FLAGS_ADD ? b->at[i].flags | op->flags
-									 : b->at[i].flags & ~op->flags;
+				                 : op->mode == FLAGS_ADD ? b->at[i].flags | op->flags
+				                                         : b->at[i].flags & ~op->flags;
 		break;
 	case OP_COPY:
 	case OP_MOVE:
@@ -274,8 +281,9 @@ static inline enum store_status op_queue_result(struct engine *e, const struct w
 	struct queue_entry q;
 	uint64_t id = engine_entry(e, w->queue[op->entry].content, &q);
 
-	return status_of(ask(e,
-	    (struct proto_request){ .type = STORE_QUEUE_RESULT, .queue = id, .outcomes = &outcome, .outcome_count = 1 }));
+	return status_of(
+	    ask(e, (struct proto_request){
+		       .type = STORE_QUEUE_RESULT, .queue = id, .outcomes = &outcome, .outcome_count = 1 }));
 }
 
 static inline bool op_checkpoint(struct engine *e)
@@ -320,7 +328,8 @@ static inline enum store_status op_run(struct engine *e, const struct world *w, 
 		break;
 	case OP_FLAGS:
 		s = op_request(e, op,
-		    (struct proto_request){ .type = STORE_FLAGS, .mailbox = box, .mode = op->mode, .flags = op->flags });
+		    (struct proto_request){
+			.type = STORE_FLAGS, .mailbox = box, .mode = op->mode, .flags = op->flags });
 		break;
 	case OP_COPY:
 	case OP_MOVE:
@@ -332,13 +341,13 @@ static inline enum store_status op_run(struct engine *e, const struct world *w, 
 		s = op_request(e, op, (struct proto_request){ .type = STORE_EXPUNGE, .mailbox = box });
 		break;
 	case OP_CREATE:
-		s = status_of(ask(e,
-		    (struct proto_request){
-			.type = STORE_CREATE, .account = account_of(e, "a@x"), .name = view_of(op->name) }));
+		s = status_of(
+		    ask(e, (struct proto_request){
+			       .type = STORE_CREATE, .account = account_of(e, "a@x"), .name = view_of(op->name) }));
 		break;
 	case OP_RENAME:
-		s = status_of(ask(
-		    e, (struct proto_request){ .type = STORE_RENAME, .mailbox = box, .name = view_of(op->name) }));
+		s = status_of(
+		    ask(e, (struct proto_request){ .type = STORE_RENAME, .mailbox = box, .name = view_of(op->name) }));
 		break;
 	case OP_DELETE:
 		s = status_of(ask(e, (struct proto_request){ .type = STORE_DELETE, .mailbox = box }));
@@ -401,7 +410,8 @@ static inline bool same_bytes(struct engine *e, struct tx *tx, uint64_t body, ui
 static const struct op *lost_flags;
 static size_t lost_count;
 
-static inline bool flags_possible(const struct world *w, const struct world_box *b, uint32_t uid, uint32_t was, uint32_t is)
+static inline bool flags_possible(
+    const struct world *w, const struct world_box *b, uint32_t uid, uint32_t was, uint32_t is)
 {
 	uint64_t reached = 1ull << was; /* sets of the five flags */
 
@@ -439,10 +449,10 @@ static inline bool box_differs(
 	}
 	rows_start(&rows, tx, id, (struct view){ all, sizeof all });
 	while (rows_next(&rows, &uid, &row, &prefix)) {
-		if (n >= b->count || b->at[n].uid != uid ||
-		    !flags_possible(w, b, uid, b->at[n].flags, row.flags)) {
-			snprintf(why, 200, "%s: row %u is uid %u flags %u, wanted uid %u flags %u (%u rows)", b->name, n, uid,
-			    row.flags, n < b->count ? b->at[n].uid : 0, n < b->count ? b->at[n].flags : 0, b->count);
+		if (n >= b->count || b->at[n].uid != uid || !flags_possible(w, b, uid, b->at[n].flags, row.flags)) {
+			snprintf(why, 200, "%s: row %u is uid %u flags %u, wanted uid %u flags %u (%u rows)", b->name,
+			    n, uid, row.flags, n < b->count ? b->at[n].uid : 0, n < b->count ? b->at[n].flags : 0,
+			    b->count);
 			goto out;
 		}
 		if (!same_bytes(e, tx, row.body, b->at[n].content)) {
@@ -477,7 +487,8 @@ static inline bool world_differs(struct engine *e, const struct world *w, char w
 		entries++;
 		if (!engine_entry(e, w->queue[i].content, &q) || q.recipients[0].state != w->queue[i].state[0] ||
 		    q.recipients[1].state != w->queue[i].state[1]) {
-			snprintf(why, 200, "queue entry of message %u is missing or in another state", w->queue[i].content);
+			snprintf(
+			    why, 200, "queue entry of message %u is missing or in another state", w->queue[i].content);
 			return true;
 		}
 	}

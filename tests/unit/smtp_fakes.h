@@ -117,6 +117,39 @@ uint32_t auth_check(struct auth_client *c, enum protocol protocol, struct view u
 	return 1;
 }
 
+uint32_t auth_scram_first(struct auth_client *c, enum protocol protocol, struct view message,
+    const struct sockaddr *peer, auth_fn fn, void *arg)
+{
+	struct pending *p = later(answer_auth, arg);
+
+	(void)c;
+	(void)message;
+	(void)peer;
+	assert_int_equal(protocol, PROTOCOL_SUBMISSION);
+	auth_callback = fn;
+	p->answer = (struct auth_answer){ .status = AUTH_CONTINUE, .exchange = 5, .message = "r=challenge" };
+	return 1;
+}
+
+uint32_t auth_scram_final(struct auth_client *c, uint64_t exchange, struct view message, auth_fn fn, void *arg)
+{
+	struct pending *p = later(answer_auth, arg);
+
+	(void)c;
+	assert_int_equal(exchange, 5);
+	auth_callback = fn;
+	p->answer.status = view_eq(message, "p=right") ? AUTH_OK : AUTH_DENIED;
+	view_copy(view_of("alice@example.org"), p->answer.address, sizeof(p->answer.address));
+	view_copy(view_of("v=proof"), p->answer.message, sizeof(p->answer.message));
+	return 1;
+}
+
+bool auth_offers_scram(const struct auth_client *c)
+{
+	(void)c;
+	return true;
+}
+
 struct store_client *store_client_new(struct event_base *b)
 {
 	(void)b;

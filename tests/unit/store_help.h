@@ -42,7 +42,7 @@ static inline void folder_remove(struct folder *f)
 		DIR *d = fd == -1 ? NULL : fdopendir(fd);
 		const struct dirent *entry;
 		while (d && (entry = readdir(d)))
-			if (entry->d_name[0] != '.')
+			if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
 				unlinkat(fd, entry->d_name, 0);
 		if (d)
 			closedir(d);
@@ -88,6 +88,7 @@ static inline void store_kill(struct engine *e)
 	free(e->pieces);
 	free(e->changed);
 	engine_accounts_free(&e->accounts);
+	aliases_free(e);
 }
 
 /* Runs to its end, commits, publishes. The answer is to be freed with request_free. */

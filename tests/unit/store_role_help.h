@@ -95,6 +95,8 @@ static inline void store_down(void)
 	body_reader_close(&s->bodies);
 	event_free(s->tick);
 	event_free(s->queue_timer);
+	event_free(s->changed_timer);
+	free(s->changed);
 	event_free(s->drain_timer);
 	munmap(s->shared, EPOCH_PAGE);
 	close(s->shared_fd);

@@ -64,6 +64,8 @@ static void test_refused(void **state)
 	    "line 1 holds a hash that crypt(5) does not know; set the password anew with mailadm account passwd");
 	refuse("bob@example.org:" HASH5 "\r\n",
 	    "line 1 holds a hash that crypt(5) does not know; set the password anew with mailadm account passwd");
+	refuse("bob@example.org:" HASH5 ":SCRAM-SHA-256$4096:x\n",
+	    "line 1 holds SCRAM keys of another form; set the password anew with mailadm account passwd");
 	refuse("bob@example.org:" HASH5 "\nbob@example.org:!\n", "bob@example.org has two lines; remove one");
 }
 
@@ -83,8 +85,9 @@ static void test_long_hash(void **state)
 
 static char *folder(void)
 {
-	static char path[] = "/tmp/mon-test-credentials.XXXXXX";
+	static char path[40];
 
+	view_copy(view_of("/tmp/mon-test-credentials.XXXXXX"), path, sizeof(path));
 	assert_non_null(mkdtemp(path));
 	return path;
 }
@@ -130,6 +133,47 @@ static void test_change(void **state)
 	free(path);
 }
 
+/* SCRAM keys: set with a password, learned later, gone with a hash that was set alone. */
+static void test_keys(void **state)
+{
+	char *dir = folder(), *path = xasprintf("%s/credentials", dir);
+	struct credentials_better better = { .address = "bob@example.org", .old_hash = HASH5, .hash = "plaintext" };
+	uint8_t secret[CREDENTIALS_SECRET_LEN] = { 7 }, salt[SCRAM_SALT_LEN];
+	struct scram_keys keys;
+	struct credentials c;
+	struct error e = { "" };
+
+	(void)state;
+	assert_int_equal(credentials_set_password(path, "alice@example.org", view_of("secret"), &e), 0);
+	assert_int_equal(credentials_set(path, "bob@example.org", HASH5, &e), 0);
+	assert_int_equal(credentials_load(path, &c, &e), 0);
+	assert_true(c.has_secret && c.at[0].has_keys && !c.at[1].has_keys);
+	assert_true(password_verify(view_of("secret"), c.at[0].hash));
+	credentials_salt(c.secret, "alice@example.org", salt);
+	scram_keys_make(view_of("secret"), salt, SCRAM_ITERATIONS, &keys);
+	assert_memory_equal(&keys, &c.at[0].keys, sizeof(keys));
+	credentials_free(&c);
+	better.keys = keys;
+	assert_int_equal(credentials_improve(path, &better, 1, secret, &e), -1); /* auth would refuse that hash */
+	better.hash = HASH5;
+	assert_int_equal(credentials_improve(path, &better, 1, secret, &e), 0);
+	assert_int_equal(credentials_load(path, &c, &e), 0);
+	assert_int_equal(c.count, 2);
+	assert_memory_not_equal(c.secret, secret, sizeof(secret)); /* the file had one */
+	assert_true(c.at[1].has_keys);
+	assert_memory_equal(&keys, &c.at[1].keys, sizeof(keys));
+	credentials_free(&c);
+	assert_int_equal(credentials_set(path, "bob@example.org", "!", &e), 0);
+	assert_int_equal(credentials_improve(path, &better, 1, secret, &e), 0); /* another hash by now */
+	assert_int_equal(credentials_load(path, &c, &e), 0);
+	assert_string_equal(credentials_find(&c, "bob@example.org"), "!");
+	assert_false(c.at[1].has_keys);
+	credentials_free(&c);
+	unlink(path);
+	rmdir(dir);
+	free(path);
+}
+
 static void test_passwords(void **state)
 {
 	char hash[CREDENTIALS_HASH_MAX], long_one[600];
@@ -156,7 +200,8 @@ static void test_passwords(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_parse), cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_long_hash), cmocka_unit_test(test_change), cmocka_unit_test(test_passwords) };
+		cmocka_unit_test(test_long_hash), cmocka_unit_test(test_change), cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_passwords) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);

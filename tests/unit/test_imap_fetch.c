@@ -19,7 +19,7 @@ static bool parse(const char *text, bool uid, struct fetch_items *items, char **
 
 static void parses_items(void **state)
 {
-	static const char kinds[] = "UFISMEBTC"; /* one letter a fetch_kind */
+	static const char kinds[] = "UFISMDetEBTPCYZ"; /* one letter a fetch_kind */
 	static const struct {
 		const char *in, *want; /* letters; content with its label; "!" when it marks as seen */
 		bool uid;
@@ -44,11 +44,21 @@ static void parses_items(void **state)
 		{ "BODY.PEEK[HEADER.FIELDS (From \"To\" {1}\r\nX)]", "C[BODY[HEADER.FIELDS (From To X)]]", false },
 		{ "BODY.PEEK[2.HEADER.FIELDS.NOT (\"a b\")]<0.5>", "C[BODY[2.HEADER.FIELDS.NOT ({3}\r\na b)]<0>]",
 		    false },
+		{ "(SAVEDATE EMAILID THREADID)", "Det", false },
+		{ "PREVIEW", "P", false },
+		{ "(preview (lazy) UID)", "PU", false },
+		{ "PREVIEW (LAZY)", "P", false },
+		{ "PREVIEW (CHANGEDSINCE 5)", "PM", false },
+		{ "PREVIEW (LAZY) (CHANGEDSINCE 5)", "PM", false },
+		{ "BINARY[]", "Y[BINARY[]]!", false },
+		{ "BINARY.PEEK[1.2]<3.4>", "Y[BINARY[1.2]<3>]", false },
+		{ "(binary.size[] BINARY.SIZE[1])", "Z[BINARY.SIZE[]]Z[BINARY.SIZE[1]]", false },
 		{ "(BODY.PEEK[HEADER] BODY.PEEK[TEXT])", "C[BODY[HEADER]]C[BODY[TEXT]]", false },
 	};
 	static const char *const bad[] = { "", "()", "(FLAGS", "FLAGS)", "(ALL)", "X", "BODY[", "BODY[0]", "BODY[1.]",
 		"BODY[MIME]", "BODY[]<1>", "BODY[]<1.0>", "BODY[HEADER.FIELDS]", "BODY[HEADER.FIELDS ()]", "BODY[1.X]",
-		"BODY.PEEK", "BODY[]<99999999999.1>", "FLAGS FLAGS", "(FLAGS  UID)",
+		"BODY.PEEK", "BODY[]<99999999999.1>", "FLAGS FLAGS", "(FLAGS  UID)", "BINARY", "BINARY[TEXT]",
+		"BINARY[1.MIME]", "BINARY[1.]", "BINARY.SIZE[1]<0.1>", "PREVIEW (EAGER)", "(PREVIEW (LAZY LAZY))",
 		("BODY[1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1."
 		 "1.1.1]") };
 	struct buf got = BUF_INIT(4096);

@@ -15,15 +15,15 @@ static const struct {
 	bool recent;
 	const char *message;
 } messages[] = {
-	{ { .uid = 3, .flags = FLAG_SEEN, .internal_date = 10 * DAY + 5, .size = 100 }, false,
+	{ { .uid = 3, .flags = FLAG_SEEN, .internal_date = 10 * DAY + 5, .size = 100, .modseq = 19, .save_date = DAY, .body = 6 }, false,
 	    "From: Alice <alice@example.org>\r\nTo: bob@example.net\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n"
 	    "Date: Thu, 1 Jan 1970 23:30:00 -0200\r\n\r\nhello world\r\n" },
-	{ { .uid = 5, .flags = FLAG_FLAGGED | FLAG_DELETED, .keywords = 2, .internal_date = 11 * DAY, .size = 200 },
+	{ { .uid = 5, .flags = FLAG_FLAGGED | FLAG_DELETED, .keywords = 2, .internal_date = 11 * DAY, .size = 200, .modseq = 20, .save_date = 2 * DAY, .body = 7 },
 	    true,
 	    "From: Bob <bob@example.net>\r\nCc: Carol <c@x>\r\nBcc: d@x\r\nX-Note: =?iso-8859-1?q?=FC?=\r\nSubject: "
 	    "plain\r\n"
 	    "Content-Type: text/plain; charset=koi8-r\r\nContent-Transfer-Encoding: base64\r\n\r\n8NLJ18XU\r\n" },
-	{ { .uid = 9, .flags = FLAG_ANSWERED | FLAG_DRAFT, .internal_date = 12 * DAY, .size = 300 }, true,
+	{ { .uid = 9, .flags = FLAG_ANSWERED | FLAG_DRAFT, .internal_date = 12 * DAY, .size = 300, .modseq = 21, .save_date = 4 * DAY, .body = 8 }, true,
 	    "Subject: third\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\nin the "
 	    "preamble\r\n--x\r\nContent-Type: message/rfc822\r\n\r\n"
 	    "Subject: deep\r\n\r\nbelow\r\n--x\r\nContent-Type: application/x\r\n\r\nopaque\r\n--x--\r\n" },
@@ -120,6 +120,25 @@ static void finds_messages(void **state)
 		{ "CHARSET iso-8859-1 SUBJECT {5}\r\ngr\xfc\xdf"
 		  "e",
 		    "3 " },
+		{ "FROM \"\"", "3 5 " },
+		{ "SUBJECT third", "9 " },
+		{ "MODSEQ 20", "5 9 " },
+		{ "MODSEQ \"/flags/\\\\draft\" all 21", "9 " },
+		{ "OLDER 1", "3 5 9 " },
+		{ "YOUNGER 1", "" },
+		{ "YOUNGER 4294967295", "3 5 9 " },
+		{ "SAVEDBEFORE 3-Jan-1970", "3 " },
+		{ "SAVEDON 3-Jan-1970", "5 " },
+		{ "SAVEDSINCE 3-Jan-1970", "5 9 " },
+		{ "SAVEDATESUPPORTED", "3 5 9 " },
+		{ "EMAILID E7-00000000", "5 " },
+		{ "NOT EMAILID E7-00000000", "3 9 " },
+		{ "EMAILID e7-00000000", "" },
+		{ "THREADID T1", "" },
+		{ "NOT THREADID T1", "3 5 9 " },
+		{ "$", "3 9 " },
+		{ "NOT $", "5 " },
+		{ "UID $ SEEN", "3 " },
 		{ "HEADER X-Note \"\"", "5 " },
 		{ "HEADER x-note {2}\r\n\xc3\xbc", "5 " },
 		{ "HEADER X-None \"\"", "" },
@@ -177,7 +196,7 @@ static void refuses_programs(void **state)
 {
 	static const char *const bad[] = { "", "X", "NOT", "OR SEEN", "(SEEN", "SEEN)", "()", "SEEN  SEEN", "FROM",
 		"HEADER x", "BEFORE yesterday", "LARGER x", "UID", "UID x", "KEYWORD", "0", "1:", "CHARSET",
-		"CHARSET utf-8", "CHARSET klingon ALL", "SEEN,", "NOT(SEEN)", "LARGER 99999999999999999999" };
+		"CHARSET utf-8", "CHARSET klingon ALL", "SEEN,", "$1", "1,$", "YOUNGER 0", "OLDER x", "MODSEQ", "MODSEQ x", "MODSEQ \"/flags/a\" 5", "MODSEQ \"/flags/a\" some 5", "EMAILID", "EMAILID a!", "SAVEDON x", "NOT(SEEN)", "LARGER 99999999999999999999" };
 	struct buf text = BUF_INIT(65536);
 	struct search_program program;
 	char *copy;
@@ -250,6 +269,12 @@ static int set_up(void **state)
 	mailbox.keywords[1] = xstrdup("Junk");
 	mailbox.keyword_count = 2;
 	session.mailbox = &mailbox;
+	/* What was saved: 7 was expunged since. */
+	mailbox.saved = xreallocarray(NULL, 3, sizeof(*mailbox.saved));
+	mailbox.saved[0] = (struct uid_range){ 9, 9 };
+	mailbox.saved[1] = (struct uid_range){ 2, 3 };
+	mailbox.saved[2] = (struct uid_range){ 7, 7 };
+	mailbox.saved_count = 3;
 	return 0;
 }
 
@@ -258,6 +283,7 @@ static int tear_down(void **state)
 	(void)state;
 	uidmap_free(&mailbox.map);
 	free(mailbox.keywords[1]);
+	free(mailbox.saved);
 	return 0;
 }
 

@@ -63,10 +63,10 @@ static const struct {
 	const char *input, *want;
 } cases[] = {
 	{ PROTOCOL_IMAP, PLAIN, "a CAPABILITY\r\n",
-	    "* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE STARTTLS LOGINDISABLED\r\na OK CAPABILITY "
+	    "* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE STARTTLS LOGINDISABLED\r\na OK CAPABILITY "
 	    "completed.\r\n" },
 	{ PROTOCOL_IMAP, TLS, "a CAPABILITY\r\n",
-	    "* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE AUTH=PLAIN\r\na OK CAPABILITY completed.\r\n" },
+	    "* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE AUTH=PLAIN\r\na OK CAPABILITY completed.\r\n" },
 	{ PROTOCOL_IMAP, PLAIN, "a LOGIN u p\r\n", "a NO [PRIVACYREQUIRED] Logging in needs TLS.\r\n" },
 	{ PROTOCOL_IMAP, PLAIN, "a AUTHENTICATE PLAIN\r\n", "a NO [PRIVACYREQUIRED] Logging in needs TLS.\r\n" },
 	{ PROTOCOL_IMAP, PLAIN, "a STARTTLS\r\nb LOGIN ok p\r\n",
@@ -98,8 +98,18 @@ static const struct {
 	{ PROTOCOL_IMAP, TLS, "a NOOP\nb NOOP\r\n",
 	    "a BAD A line must end in CRLF and hold no NUL.\r\nb OK NOOP completed.\r\n" },
 	{ PROTOCOL_POP3, PLAIN, "CAPA\r\n",
-	    "+OK\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nSTLS\r\nIMPLEMENTATION "
-	    "mailadm\r\n.\r\n" },
+	    "+OK\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\nUTF8 USER\r\nLANG\r\n"
+	    "IMPLEMENTATION mailadm\r\nSTLS\r\n.\r\n" },
+	{ PROTOCOL_POP3, PLAIN, "UTF8\r\nUTF8 x\r\nLANG en\r\nLANG\r\nLANG *\r\nLANG xx\r\n",
+	    "+OK UTF8 enabled.\r\n-ERR UTF8 takes no argument.\r\n+OK en This is English.\r\n+OK Languages:\r\n"
+	    "i-default Default language\r\nen English\r\n.\r\n+OK i-default This is the default language.\r\n"
+	    "-ERR That language is not available.\r\n" },
+	{ PROTOCOL_POP3, PLAIN, "AUTH SCRAM-SHA-256 eA==\r\n", "-ERR [AUTH] Logging in needs TLS.\r\n" },
+	{ PROTOCOL_IMAP, PLAIN, "a AUTHENTICATE SCRAM-SHA-256 eA==\r\n",
+	    "a NO [PRIVACYREQUIRED] Logging in needs TLS.\r\n" },
+	{ PROTOCOL_IMAP, TLS, "a AUTHENTICATE SCRAM-SHA-256\r\n*\r\na NOOP\r\n",
+	    "+ \r\na BAD Authentication cancelled.\r\na OK NOOP completed.\r\n" },
+	{ PROTOCOL_POP3, TLS, "AUTH SCRAM-SHA-256 =\r\n", "-ERR Invalid SASL response.\r\n" },
 	{ PROTOCOL_POP3, PLAIN, "USER ok\r\n", "-ERR [AUTH] Logging in needs TLS.\r\n" },
 	{ PROTOCOL_POP3, PLAIN, "STLS\r\nUSER ok\r\nPASS a b\r\n",
 	    "+OK Begin TLS negotiation now.\r\n[tls]+OK Send PASS.\r\n[ok:a b][in]" },
@@ -138,7 +148,7 @@ static void test_greeting(void **state)
 	preauth_init(&p, PROTOCOL_IMAP, false, true, false, 4);
 	preauth_greet(&p, "mail.example.org");
 	assert_string_equal(buf_str(&p.out),
-	    "* OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE STARTTLS LOGINDISABLED] "
+	    "* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE STARTTLS LOGINDISABLED] "
 	    "mail.example.org IMAP ready.\r\n");
 	preauth_free(&p);
 }

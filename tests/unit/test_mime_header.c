@@ -264,6 +264,44 @@ static void converts_charsets(void **state)
 	buf_free(&out);
 }
 
+/* Plain text is folded in words of eight bytes: the same as byte by byte, wherever what is not plain stands. */
+static void folds_plain_text(void **state)
+{
+	static const char bytes[] = "AZaz@[`{ \t\r\n\x7f\x01 09  B";
+	struct buf out = BUF_INIT(4096), want = BUF_INIT(4096);
+	unsigned seed = 9;
+	char in[64];
+
+	(void)state;
+	for (int round = 0; round < 200000; round++) {
+		size_t len = (size_t)rand_r(&seed) % sizeof(in);
+		bool blank = false;
+
+		buf_reset(&want);
+		for (size_t i = 0; i < len; i++) {
+			char c = rand_r(&seed) % 3 ? 'q' : bytes[(size_t)rand_r(&seed) % (sizeof(bytes) - 1)];
+
+			in[i] = c;
+			if (c == ' ' || (c >= '\t' && c <= '\r')) {
+				blank = true;
+				continue;
+			}
+			if (blank)
+				buf_addc(&want, ' ');
+			blank = false;
+			buf_addc(&want, c >= 'A' && c <= 'Z' ? (char)(c + 32) : c);
+		}
+		if (blank)
+			buf_addc(&want, ' ');
+		buf_reset(&out);
+		mime_fold((struct view){ in, len }, &out);
+		if (out.len != want.len || (out.len > 0 && memcmp(out.data, want.data, out.len) != 0))
+			fail_msg("round %d: \"%.*s\"\n got  %s\n want %s", round, (int)len, in, buf_str(&out), buf_str(&want));
+	}
+	buf_free(&out);
+	buf_free(&want);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -274,6 +312,7 @@ int main(void)
 		cmocka_unit_test(reads_parameters),
 		cmocka_unit_test(finds_base_subjects),
 		cmocka_unit_test(converts_charsets),
+		cmocka_unit_test(folds_plain_text),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -16,7 +16,7 @@ static const char text[] =
     "\"198.51.100.1\"; };\n"
     "domains = ( { name = \"example.org\"; }, { name = \"example.net\"; catch_all = \"bob+caught@example.org\"; } );\n"
     "accounts = ( { address = \"alice@example.org\"; }, { address = \"bob@example.org\"; },\n"
-    "             { address = \"carol+real@example.org\"; }, { address = \"abuse@example.net\"; },\n"
+    "             { address = \"carol+real@example.org\"; }, { address = \"abuse@example.net\"; senders = \"bob@example.org\"; },\n"
     "             { address = \"j\xC3\xB6rg@example.org\"; } );\n"
     "aliases = ( { address = \"info@example.org\"; to = (\"alice@example.org\", \"bob@example.org\", "
     "\"Info@Else.example\"); },\n"
@@ -129,6 +129,8 @@ static void senders(void **state)
 	may("alice@example.org", "x@else.example", false);
 	may("alice@example.org", "", false);
 	may("bob@example.org", "anything@example.net", false); /* the catch-all receives, and does not send */
+	may("bob@example.org", "abuse@example.net", true); /* which names him */
+	may("bob@example.org", "abuse+x@example.net", true);
 	may("bob@example.org", "postmaster@example.org", false);
 	may("bob@example.org", "cron@mail.example.org", true);
 }

@@ -58,6 +58,10 @@ static void defaults(void **state)
 	assert_int_equal(s->limits.recipients, 100);
 	assert_int_equal(s->limits.idle, 300);
 	assert_int_equal(s->limits.undelete, 14 * 86400);
+	assert_string_equal(s->limits.over_quota, "defer");
+	assert_string_equal(s->limits.quota_warnings, "80 95");
+	assert_int_equal(s->accounts[0].quota_messages, 0);
+	assert_int_equal(s->domains[0].quota, 0);
 	assert_int_equal(s->relay.expire, 5 * 86400);
 	assert_int_equal(s->relay.port_out, 25);
 	assert_int_equal(s->firewall.ssh_port, 22);

@@ -42,7 +42,7 @@ static void test_verbs(void **state)
 		{ MX, HELLO, "220 250",
 		    "250-PIPELINING\r\n250-SIZE "
 		    "65536\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-ENHANCEDSTATUSCODES\r\n250 HELP" },
-		{ MSA, HELLO, "220 250", "250-AUTH PLAIN LOGIN\r\n" },
+		{ MSA, HELLO, "220 250", "250-AUTH PLAIN LOGIN SCRAM-SHA-256\r\n" },
 		{ MX, "NOOP\r\nHELP\r\nRSET\r\nRSET x\r\nEXPN x\r\nVRFY x\r\nFOO\r\n",
 		    "220 250 214 250 501 502 503 500", NULL },
 		{ MX, HELLO "VRFY x\r\nNOOP x\r\n", "220 250 252 250", NULL },
@@ -324,6 +324,13 @@ static void test_auth(void **state)
 		{ MSA, HELLO "AUTH PLAIN %%%\r\n", "220 250 501", "base64" },
 		{ MSA, HELLO "AUTH PLAIN YWJj\r\n", "220 250 501", NULL },
 		{ MSA, HELLO "AUTH PLAIN =\r\n", "220 250 501", NULL },
+		{ MSA, HELLO "AUTH SCRAM-SHA-256 bixhLHI=\r\ncD1yaWdodA==\r\n\r\nMAIL FROM:<alice@example.org>\r\n",
+		    "220 250 334 334 235 250", "334 cj1jaGFsbGVuZ2U=\r\n334 dj1wcm9vZg==\r\n" },
+		{ MSA, HELLO "AUTH SCRAM-SHA-256\r\nbixhLHI=\r\ncD13cm9uZw==\r\n", "220 250 334 334 535", NULL },
+		{ MSA, HELLO "AUTH SCRAM-SHA-256 bixhLHI=\r\ncD1yaWdodA==\r\nYQ==\r\nMAIL FROM:<alice@example.org>\r\n",
+		    "220 250 334 334 501 530", NULL },
+		{ MSA, HELLO "AUTH SCRAM-SHA-256 bixhLHI=\r\ncD1yaWdodA==\r\n*\r\n", "220 250 334 334 501", "cancelled" },
+		{ MSA, HELLO "AUTH SCRAM-SHA-256 =\r\n", "220 250 501", NULL },
 		{ MSA, HELLO "AUTH GSSAPI\r\n", "220 250 504", NULL },
 		{ MSA, HELLO "AUTH\r\n", "220 250 504", NULL },
 		/* Acting for another; a NUL inside. */

@@ -42,7 +42,8 @@ static void fill(struct engine *e, uint32_t from, uint32_t count)
 
 	for (uint32_t i = from; i < from + count; i++) {
 		body_make(i, body);
-		assert_int_equal(status_of(deliver_to(e, "a@x", "", "P: 1\r\n", (struct view){ body, sizeof body })), STORE_OK);
+		assert_int_equal(
+		    status_of(deliver_to(e, "a@x", "", "P: 1\r\n", (struct view){ body, sizeof body })), STORE_OK);
 	}
 }
 
@@ -159,13 +160,15 @@ static struct compact_status compact(struct engine *e)
 {
 	struct compact_status s;
 
-	assert_int_equal(compact_whole(e, &s), 0);
+	assert_int_equal(compact_whole(e, COMPACT_NOW, &s), 0);
 	return s;
 }
 
 static void test_frees(void **state)
 {
 	struct compact_status s;
+	struct body_reader reader;
+	char body[1];
 	struct engine e;
 	size_t before;
 
@@ -174,13 +177,20 @@ static void test_frees(void **state)
 	fill(&e, 1, 400);
 	before = files(".log");
 	assert_true(before >= 8);
-	expunge(&e, 1, 150);   /* whole segments */
+	expunge(&e, 1, 150);                  /* whole segments */
 	for (uint32_t i = 151; i <= 300; i++) /* and nine of ten */
 		if (i % 10)
 			expunge(&e, i, i);
 	purge(&e);
 	assert_int_equal(read_all(&e), 115);
+	body_reader_init(&reader, e.log_dir);
+	/* No body, but the segment is opened for it. */
+	assert_int_equal(body_read(&reader, 1, SEGMENT_HEADER_LEN, 100000, 70000, body, 1), -1);
 	s = compact(&e);
+	assert_int_not_equal(reader.open[0].number + reader.open[1].number, 0);
+	body_reader_trim(&reader);
+	assert_int_equal(reader.open[0].number + reader.open[1].number, 0);
+	body_reader_close(&reader);
 	assert_true(s.moved >= 13 && s.moved < 60);
 	assert_true(s.freed_segments >= before / 2);
 	assert_true(s.freed_bytes > 150 * 6000 + 100 * 6000);
@@ -198,6 +208,35 @@ static void test_frees(void **state)
 	assert_true(s.freed_segments >= 1);
 	assert_int_equal(files(".state"), 1);
 	assert_int_equal(read_all(&e), 64);
+	proves(&e);
+	engine_close(&e);
+}
+
+/* One dead message among living ones: its bytes stay with a compaction, and go with one of everything. */
+static void test_all(void **state)
+{
+	char body[6000], command[200];
+	struct compact_status s;
+	struct engine e;
+
+	(void)state;
+	open_it(&e);
+	memset(body, 'b', sizeof body);
+	memcpy(body, "a word of the dead", 18);
+	assert_int_equal(status_of(deliver_to(&e, "dead@x", "", "", (struct view){ body, sizeof body })), STORE_OK);
+	fill(&e, 1, 100);
+	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_EXPUNGE,
+					       .mailbox = inbox(&e, "dead@x"),
+					       .ranges = range_text(command, 1, 1) })),
+	    STORE_OK);
+	purge(&e);
+	snprintf(command, sizeof command, "grep -rq 'a word of the dead' %s/log", dir.path);
+	assert_int_equal(compact(&e).moved, 0);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(compact_whole(&e, COMPACT_ALL, &s), 0);
+	assert_true(s.moved > 0 && s.moved < 60);
+	assert_int_not_equal(system(command), 0);
+	assert_int_equal(read_all(&e), 100);
 	proves(&e);
 	engine_close(&e);
 }
@@ -231,8 +270,8 @@ static void test_hold(void **state)
 	purge(&e);
 	before = files(".log");
 	compact_hold(&e);
-	assert_true(compact_start(&e, false));
-	assert_false(compact_start(&e, false));
+	assert_true(compact_start(&e, COMPACT_NOW));
+	assert_false(compact_start(&e, COMPACT_NOW));
 	for (int i = 0; i < 2000 && !waited; i++) {
 		struct request *r = xcalloc(1, sizeof *r);
 		switch (compact_next(&e, clock_mono_ms())) {
@@ -285,7 +324,7 @@ static void test_gentle(void **state)
 	fill(&e, 1, 200);
 	before = files(".log");
 	for (int round = 0; round < 2; round++) {
-		assert_true(compact_start(&e, true));
+		assert_true(compact_start(&e, COMPACT_GENTLE));
 		for (enum compact_turn t; (t = compact_next(&e, clock_mono_ms() + 100000)) != COMPACT_IDLE;)
 			if (t == COMPACT_HELP)
 				compact_help(&e);
@@ -372,8 +411,8 @@ static void test_backup(void **state)
 	compact(&e);
 	dump(&e, &live);
 	folder_make(&other);
-	snprintf(command, sizeof command, "mkdir %s/log && cp %s/log/* %s/log/ && rm %s/log/%010u.log", other.path, dir.path,
-	    other.path, other.path, e.log.number);
+	snprintf(command, sizeof command, "mkdir %s/log && cp %s/log/* %s/log/ && rm %s/log/%010u.log", other.path,
+	    dir.path, other.path, other.path, e.log.number);
 	assert_int_equal(system(command), 0);
 	engine_close(&e);
 	assert_int_equal(store_open_as(&e, &other, boot, SEGMENT), 0);
@@ -391,15 +430,236 @@ static void test_backup(void **state)
 	folder_remove(&other);
 }
 
+/* The next step of a run, as the commit thread and its helper take it; false: it ended. */
+static bool step(struct engine *e)
+{
+	struct request *r;
+
+	switch (compact_next(e, clock_mono_ms() + 100000)) {
+	case COMPACT_IDLE:
+		return false;
+	case COMPACT_HELP:
+		compact_help(e);
+		break;
+	case COMPACT_COMMIT:
+		r = xcalloc(1, sizeof *r);
+		r->p.type = ENGINE_COMPACT;
+		r->weight = compact_weight(e);
+		while (engine_run(e, r) == RUN_AGAIN)
+			assert_int_equal(engine_commit(e), 0);
+		assert_int_equal(engine_commit(e), 0);
+		engine_publish(e);
+		request_free(r);
+		break;
+	case COMPACT_WAIT:
+		checkpoint_begin(e);
+		assert_int_equal(checkpoint_write(e), 0);
+		checkpoint_end(e);
+		break;
+	}
+	return true;
+}
+
+static bool in_phase(struct engine *e, const char *phase)
+{
+	struct compact_status s;
+
+	compact_status(e, &s);
+	return strcmp(s.phase, phase) == 0;
+}
+
+/* Frames that the state file stands for are on the disk before it is: here a flag's, which waits for no fdatasync. */
+static void test_state_after_log(void **state)
+{
+	char range[8];
+	struct engine e;
+
+	(void)state;
+	open_it(&e);
+	fill(&e, 1, 20);
+	assert_true(compact_start(&e, COMPACT_NOW));
+	for (uint32_t before = e.log.number; e.log.number == before || !in_phase(&e, "state");)
+		assert_true(step(&e)); /* up to the rotation */
+	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_FLAGS,
+					       .mailbox = inbox(&e, "a@x"),
+					       .mode = FLAGS_ADD,
+					       .flags = FLAG_SEEN,
+					       .ranges = range_text(range, 1, 1) })),
+	    STORE_OK);
+	engine_publish(&e);
+	assert_true(e.log.dirty);
+	while (files(".state") == 0)
+		assert_true(step(&e));
+	assert_false(e.log.dirty);
+	while (step(&e))
+		;
+	proves(&e);
+	engine_close(&e);
+}
+
+/* Each state file has a number of its own, also when nothing was written since the last: a backup may be at that. */
+static void test_numbers(void **state)
+{
+	uint32_t *numbers, first;
+	struct error err;
+	struct engine e;
+	size_t count;
+
+	(void)state;
+	open_it(&e);
+	fill(&e, 1, 20);
+	compact(&e);
+	assert_int_equal(states_list(e.log_dir, &numbers, &count, &err), 0);
+	assert_int_equal(count, 1);
+	first = numbers[0];
+	free(numbers);
+	compact(&e);
+	/* The index on the disk stands behind what was removed. */
+	assert_true(e.durable_segment > first);
+	assert_int_equal(states_list(e.log_dir, &numbers, &count, &err), 0);
+	assert_int_equal(count, 1);
+	assert_true(numbers[0] > first);
+	free(numbers);
+	proves(&e);
+	engine_close(&e);
+}
+
+/* A snapshot's state file is of its own time. */
+static void test_snapshot(void **state)
+{
+	struct engine e;
+	struct request *r = xcalloc(1, sizeof *r);
+
+	(void)state;
+	open_it(&e);
+	fill(&e, 1, 20);
+	compact(&e);
+	fill(&e, 21, 1);
+	r->p.type = STORE_ADMIN_SNAPSHOT;
+	engine_need_tx(&e);
+	assert_int_equal(engine_run(&e, r), RUN_DONE);
+	compact(&e);
+	assert_int_equal(r->reply.status, STORE_OK);
+	assert_true(r->resume != 0 && r->resume < r->reply.mailbox);
+	request_free(r);
+	engine_close(&e);
+}
+
+/* A backup without the segment behind its state file goes on in one of the same number, and loses its index. */
+static void test_restored_goes_on(void **state)
+{
+	struct engine e;
+	char name[64];
+	uint32_t active;
+
+	(void)state;
+	open_it(&e);
+	fill(&e, 1, 40);
+	compact(&e);
+	active = e.log.number;
+	engine_close(&e);
+	snprintf(name, sizeof name, "log/%010u.log", active);
+	assert_int_equal(unlinkat(dir.fd, name, 0), 0);
+	unlinkat(dir.fd, "index/data.mdb", 0);
+	open_it(&e);
+	assert_int_equal(e.damage_count, 0);
+	assert_int_equal(e.log.number, active);
+	fill(&e, 41, 5);
+	proves(&e); /* opens without an index */
+	assert_int_equal(read_all(&e), 45);
+	fill(&e, 46, 80);
+	engine_close(&e);
+	/* And when that segment is lost, what is elsewhere is still served. */
+	assert_int_equal(unlinkat(dir.fd, name, 0), 0);
+	unlinkat(dir.fd, "index/data.mdb", 0);
+	open_it(&e);
+	assert_true(e.damage_count > 0);
+	assert_true(read_all(&e) >= 40);
+	engine_close(&e);
+}
+
+/* What was being written goes with the run that fails, and at the next start. */
+static void test_no_leftover(void **state)
+{
+	struct engine e;
+
+	(void)state;
+	open_it(&e);
+	fill(&e, 1, 20);
+	assert_true(compact_start(&e, COMPACT_NOW));
+	while (faccessat(dir.fd, "log/" STATE_TEMPORARY, F_OK, 0) == -1)
+		assert_true(step(&e));
+	compact_fail(&e, ENOSPC);
+	while (step(&e))
+		;
+	assert_int_equal(faccessat(dir.fd, "log/" STATE_TEMPORARY, F_OK, 0), -1);
+	engine_close(&e);
+	close(openat(dir.fd, "log/" STATE_TEMPORARY, O_CREAT | O_WRONLY, 0600));
+	open_it(&e);
+	assert_int_equal(faccessat(dir.fd, "log/" STATE_TEMPORARY, F_OK, 0), -1);
+	engine_close(&e);
+}
+
+/* A message without a body needs no segment. */
+static void test_empty_body(void **state)
+{
+	struct engine e;
+
+	(void)state;
+	open_it(&e);
+	assert_int_equal(status_of(deliver_to(&e, "b@x", "", "P: 1\r\n", VIEW_LIT(""))), STORE_OK);
+	compact(&e);
+	proves(&e);
+	engine_close(&e);
+}
+
+/* A segment that cannot be read whole may hold mail that the index does not know: it stays. */
+static void test_damaged_stays(void **state)
+{
+	struct compact_status s;
+	struct engine e;
+	uint32_t zero = 0;
+	off_t frame;
+	int fd;
+
+	(void)state;
+	open_it(&e);
+	fill(&e, 1, 10);
+	frame = (off_t)e.log.offset;
+	fill(&e, 11, 190);
+	engine_close(&e);
+	fd = openat(dir.fd, "log/0000000001.log", O_RDWR);
+	assert_int_equal(pwrite(fd, &zero, sizeof zero, frame), sizeof zero);
+	close(fd);
+	unlinkat(dir.fd, "index/data.mdb", 0);
+	open_it(&e);
+	assert_true(e.damage_count > 0);
+	expunge(&e, 1, 200);
+	purge(&e);
+	s = compact(&e);
+	assert_int_equal(s.kept_segments, 1);
+	assert_true(s.freed_segments > 1);
+	assert_int_equal(faccessat(dir.fd, "log/0000000001.log", F_OK, 0), 0);
+	engine_close(&e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_frees, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_expunged_rows_stay, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_all, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hold, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gentle, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damaged_state, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_backup, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_state_after_log, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_numbers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_snapshot, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_restored_goes_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_leftover, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_empty_body, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_damaged_stays, setup, teardown),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

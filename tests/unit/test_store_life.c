@@ -1,4 +1,5 @@
 /* Migration, undelete, another address, another owner, no trace at all. */
+#include "lib/clock.h"
 #include "store_prove.h"
 
 static struct folder dir;
@@ -24,7 +25,8 @@ static uint32_t deliver_n(const char *account, const char *mailbox, int n)
 	uint32_t id = account_of(&e, account);
 
 	for (int i = 0; i < n; i++)
-		assert_int_equal(status_of(deliver_to(&e, account, mailbox, "P\r\n", VIEW_LIT("0123456789"))), STORE_OK);
+		assert_int_equal(
+		    status_of(deliver_to(&e, account, mailbox, "P\r\n", VIEW_LIT("0123456789"))), STORE_OK);
 	if (!id)
 		id = account_of(&e, account);
 	return mailbox_named(&e, id, mailbox[0] ? mailbox : "INBOX");
@@ -34,9 +36,9 @@ static enum store_status expunge(uint32_t mailbox, uint32_t first, uint32_t last
 {
 	char range[8];
 
-	return status_of(ask(&e,
-	    (struct proto_request){
-		.type = STORE_EXPUNGE, .mailbox = mailbox, .ranges = range_text(range, first, last) }));
+	return status_of(
+	    ask(&e, (struct proto_request){
+			.type = STORE_EXPUNGE, .mailbox = mailbox, .ranges = range_text(range, first, last) }));
 }
 
 static enum store_status delete_mailbox(uint32_t mailbox)
@@ -46,20 +48,19 @@ static enum store_status delete_mailbox(uint32_t mailbox)
 
 static struct request *import(const char *mailbox, uint32_t validity, uint32_t uid, const char *key)
 {
-	return ask(&e,
-	    (struct proto_request){ .type = STORE_IMPORT,
-		.name = VIEW_LIT("a@x.org"),
-		.other = view_of(mailbox),
-		.uid_validity = validity,
-		.uid = uid,
-		.key = { key, IMPORT_KEY_LEN },
-		.flags = FLAG_SEEN,
-		.keywords = { VIEW_LIT("todo") },
-		.keyword_count = 1,
-		.date = 1234,
-		.mode = 1,
-		.body = VIEW_LIT("imported"),
-		.mime = VIEW_LIT("m") });
+	return ask(&e, (struct proto_request){ .type = STORE_IMPORT,
+			   .name = VIEW_LIT("a@x.org"),
+			   .other = view_of(mailbox),
+			   .uid_validity = validity,
+			   .uid = uid,
+			   .key = { key, IMPORT_KEY_LEN },
+			   .flags = FLAG_SEEN,
+			   .keywords = { VIEW_LIT("todo") },
+			   .keyword_count = 1,
+			   .date = 1234,
+			   .mode = 1,
+			   .body = VIEW_LIT("imported"),
+			   .mime = VIEW_LIT("m") });
 }
 
 #define KEY(n) "key-0123456789-" n
@@ -103,16 +104,19 @@ static void test_import(void **state)
 	assert_int_not_equal(r->reply.uid_validity, UINT32_MAX - 1);
 	assert_int_equal(ranges_at(r->reply.destination, 0).first, 1);
 	request_free(r);
+	/* Nor may a source use up the uids: its mailbox would take no mail any more. */
+	r = import("Sent", 0, UINT32_MAX - 3, KEY("9"));
+	assert_int_equal(ranges_at(r->reply.destination, 0).first, 2);
+	request_free(r);
 	/* Without a key: as often as one likes. */
 	assert_int_equal(status_of(import("Sent", 0, 0, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")), STORE_OK);
 	assert_int_equal(status_of(import("Sent", 0, 0, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")), STORE_OK);
 	/* A mailbox alone. */
-	r = ask(&e,
-	    (struct proto_request){ .type = STORE_IMPORT,
-		.name = VIEW_LIT("a@x.org"),
-		.other = VIEW_LIT("Empty"),
-		.uid_validity = 55,
-		.key = VIEW_LIT("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0") });
+	r = ask(&e, (struct proto_request){ .type = STORE_IMPORT,
+			.name = VIEW_LIT("a@x.org"),
+			.other = VIEW_LIT("Empty"),
+			.uid_validity = 55,
+			.key = VIEW_LIT("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0") });
 	assert_int_equal(r->reply.status, STORE_OK);
 	assert_int_equal(r->reply.uid_validity, 55);
 	assert_int_equal(mailbox_row_of(&e, r->reply.mailbox).messages, 0);
@@ -128,8 +132,7 @@ static void test_import(void **state)
 static struct request *undelete(uint32_t account, uint32_t mailbox, int64_t since)
 {
 	return ask(&e,
-	    (struct proto_request){
-		.type = STORE_UNDELETE, .account = account, .mailbox = mailbox, .date = since });
+	    (struct proto_request){ .type = STORE_UNDELETE, .account = account, .mailbox = mailbox, .date = since });
 }
 
 static void test_undelete(void **state)
@@ -222,24 +225,46 @@ static void test_undelete_mailbox(void **state)
 /* More than one slice, of several times. */
 static void test_undelete_many(void **state)
 {
-	uint32_t box = deliver_n("a@x.org", "", 2500), a = account_of(&e, "a@x.org");
+	uint32_t box = deliver_n("a@x.org", "", SLICE_ROWS * 2 + 500), a = account_of(&e, "a@x.org");
 	struct request *r;
 
 	(void)state;
-	assert_int_equal(expunge(box, 1, 2500), STORE_OK);
+	assert_int_equal(expunge(box, 1, SLICE_ROWS * 2 + 500), STORE_OK);
 	r = undelete(a, box, 0);
-	assert_int_equal(r->reply.count, 2500);
+	assert_int_equal(r->reply.count, SLICE_ROWS * 2 + 500);
 	request_free(r);
-	assert_int_equal(mailbox_row_of(&e, box).messages, 2500);
+	assert_int_equal(mailbox_row_of(&e, box).messages, SLICE_ROWS * 2 + 500);
 	assert_int_equal(all_rows(&e, T_EXPUNGED), 0);
 	assert_int_equal(all_rows(&e, T_EXPUNGED_DUE), 0);
 }
 
+/* A mailbox is swept in slices, and the clock goes on between them: all of it was deleted at one time. */
+static void test_undelete_slow_sweep(void **state)
+{
+	uint32_t box = deliver_n("a@x.org", "Big", SLICE_ROWS + 100), a = account_of(&e, "a@x.org");
+	struct request *r = xcalloc(1, sizeof *r);
+
+	(void)state;
+	assert_int_equal(delete_mailbox(box), STORE_OK);
+	r->p = (struct proto_request){ .type = STORE_UNDELETE, .account = a };
+	assert_int_equal(engine_run(&e, r), RUN_MORE);
+	assert_int_equal(engine_commit(&e), 0);
+	engine_publish(&e);
+	for (int64_t then = clock_wall(); clock_wall() == then;)
+		usleep(10000);
+	while (engine_run(&e, r) == RUN_MORE) {
+		assert_int_equal(engine_commit(&e), 0);
+		engine_publish(&e);
+	}
+	assert_int_equal(r->reply.status, STORE_OK);
+	assert_int_equal(r->reply.count, SLICE_ROWS + 100);
+	request_free(r);
+}
+
 static struct request *rename_account(const char *from, const char *to)
 {
-	return ask(&e,
-	    (struct proto_request){
-		.type = STORE_RENAME_ACCOUNT, .name = view_of(from), .other = view_of(to) });
+	return ask(
+	    &e, (struct proto_request){ .type = STORE_RENAME_ACCOUNT, .name = view_of(from), .other = view_of(to) });
 }
 
 static void reload(const char *const *addresses, size_t count)
@@ -284,11 +309,10 @@ static uint32_t acl_of(uint32_t mailbox, const char *identifier)
 
 static void share(uint32_t mailbox, const char *identifier, uint32_t rights)
 {
-	assert_int_equal(status_of(ask(&e,
-			     (struct proto_request){ .type = STORE_SET_ACL,
-				 .mailbox = mailbox,
-				 .name = view_of(identifier),
-				 .flags = rights })),
+	assert_int_equal(
+	    status_of(ask(&e,
+		(struct proto_request){
+		    .type = STORE_SET_ACL, .mailbox = mailbox, .name = view_of(identifier), .flags = rights })),
 	    STORE_OK);
 }
 
@@ -332,13 +356,19 @@ static void test_rename_account(void **state)
 	assert_int_equal(expunge(other, 1, 1), STORE_OK);
 	assert_int_equal(status_of(rename_account("c@y.org", "b@x.org")), STORE_OK);
 	assert_int_equal(account_of(&e, "b@x.org"), a);
+	/* Mail to a former address does not go into an account that nobody bears any more. */
+	assert_int_equal(status_of(rename_account("b@x.org", "d@y.org")), STORE_OK);
+	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_ERASE_ACCOUNT, .name = VIEW_LIT("d@y.org") })),
+	    STORE_OK);
+	assert_int_equal(status_of(deliver_to(&e, "b@x.org", "", "P\r\n", VIEW_LIT("0123456789"))), STORE_OK);
+	assert_int_not_equal(account_of(&e, "b@x.org"), 0);
 }
 
 static struct request *hand_over(const char *from, const char *to, const char *folder)
 {
-	return ask(&e,
-	    (struct proto_request){
-		.type = STORE_HAND_OVER, .name = view_of(from), .other = view_of(to), .value = view_of(folder) });
+	return ask(
+	    &e, (struct proto_request){
+		    .type = STORE_HAND_OVER, .name = view_of(from), .other = view_of(to), .value = view_of(folder) });
 }
 
 static void test_hand_over(void **state)
@@ -351,12 +381,11 @@ static void test_hand_over(void **state)
 	deliver_n("b@x.org", "", 1);
 	b = account_of(&e, "b@x.org");
 	share(work, "c@x.org", 3);
-	assert_int_equal(status_of(ask(&e,
-			     (struct proto_request){ .type = STORE_SET_METADATA,
-				 .mailbox = work,
-				 .mode = 1,
-				 .name = VIEW_LIT("/shared/comment"),
-				 .value = VIEW_LIT("hi") })),
+	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_SET_METADATA,
+					       .mailbox = work,
+					       .mode = 1,
+					       .name = VIEW_LIT("/shared/comment"),
+					       .value = VIEW_LIT("hi") })),
 	    STORE_OK);
 	assert_int_equal(status_of(hand_over("a@x.org", "a@x.org", "X")), STORE_INVALID);
 	assert_int_equal(status_of(hand_over("a@x.org", "b@x.org", "a//b")), STORE_INVALID);
@@ -392,7 +421,7 @@ static struct request *erase(const char *address)
 static void test_erase(void **state)
 {
 	static const char *const all[] = { "a@x.org", "b@x.org" }, *const one[] = { "b@x.org" };
-	uint32_t box = deliver_n("a@x.org", "", 2300), work = deliver_n("a@x.org", "Work", 5), other, a;
+	uint32_t box = deliver_n("a@x.org", "", 2 * SLICE_ROWS + 300), work = deliver_n("a@x.org", "Work", 5), other, a;
 	char range[8];
 	struct request *r;
 
@@ -404,27 +433,24 @@ static void test_erase(void **state)
 	share(box, "b@x.org", 3);
 	/* One body is b's too. */
 	assert_int_equal(status_of(ask(&e,
-			     (struct proto_request){ .type = STORE_COPY,
-				 .mailbox = box,
-				 .to = other,
-				 .ranges = range_text(range, 7, 7) })),
+			     (struct proto_request){
+				 .type = STORE_COPY, .mailbox = box, .to = other, .ranges = range_text(range, 7, 7) })),
 	    STORE_OK);
-	assert_int_equal(expunge(box, 1, 1100), STORE_OK);
+	assert_int_equal(expunge(box, 1, SLICE_ROWS + 100), STORE_OK);
 	assert_int_equal(delete_mailbox(work), STORE_OK);
-	assert_int_equal(status_of(ask(&e,
-			     (struct proto_request){ .type = STORE_SET_METADATA,
-				 .account = a,
-				 .mailbox = other,
-				 .mode = 1,
-				 .name = VIEW_LIT("/private/comment"),
-				 .value = VIEW_LIT("hi") })),
+	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_SET_METADATA,
+					       .account = a,
+					       .mailbox = other,
+					       .mode = 1,
+					       .name = VIEW_LIT("/private/comment"),
+					       .value = VIEW_LIT("hi") })),
 	    STORE_OK);
 	assert_int_equal(status_of(erase("a@x.org")), STORE_INVALID); /* in use */
-	assert_int_equal(account_row_of(&e, a).messages, 1200);
+	assert_int_equal(account_row_of(&e, a).messages, SLICE_ROWS + 200);
 	reload(one, 1);
 	r = erase("a@x.org");
 	assert_int_equal(r->reply.status, STORE_OK);
-	assert_int_equal(r->reply.count, 2305);
+	assert_int_equal(r->reply.count, 2 * SLICE_ROWS + 305);
 	request_free(r);
 	assert_int_equal(all_rows(&e, T_ACCOUNT), 1);
 	assert_int_equal(all_rows(&e, T_MAILBOX), 5);
@@ -522,13 +548,11 @@ static void test_quota_messages(void **state)
 	assert_int_equal(deliver_one("a@x.org"), STORE_OVER_QUOTA);
 	assert_int_equal(deliver_one("b@x.org"), STORE_OK);
 	/* The same for what a client stores, and copies. */
-	assert_int_equal(status_of(ask(&e,
-			     (struct proto_request){ .type = STORE_APPEND, .mailbox = box, .body = VIEW_LIT("x") })),
+	assert_int_equal(
+	    status_of(ask(&e, (struct proto_request){ .type = STORE_APPEND, .mailbox = box, .body = VIEW_LIT("x") })),
 	    STORE_OVER_QUOTA);
 	char range[8];
-	struct proto_request p = {
-		.type = STORE_COPY, .mailbox = box, .to = box, .ranges = range_text(range, 1, 100)
-	};
+	struct proto_request p = { .type = STORE_COPY, .mailbox = box, .to = box, .ranges = range_text(range, 1, 100) };
 	assert_int_equal(status_of(ask(&e, p)), STORE_OVER_QUOTA);
 	p.mailbox = mailbox_named(&e, account_of(&e, "b@x.org"), "INBOX");
 	assert_int_equal(status_of(ask(&e, p)), STORE_OVER_QUOTA);
@@ -587,8 +611,32 @@ static void test_warning_in_bytes(void **state)
 	row = message_row_of(&e, box, 2);
 	assert_in_range(row.size, 300, 2000);
 	assert_int_equal(account_row_of(&e, a).bytes, sizeof body + row.size);
-	assert_int_equal(status_of(deliver_to(&e, "a@x.org", "", "", (struct view){ body, sizeof body })),
-	    STORE_OVER_QUOTA);
+	assert_int_equal(
+	    status_of(deliver_to(&e, "a@x.org", "", "", (struct view){ body, sizeof body })), STORE_OVER_QUOTA);
+}
+
+/* An index of an older version is made anew from the log. */
+static void test_older_index(void **state)
+{
+	struct buf live, again;
+	struct tx tx;
+	char boot[BOOT_ID_LEN];
+
+	(void)state;
+	deliver_n("a@x.org", "", 3);
+	dump(&e, &live);
+	assert_int_equal(tx_begin(&tx, &e.index, true), 0);
+	tx.meta.version = INDEX_VERSION - 1;
+	struct key lost = key_u32(account_of(&e, "a@x.org"));
+	assert_true(tx_del(&tx, T_ACCOUNT, &lost)); /* what that version did not have */
+	assert_int_equal(tx_commit(&tx), 0);
+	engine_close(&e);
+	boot_id_read(boot);
+	assert_int_equal(store_open_as(&e, &dir, boot, 1 << 20), 0);
+	dump(&e, &again);
+	assert_same_index(&live, &again, "made anew");
+	buf_free(&live);
+	buf_free(&again);
 }
 
 int main(void)
@@ -598,6 +646,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_undelete, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_undelete_mailbox, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_undelete_many, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_undelete_slow_sweep, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rename_account, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hand_over, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_erase, setup, teardown),
@@ -605,6 +654,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_quota_messages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_quota_domain, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_warning_in_bytes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_older_index, setup, teardown),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -22,9 +22,9 @@ static int teardown(void **state)
 
 static enum store_status set_acl(uint32_t mailbox, const char *identifier, uint32_t rights)
 {
-	return status_of(ask(&e,
-	    (struct proto_request){
-		.type = STORE_SET_ACL, .mailbox = mailbox, .name = view_of(identifier), .flags = rights }));
+	return status_of(
+	    ask(&e, (struct proto_request){
+			.type = STORE_SET_ACL, .mailbox = mailbox, .name = view_of(identifier), .flags = rights }));
 }
 
 static uint32_t acl_of(uint32_t mailbox, const char *identifier)
@@ -152,13 +152,12 @@ static void test_acl_limit(void **state)
 
 static enum store_status annotate(uint32_t account, uint32_t mailbox, const char *entry, struct view value)
 {
-	return status_of(ask(&e,
-	    (struct proto_request){ .type = STORE_SET_METADATA,
-		.account = account,
-		.mailbox = mailbox,
-		.mode = value.ptr != NULL,
-		.name = view_of(entry),
-		.value = value }));
+	return status_of(ask(&e, (struct proto_request){ .type = STORE_SET_METADATA,
+				     .account = account,
+				     .mailbox = mailbox,
+				     .mode = value.ptr != NULL,
+				     .name = view_of(entry),
+				     .value = value }));
 }
 
 static void test_metadata(void **state)
