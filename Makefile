@@ -20,7 +20,7 @@ RUN_PACKAGES   := restic nftables curl ca-certificates dns-root-data
 CHECK_PACKAGES := libcmocka-dev clang libclang-rt-14-dev clang-format mandoc perl python3 swaks msmtp mutt isync \
 	fetchmail bind9 bind9-utils bind9-dnsutils nftables iproute2 procps netcat-openbsd python3-dkim postfix openssl strace bsdutils libnet-ssleay-perl \
 	openssh-server openssh-client iptables curl util-linux gsasl mpop dovecot-imapd
-CLIENT_PACKAGES := neomutt offlineimap3 getmail6 mpop fetchmail isync aerc curl python3
+CLIENT_PACKAGES := mutt neomutt offlineimap3 getmail6 mpop fetchmail isync aerc curl python3
 BENCH_PACKAGES := postfix dovecot-imapd dovecot-lmtpd dovecot-pop3d bind9-utils nftables
 export DEBIAN_FRONTEND := noninteractive
 

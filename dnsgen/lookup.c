@@ -310,7 +310,7 @@ ldns_rr_list *lookup_records(const struct lookup_answer *a, const char *name, ld
 			ldns_rr *rr = ldns_rr_list_rr(answer, i);
 			if (ldns_dname_compare(ldns_rr_owner(rr), at) != 0)
 				continue;
-			if (ldns_rr_rd_count(rr) < ldns_rr_descriptor_minimum(ldns_rr_descript(ldns_rr_get_type(rr))))
+			if (ldns_rr_rd_count(rr) < ldns_rr_descriptor_minimum(ldns_rr_descript((uint16_t)ldns_rr_get_type(rr))))
 				continue; /* cut short: what reads its fields must find them */
 			if (ldns_rr_get_type(rr) == type)
 				ldns_rr_list_push_rr(out, rr);

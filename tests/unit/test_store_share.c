@@ -317,7 +317,7 @@ static void test_append_many(void **state)
 	r->p.appends = NULL;
 	assert_int_equal(status_of(r), STORE_INVALID);
 	struct view many[KEYWORDS_MAX];
-	static char names[KEYWORDS_MAX][8];
+	static char names[KEYWORDS_MAX][16];
 	for (int i = 0; i < KEYWORDS_MAX; i++) {
 		snprintf(names[i], sizeof names[i], "k%d", i);
 		many[i] = view_of(names[i]);
