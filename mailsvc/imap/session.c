@@ -160,6 +160,15 @@ void imap_kick(struct imap_session *s)
 	process_kick(p);
 }
 
+/* Takes HIGHESTMODSEQ out of a tagged line: the changes up to there could not be told. */
+static void drop_highest(char *line)
+{
+	char *code = strstr(line, "[HIGHESTMODSEQ "), *end = code != NULL ? strstr(code, "] ") : NULL;
+
+	if (end != NULL)
+		memmove(code, end + 2, strlen(end + 2) + 1);
+}
+
 /* Reports what is left and then sends the tagged line; false: there is more than the output takes now. */
 static bool end_command(struct imap_session *s)
 {
@@ -170,6 +179,8 @@ static bool end_command(struct imap_session *s)
 		more = s->parked == NULL ? imap_sync(s, expunge) : imap_sync_until(s, expunge, s->landing_modseq);
 	if (more > 0)
 		return false;
+	if (more < 0)
+		drop_highest(s->ending);
 	conn_printf(s->conn, "%s ", s->tag);
 	conn_write(s->conn, s->ending, strlen(s->ending));
 	conn_write(s->conn, "\r\n", 2);
