@@ -6,11 +6,11 @@
 
 #include <arpa/inet.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dnsgen/txttags.h"
+#include "lib/pem.h"
 #include "lib/proc.h"
 #include "lib/text.h"
 #include "site/address.h"
@@ -39,11 +39,9 @@ static int put_key(EVP_PKEY *key, struct buf *out, struct error *e)
 
 int dkim_txt(struct view pem, struct buf *out, struct error *e)
 {
-	BIO *in = BIO_new_mem_buf(pem.ptr, (int)pem.len);
-	EVP_PKEY *key = in ? PEM_read_bio_PUBKEY(in, NULL, NULL, NULL) : NULL;
+	EVP_PKEY *key = pem_public_key(pem);
 	int result = key ? put_key(key, out, e) : error_set(e, "not a public key in PEM form");
 	EVP_PKEY_free(key);
-	BIO_free(in);
 	return result;
 }
 

@@ -1,29 +1,24 @@
 /* TLSA 3 1 1 (RFC 6698, RFC 7672 3.1.1): digests of the public keys of the certificate in use and of the next one. */
-#include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dnsgen/content.h"
+#include "lib/pem.h"
 #include "lib/proc.h"
 
 #define PEM_MAX (256u * 1024)
 
 static EVP_PKEY *read_key(struct view pem)
 {
-	BIO *in = BIO_new_mem_buf(pem.ptr, (int)pem.len);
-	X509 *certificate = in ? PEM_read_bio_X509(in, NULL, NULL, NULL) : NULL;
+	X509 *certificate = pem_certificate(pem, NULL);
 	EVP_PKEY *key = certificate ? X509_get_pubkey(certificate) : NULL;
+
 	X509_free(certificate);
-	if (key == NULL && in && BIO_reset(in) == 1)
-		key = PEM_read_bio_PUBKEY(in, NULL, NULL, NULL);
-	if (key == NULL && in && BIO_reset(in) == 1)
-		key = PEM_read_bio_PrivateKey(in, NULL, NULL, (void *)(uintptr_t) "");
-	BIO_free(in);
-	ERR_clear_error();
-	return key;
+	if (key == NULL)
+		key = pem_public_key(pem);
+	return key != NULL ? key : pem_private_key(pem);
 }
 
 int tlsa_digest(struct view pem, char out[TLSA_HEX])
@@ -49,9 +44,7 @@ static void add(char *path, char *out[2], size_t *count)
 	if (*count < 2 && file_read(path, PEM_MAX, &pem, &none) == 0 && tlsa_digest(buf_view(&pem), hex) == 0 &&
 	    (*count == 0 || strcmp(out[0], hex) != 0))
 		out[(*count)++] = xstrdup(hex);
-	if (pem.data != NULL)
-		explicit_bzero(pem.data, pem.cap);
-	buf_free(&pem);
+	pem_wipe(&pem);
 	free(path);
 }
 

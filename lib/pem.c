@@ -38,14 +38,24 @@ X509 *pem_certificate(struct view text, STACK_OF(X509) **chain)
 	return leaf;
 }
 
-EVP_PKEY *pem_private_key(struct view text)
+static EVP_PKEY *read_key(struct view text, EVP_PKEY *(*read)(BIO *, EVP_PKEY **, pem_password_cb *, void *))
 {
 	BIO *in = BIO_new_mem_buf(text.ptr != NULL ? text.ptr : "", (int)text.len);
-	EVP_PKEY *key = in != NULL ? PEM_read_bio_PrivateKey(in, NULL, NULL, no_passphrase) : NULL;
+	EVP_PKEY *key = in != NULL ? read(in, NULL, NULL, no_passphrase) : NULL;
 
 	BIO_free(in);
 	ERR_clear_error();
 	return key;
+}
+
+EVP_PKEY *pem_private_key(struct view text)
+{
+	return read_key(text, PEM_read_bio_PrivateKey);
+}
+
+EVP_PKEY *pem_public_key(struct view text)
+{
+	return read_key(text, PEM_read_bio_PUBKEY);
 }
 
 void pem_wipe(struct buf *text)

@@ -15,6 +15,7 @@ int pem_file_read(const char *path, struct buf *out, struct error *);
 X509 *pem_certificate(struct view text, STACK_OF(X509) **chain);
 /* The private key, or NULL: there is none, or it has a passphrase, which nobody is asked for. */
 EVP_PKEY *pem_private_key(struct view text);
+EVP_PKEY *pem_public_key(struct view text); /* or NULL */
 /* buf_free, after what it held was overwritten. */
 void pem_wipe(struct buf *);
 

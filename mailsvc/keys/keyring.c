@@ -6,10 +6,11 @@
 #include "keyring.h"
 
 #include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "lib/pem.h"
 
 struct key {
 	char *domain, *selector;
@@ -31,10 +32,7 @@ static int compare_keys(const void *a, const void *b)
 
 static EVP_PKEY *read_pem(struct view pem)
 {
-	BIO *bio = BIO_new_mem_buf(pem.ptr, (int)pem.len);
-	EVP_PKEY *pkey = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)"") : NULL;
-
-	BIO_free(bio);
+	EVP_PKEY *pkey = pem_private_key(pem);
 	bool rsa = pkey != NULL && EVP_PKEY_is_a(pkey, "RSA") && EVP_PKEY_get_bits(pkey) >= 1024 &&
 	           EVP_PKEY_get_bits(pkey) <= 8192;
 	if (pkey != NULL && !rsa && !EVP_PKEY_is_a(pkey, "ED25519")) {

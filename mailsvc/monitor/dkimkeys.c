@@ -4,13 +4,13 @@
  */
 #include "mailsvc/monitor/dkimkeys.h"
 
-#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/pem.h"
 #include "lib/proc.h"
 
 #define DKIM_BITS 2048
@@ -97,21 +97,15 @@ static EVP_PKEY *read_private(const char *path, enum dkim_algorithm a, struct er
 	EVP_PKEY *key = NULL;
 
 	if (file_read(path, DKIM_FILE_MAX, &pem, e) == 0) {
-		BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.len);
-
-		key = PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)(uintptr_t) "");
-		BIO_free(bio);
+		key = pem_private_key(buf_view(&pem));
 		if (key == NULL || !EVP_PKEY_is_a(key, type_name(a))) {
 			error_set(e, "%s: is not an %s private key in PEM; move it away to have a new one made", path,
 			    type_name(a));
 			EVP_PKEY_free(key);
 			key = NULL;
 		}
-		ERR_clear_error();
 	}
-	if (pem.data != NULL)
-		explicit_bzero(pem.data, pem.cap);
-	buf_free(&pem);
+	pem_wipe(&pem);
 	return key;
 }
 
