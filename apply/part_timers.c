@@ -13,7 +13,6 @@
 #include "apply/timers.h"
 #include "lib/proc.h"
 
-#define INSTALLED_SITE "/etc/mailadm/site.conf"
 #define CRON_DIR "/etc/cron.d"
 #define CRON_FILE CRON_DIR "/mailadm"
 #define CRON_MAX (1u << 20)
@@ -29,8 +28,8 @@ static bool applies(const struct site *site, struct buf *why)
 {
 	if (!machine_is_ours(site, why))
 		return false;
-	if (strcmp(site->path, INSTALLED_SITE) != 0)
-		buf_puts(why, "units and cron serve " INSTALLED_SITE " only");
+	if (strcmp(site->path, SITE_DEFAULT) != 0)
+		buf_puts(why, "units and cron serve " SITE_DEFAULT " only");
 	else if (!has_systemd() && access(CRON_DIR, F_OK) < 0)
 		buf_puts(
 		    why, "neither systemd nor cron (" CRON_DIR ") is here; run mailadm status and backup run yourself");

@@ -14,7 +14,6 @@
 #define CONFIRM_MAX 86400u
 #define LOCK_MS 2000
 #define DEFAULT_STATE "/var/lib/mailadm"
-#define DEFAULT_SITE "/etc/mailadm/site.conf"
 #define TEXT_MAX (256u << 20)
 
 static int take_confirm(const char *text, unsigned *out)
@@ -70,7 +69,7 @@ const char *applied_state_dir(struct cli *cli)
 {
 	if (cli_site(cli) != NULL)
 		return cli->site->state_dir;
-	if (strcmp(cli->site_path, DEFAULT_SITE) == 0)
+	if (strcmp(cli->site_path, SITE_DEFAULT) == 0)
 		return DEFAULT_STATE;
 	cli_error("without a site that can be read there is no telling where its state is");
 	return NULL;

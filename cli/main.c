@@ -42,7 +42,6 @@ const struct command *const commands[] = {
 	NULL,
 };
 
-#define DEFAULT_SITE "/etc/mailadm/site.conf"
 
 int cli_error(const char *fmt, ...)
 {
@@ -164,7 +163,7 @@ static int print_help(FILE *out)
 	    out);
 	for (size_t i = 0; commands[i]; i++)
 		fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
-	fputs("\n  -c FILE    the site file (" DEFAULT_SITE ")\n"
+	fputs("\n  -c FILE    the site file (" SITE_DEFAULT ")\n"
 	      "  --json     results as JSON\n"
 	      "  --help     this list, or with a command what it does; see also mailadm(8)\n"
 	      "  --version  the version\n",
@@ -254,7 +253,7 @@ static int global_options(struct cli *cli, int argc, char **argv, int *at)
 
 int main(int argc, char **argv)
 {
-	struct cli cli = { .site_path = DEFAULT_SITE, .tty = isatty(STDOUT_FILENO) };
+	struct cli cli = { .site_path = SITE_DEFAULT, .tty = isatty(STDOUT_FILENO) };
 	log_init("mailadm", LOG_LEVEL_WARN);
 	if (!setlocale(LC_ALL, "") || strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
 		setlocale(LC_CTYPE, "C.UTF-8");

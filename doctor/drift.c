@@ -156,7 +156,7 @@ static void boot_row(const struct site *site, struct check_results *out)
 {
 	static const char unit[] = "/etc/systemd/system/sysinit.target.wants/mailadm-firewall.service";
 	char *rules = site_state(site, "firewall.nft");
-	if (strcmp(site->path, "/etc/mailadm/site.conf") == 0 && access("/run/systemd/system", F_OK) == 0 &&
+	if (strcmp(site->path, SITE_DEFAULT) == 0 && access("/run/systemd/system", F_OK) == 0 &&
 	    access(rules, F_OK) == 0 && access(unit, F_OK) < 0)
 		check_results_add(out, CHECK_WARNING, "firewall", "boot", "systemctl enable mailadm-firewall",
 		    "the rules would not be loaded after a restart of the machine");

@@ -10,7 +10,6 @@
 #include "mailsvc/monitor/monitor.h"
 #include "mailsvc/role.h"
 
-#define SITE_DEFAULT "/etc/mailadm/site.conf"
 
 static void usage(FILE *to)
 {

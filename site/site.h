@@ -14,6 +14,8 @@
 
 #include "lib/buf.h"
 
+#define SITE_DEFAULT "/etc/mailadm/site.conf" /* where the installed site lies */
+
 struct site_origin {
 	const char *file;
 	unsigned line; /* 0: a default */
