@@ -88,28 +88,50 @@ static void answer(struct channel *ch, uint32_t id, uint8_t found, struct view j
 	buf_free(&data);
 }
 
-static void queue_list(struct channel *ch, struct tx *tx, uint32_t id)
+/* A table as a JSON array; put adds one row, or nothing of what is none. */
+static void list(struct channel *ch, struct tx *tx, uint32_t id, enum table table,
+    void (*put)(struct keeper *, struct tx *, struct view key, struct view value, struct buf *))
 {
 	struct buf b = BUF_INIT(JSON_MAX);
 	struct key first = { 0 };
 	MDB_cursor *c = NULL;
 	struct view found, value;
-	struct queue_entry q;
-	bool more = tx_seek(tx, T_QUEUE, &c, &first, 0, &found, &value);
 
 	buf_addc(&b, '[');
-	for (; more; more = tx_next(tx, c, &first, 0, &found, &value)) {
-		if (!queue_entry_get(value, &q))
-			continue;
-		if (b.len > 1)
-			buf_addc(&b, ',');
-		json_entry(ch->service, tx, get_be64(found.ptr), &q, &b);
-	}
+	for (bool more = tx_seek(tx, table, &c, &first, 0, &found, &value); more;
+	     more = tx_next(tx, c, &first, 0, &found, &value))
+		put(ch->service, tx, found, value, &b);
 	if (c)
 		mdb_cursor_close(c);
 	buf_addc(&b, ']');
-	answer(ch, id, b.full ? 2 : 1, b.full ? view_of("the queue is too long to list") : buf_view(&b), VIEW_NONE);
+	answer(ch, id, b.full ? 2 : 1, b.full ? view_of("the list is too long") : buf_view(&b), VIEW_NONE);
 	buf_free(&b);
+}
+
+static void put_queued(struct keeper *s, struct tx *tx, struct view key, struct view value, struct buf *b)
+{
+	struct queue_entry q;
+
+	if (!queue_entry_get(value, &q))
+		return;
+	if (b->len > 1)
+		buf_addc(b, ',');
+	json_entry(s, tx, get_be64(key.ptr), &q, b);
+}
+
+static void put_account(struct keeper *s, struct tx *tx, struct view key, struct view value, struct buf *b)
+{
+	struct account_value a;
+
+	(void)s;
+	(void)tx;
+	if (value.len < sizeof a)
+		return;
+	memcpy(&a, value.ptr, sizeof a);
+	buf_puts(b, b->len > 1 ? ",{\"address\":" : "{\"address\":");
+	json_string(b, (struct view){ value.ptr + sizeof a, value.len - sizeof a });
+	buf_printf(b, ",\"id\":%u,\"messages\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"orphaned\":%s}",
+	    get_be32(key.ptr), a.messages, a.bytes, a.orphaned ? "true" : "false");
 }
 
 static void queue_show(struct channel *ch, struct tx *tx, uint32_t id, uint64_t entry)
@@ -134,32 +156,6 @@ static void queue_show(struct channel *ch, struct tx *tx, uint32_t id, uint64_t 
 		munmap((void *)(uintptr_t)message.ptr, message.len);
 	if (fd != -1)
 		close(fd);
-	buf_free(&b);
-}
-
-static void accounts(struct channel *ch, struct tx *tx, uint32_t id)
-{
-	struct buf b = BUF_INIT(JSON_MAX);
-	struct key first = { 0 };
-	MDB_cursor *c = NULL;
-	struct view found, value;
-	struct account_value a;
-	bool more = tx_seek(tx, T_ACCOUNT, &c, &first, 0, &found, &value);
-
-	buf_addc(&b, '[');
-	for (; more; more = tx_next(tx, c, &first, 0, &found, &value)) {
-		if (value.len < sizeof a)
-			continue;
-		memcpy(&a, value.ptr, sizeof a);
-		buf_puts(&b, b.len > 1 ? ",{\"address\":" : "{\"address\":");
-		json_string(&b, (struct view){ value.ptr + sizeof a, value.len - sizeof a });
-		buf_printf(&b, ",\"id\":%u,\"messages\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"orphaned\":%s}",
-		    get_be32(found.ptr), a.messages, a.bytes, a.orphaned ? "true" : "false");
-	}
-	if (c)
-		mdb_cursor_close(c);
-	buf_addc(&b, ']');
-	answer(ch, id, 1, buf_view(&b), VIEW_NONE);
 	buf_free(&b);
 }
 
@@ -216,11 +212,11 @@ void admin_message(struct channel *ch, struct imsg *m)
 		return;
 	}
 	if (m->type == STORE_ADMIN_QUEUE_LIST)
-		queue_list(ch, &tx, m->id);
+		list(ch, &tx, m->id, T_QUEUE, put_queued);
 	else if (m->type == STORE_ADMIN_QUEUE_SHOW)
 		queue_show(ch, &tx, m->id, entry);
 	else
-		accounts(ch, &tx, m->id);
+		list(ch, &tx, m->id, T_ACCOUNT, put_account);
 	tx_abort(&tx);
 }
 

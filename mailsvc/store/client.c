@@ -22,6 +22,7 @@ struct store_client {
 	void *item_arg;
 	const struct follow_ops *follow;
 	void *follow_arg;
+	bool reads_too;
 };
 
 struct pending {
@@ -579,7 +580,13 @@ uint32_t store_erase_account(struct store_client *c, const char *address, store_
 
 void store_client_read_too(struct store_client *c)
 {
+	c->reads_too = true;
 	rpc_notify(c->rpc, STORE_ADMIN_READER, VIEW_NONE, -1);
+}
+
+bool store_client_reads_too(const struct store_client *c)
+{
+	return c->reads_too;
 }
 
 uint32_t store_queue_result(struct store_client *c, const struct queue_result *q, store_fn fn, void *arg)

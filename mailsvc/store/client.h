@@ -38,6 +38,8 @@ enum message_flag {
 #define MAILBOX_NAME_MAX 512 /* bytes, UTF-8, "/" separates levels */
 #define STORE_APPEND_MAX 4000	     /* messages in one store_append_many */
 #define ACL_ENTRIES_MAX 1000	     /* of one mailbox */
+#define ACL_ENTRIES_FREE 10	     /* of one mailbox: beyond these all mailboxes of its owner have together at most */
+#define ACL_TOTAL_MAX 100000
 #define METADATA_ENTRY_MAX 255	     /* bytes of an entry's name */
 #define METADATA_VALUE_MAX (64 * 1024)
 #define METADATA_ENTRIES_MAX 500     /* of one mailbox and account */
@@ -153,7 +155,7 @@ uint32_t store_open_account(struct store_client *, const char *address, store_fn
  * "anyone", each with "-" before it for rights taken away (RFC 4314 2).  The owner needs no entry: an entry that names
  * the owner is kept and means nothing.  A new mailbox begins with its parent's entries.  Entries that name an address go
  * when the account of that address is orphaned or erased, and follow it when it is renamed.  STORE_INVALID: no such
- * identifier, unknown bits, or more than ACL_ENTRIES_MAX.
+ * identifier, unknown bits, or more than ACL_ENTRIES_MAX or ACL_TOTAL_MAX.
  */
 uint32_t store_set_acl(struct store_client *, uint32_t mailbox, const char *identifier, uint32_t rights, store_fn, void *arg);
 

@@ -238,10 +238,18 @@ enum store_status run_hand_over(struct engine *, struct request *);
 enum run run_erase_account(struct engine *, struct request *);
 /* Rows of deleted mailboxes become expunged rows, a slice. True: there may be more. */
 bool sweep_slice(struct engine *);
+/*
+ * Up to which uid a deleted mailbox's next slice of rows goes, and how many they are; UINT32_MAX: the last ones, with
+ * which all else of it goes.
+ */
+uint32_t dead_slice(struct engine *, uint32_t mailbox, size_t *rows);
 /* The names that messages with these keyword bits bear, made at the destination as far as there is room for them. */
 void copy_keywords(struct engine *, uint32_t from, uint32_t to, uint64_t bits);
 uint32_t put_mailbox(struct engine *, uint32_t account, struct view name, enum special_use, uint32_t uid_validity);
 void put_acl(struct engine *, uint32_t mailbox, struct view identifier, uint32_t rights);
+size_t acl_count(struct engine *, uint32_t mailbox);
+/* May the account have so many more entries, in mailboxes of which each then has up to `each`? */
+bool acl_fits(struct engine *, uint32_t account, size_t each, size_t more);
 void put_subscription(struct engine *, uint32_t account, const char *name, bool on);
 void put_parents(struct engine *, uint32_t account, const char *name); /* the levels above it that are missing */
 bool mailboxes_fit(struct engine *, uint32_t account, size_t more);

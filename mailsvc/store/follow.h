@@ -10,5 +10,6 @@ struct follow_ops {
 };
 void store_client_follow(struct store_client *, const struct follow_ops *, void *arg);
 bool store_client_attached(const struct store_client *);
+bool store_client_reads_too(const struct store_client *); /* a command line's */
 
 #endif

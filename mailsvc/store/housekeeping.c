@@ -36,17 +36,47 @@ static bool purge_slice(struct engine *e)
 	return n == SLICE_ROWS;
 }
 
-bool sweep_slice(struct engine *e)
+static bool many_imports(struct engine *e, uint32_t mailbox)
+{
+	struct key k = key_u32(mailbox);
+	MDB_cursor *c = NULL;
+	struct view found, value;
+	size_t n = 0;
+
+	for (bool more = tx_seek(&e->tx, T_IMPORT, &c, &k, 4, &found, &value); more && n <= SWEPT_IMPORTS;
+	     more = tx_next(&e->tx, c, &k, 4, &found, &value))
+		n++;
+	if (c)
+		mdb_cursor_close(c);
+	return n > SWEPT_IMPORTS;
+}
+
+uint32_t dead_slice(struct engine *e, uint32_t mailbox, size_t *count)
 {
 	static const char all[8] = { 1, 0, 0, 0, -1, -1, -1, -1 };
-	MDB_cursor *c = NULL;
-	struct record r = { .type = RECORD_SWEEP, .when = e->now, .uid = UINT32_MAX };
-	struct key first = { 0 };
-	struct view found, value;
 	struct message_value row;
 	struct rows rows;
-	size_t n = 0;
-	uint32_t uid;
+	struct view prefix;
+	uint32_t uid = 0;
+
+	*count = 0;
+	rows_start(&rows, &e->tx, mailbox, (struct view){ all, sizeof all });
+	while (*count < SLICE_ROWS && rows_next(&rows, &uid, &row, &prefix))
+		++*count;
+	rows_end(&rows);
+	if (*count == SLICE_ROWS)
+		return uid;
+	/* Every slice takes SWEPT_IMPORTS keys, but the last one all that are left. */
+	return many_imports(e, mailbox) ? UINT32_MAX - 1 : UINT32_MAX;
+}
+
+bool sweep_slice(struct engine *e)
+{
+	MDB_cursor *c = NULL;
+	struct record r = { .type = RECORD_SWEEP, .when = e->now };
+	struct key first = { 0 };
+	struct view found, value;
+	size_t count;
 	struct grave_value grave;
 	bool dead = tx_seek(&e->tx, T_DEAD, &c, &first, 0, &found, &value);
 
@@ -59,11 +89,7 @@ bool sweep_slice(struct engine *e)
 	/* They were expunged when their mailbox was deleted: undelete asks for that time. */
 	if (get_grave(&e->tx, r.mailbox, &grave, NULL))
 		r.when = grave.when;
-	rows_start(&rows, &e->tx, r.mailbox, (struct view){ all, sizeof all });
-	while (n < SLICE_ROWS && rows_next(&rows, &uid, &row, &value))
-		if (++n == SLICE_ROWS)
-			r.uid = uid;
-	rows_end(&rows);
+	r.uid = dead_slice(e, r.mailbox, &count);
 	engine_put(e, &r, VIEW_NONE);
 	return true;
 }

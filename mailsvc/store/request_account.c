@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine.h"
+#include "site/address.h"
 
 #define ERASED_MAILBOXES 100 /* in one slice */
 
@@ -54,9 +55,12 @@ static uint32_t account_of(struct engine *e, struct view address)
 	return account;
 }
 
+/* Only what is in the normal form is ever looked for. */
 static bool address_ok(struct view address)
 {
-	return address.len > 0 && address.len < ADDRESS_MAX && memchr(address.ptr, '@', address.len);
+	char plain[ADDRESS_MAX];
+
+	return address_normalise(address, plain, sizeof plain) == 0 && view_eq(address, plain);
 }
 
 /* Until the site is loaded anew mail to the old address goes to the account that bore it. */
@@ -78,7 +82,7 @@ enum store_status run_rename_account(struct engine *e, struct request *req)
 	struct record r = { .type = RECORD_ADDRESS, .name = p->other };
 	struct account_value a;
 
-	if (!address_ok(p->name) || !address_ok(p->other))
+	if ((!from && !address_ok(p->name)) || !address_ok(p->other))
 		return STORE_INVALID;
 	if (!from) /* done before, and perhaps orphaned by a reload of the old site since */
 		from = account_of(e, p->other);
@@ -163,6 +167,20 @@ static enum store_status names_fit(
 	return status;
 }
 
+/* Levels above the mailboxes (in order of their names) that are none themselves: there they will be. */
+static size_t levels_missing(struct engine *e, uint32_t account, const struct owned *all, size_t count)
+{
+	size_t missing = 0;
+
+	for (size_t i = 0; i < count; i++)
+		for (const char *end = strchr(all[i].name, '/'); end; end = strchr(end + 1, '/')) {
+			struct view level = { all[i].name, (size_t)(end - all[i].name) };
+			bool again = i && strncmp(all[i - 1].name, level.ptr, level.len + 1) == 0;
+			missing += !again && !find_mailbox(&e->tx, account, level);
+		}
+	return missing;
+}
+
 static void hand_over(
     struct engine *e, struct request *req, uint32_t from, uint32_t to, const char *folder, const struct owned *o)
 {
@@ -201,7 +219,7 @@ enum store_status run_hand_over(struct engine *e, struct request *req)
 	for (const char *c = folder; *c; c++)
 		levels += *c == '/';
 	status = from == to ? STORE_INVALID : names_fit(e, to, folder, all, count);
-	if (status == STORE_OK && !mailboxes_fit(e, to, count + levels + 1))
+	if (status == STORE_OK && !mailboxes_fit(e, to, count + levels + 1 + levels_missing(e, from, all, count)))
 		status = STORE_INVALID;
 	for (size_t i = 0; i < count && status == STORE_OK; i++)
 		hand_over(e, req, from, to, folder, &all[i]);
@@ -246,19 +264,10 @@ static uint32_t leftover(struct engine *e, uint32_t account, bool graves)
 
 static void wipe_dead(struct engine *e, struct request *req, uint32_t mailbox)
 {
-	static const char all[8] = { 1, 0, 0, 0, -1, -1, -1, -1 };
-	struct message_value row;
-	struct rows rows;
-	struct view prefix;
-	uint32_t uid = UINT32_MAX, last = UINT32_MAX;
-	size_t n = 0;
+	size_t count;
+	uint32_t last = dead_slice(e, mailbox, &count);
 
-	rows_start(&rows, &e->tx, mailbox, (struct view){ all, sizeof all });
-	while (n < SLICE_ROWS && rows_next(&rows, &uid, &row, &prefix))
-		if (++n == SLICE_ROWS)
-			last = uid;
-	rows_end(&rows);
-	put_wipe(e, req, mailbox, 0, e->now, last, n);
+	put_wipe(e, req, mailbox, 0, e->now, last, count);
 }
 
 static void wipe_grave(struct engine *e, struct request *req, uint32_t mailbox)

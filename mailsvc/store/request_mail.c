@@ -309,6 +309,44 @@ static bool flags_keywords(struct engine *e, const struct proto_request *p, uint
 	return true;
 }
 
+/*
+ * The next slice of a long request: uids of the rows that it wants, into ranges and the answer.  false: it was the last
+ * one.
+ */
+static bool next_slice(struct engine *e, struct request *req,
+    bool (*wants)(struct request *, uint32_t uid, const struct message_value *, uint64_t keywords), uint64_t keywords,
+    struct buf *ranges)
+{
+	struct message_value row;
+	struct rows rows;
+	struct view prefix;
+	uint32_t uid;
+	size_t n = 0, looked = 0;
+
+	rows_start(&rows, &e->tx, req->p.mailbox, req->p.ranges);
+	rows.next = req->resume;
+	while (n < SLICE_ROWS && looked < SLICE_LOOKED && rows_next(&rows, &uid, &row, &prefix)) {
+		looked++;
+		req->resume = (uint64_t)uid + 1;
+		if (!wants(req, uid, &row, keywords))
+			continue;
+		ranges_add(ranges, uid);
+		ranges_add(&req->source, uid);
+		n++;
+	}
+	rows_end(&rows);
+	return n == SLICE_ROWS || looked == SLICE_LOOKED;
+}
+
+static bool flags_wants(struct request *req, uint32_t uid, const struct message_value *row, uint64_t keywords)
+{
+	if (req->p.type == STORE_FLAGS_UNCHANGED && row->modseq > req->p.unchanged_since) {
+		ranges_add(&req->destination, uid);
+		return false;
+	}
+	return flags_change(&req->p, keywords, row);
+}
+
 enum run run_flags(struct engine *e, struct request *req)
 {
 	const struct proto_request *p = &req->p;
@@ -317,11 +355,7 @@ enum run run_flags(struct engine *e, struct request *req)
 	};
 	struct buf ranges = BUF_INIT(SLICE_ROWS * 8);
 	struct mailbox_value m;
-	struct message_value row;
-	struct rows rows;
-	struct view prefix;
-	uint32_t uid;
-	size_t n = 0, looked = 0;
+	bool more;
 
 	req->reply.status = STORE_NO_MAILBOX;
 	if (!get_mailbox(&e->tx, p->mailbox, &m, NULL))
@@ -330,33 +364,19 @@ enum run run_flags(struct engine *e, struct request *req)
 	if (!flags_keywords(e, p, &r.keywords))
 		return RUN_DONE;
 	req->reply.status = STORE_OK;
-	rows_start(&rows, &e->tx, p->mailbox, p->ranges);
-	rows.next = req->resume;
-	while (n < SLICE_ROWS && looked < SLICE_LOOKED && rows_next(&rows, &uid, &row, &prefix)) {
-		looked++;
-		req->resume = (uint64_t)uid + 1;
-		if (p->type == STORE_FLAGS_UNCHANGED && row.modseq > p->unchanged_since) {
-			ranges_add(&req->destination, uid);
-			continue;
-		}
-		if (!flags_change(p, r.keywords, &row))
-			continue;
-		ranges_add(&ranges, uid);
-		ranges_add(&req->source, uid);
-		n++;
-	}
-	rows_end(&rows);
+	more = next_slice(e, req, flags_wants, r.keywords, &ranges);
 	r.modseq = m.modseq + 1;
 	r.ranges = buf_view(&ranges);
-	if (n) {
+	if (ranges.len) {
 		engine_put(e, &r, VIEW_NONE);
 		buf_put_u64(&req->modseqs, r.modseq);
-	}
+		req->reply.modseq = r.modseq;
+	} else if (m.modseq > req->reply.modseq)
+		req->reply.modseq = m.modseq;
 	req->reply.mailbox = p->mailbox;
 	req->reply.uid_validity = m.uid_validity;
-	req->reply.modseq = n ? r.modseq : m.modseq > req->reply.modseq ? m.modseq : req->reply.modseq;
 	buf_free(&ranges);
-	return n == SLICE_ROWS || looked == SLICE_LOOKED ? RUN_MORE : RUN_DONE;
+	return more ? RUN_MORE : RUN_DONE;
 }
 
 struct selection {
@@ -470,40 +490,31 @@ enum store_status run_copy(struct engine *e, struct request *req)
 	return status;
 }
 
+static bool expunge_wants(struct request *req, uint32_t uid, const struct message_value *row, uint64_t keywords)
+{
+	(void)uid;
+	(void)keywords;
+	return !(req->p.flags & 1) || (row->flags & FLAG_DELETED);
+}
+
 enum run run_expunge(struct engine *e, struct request *req)
 {
-	const struct proto_request *p = &req->p;
 	struct buf ranges = BUF_INIT(SLICE_ROWS * 8);
 	struct mailbox_value m;
-	struct message_value row;
-	struct rows rows;
-	struct view prefix;
-	uint32_t uid;
-	size_t n = 0, looked = 0;
+	bool more;
 
 	req->reply.status = STORE_NO_MAILBOX;
-	if (!get_mailbox(&e->tx, p->mailbox, &m, NULL))
+	if (!get_mailbox(&e->tx, req->p.mailbox, &m, NULL))
 		return RUN_DONE;
 	req->reply.status = STORE_OK;
-	req->reply.mailbox = p->mailbox;
+	req->reply.mailbox = req->p.mailbox;
 	req->reply.uid_validity = m.uid_validity;
 	req->reply.modseq = m.modseq;
-	rows_start(&rows, &e->tx, p->mailbox, p->ranges);
-	rows.next = req->resume;
-	while (n < SLICE_ROWS && looked < SLICE_LOOKED && rows_next(&rows, &uid, &row, &prefix)) {
-		looked++;
-		req->resume = (uint64_t)uid + 1;
-		if ((p->flags & 1) && !(row.flags & FLAG_DELETED))
-			continue;
-		ranges_add(&ranges, uid);
-		ranges_add(&req->source, uid);
-		n++;
-	}
-	rows_end(&rows);
-	if (n)
-		put_expunge(e, p->mailbox, 0, buf_view(&ranges), &req->reply.modseq);
+	more = next_slice(e, req, expunge_wants, 0, &ranges);
+	if (ranges.len)
+		put_expunge(e, req->p.mailbox, 0, buf_view(&ranges), &req->reply.modseq);
 	buf_free(&ranges);
-	return n == SLICE_ROWS || looked == SLICE_LOOKED ? RUN_MORE : RUN_DONE;
+	return more ? RUN_MORE : RUN_DONE;
 }
 
 enum store_status run_recent(struct engine *e, struct request *req)

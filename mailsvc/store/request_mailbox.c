@@ -92,22 +92,31 @@ uint32_t open_account(struct engine *e, struct view address)
 	return account;
 }
 
-/* How many of name's levels are not there yet. */
-static size_t levels_missing(struct engine *e, uint32_t account, const char *name)
-{
-	size_t missing = 0;
-
-	for (size_t i = 1; i <= strlen(name); i++)
-		if (name[i] == '/' || name[i] == '\0')
-			missing += find_mailbox(&e->tx, account, (struct view){ name, i }) == 0;
-	return missing;
-}
-
 bool mailboxes_fit(struct engine *e, uint32_t account, size_t more)
 {
 	struct account_value a;
 
 	return get_account(&e->tx, account, &a, NULL) && a.mailboxes + more <= MAILBOXES_MAX;
+}
+
+/* Is there room for the levels of name that are not there yet, the last one only if it is new, and for what they inherit? */
+static bool levels_fit(struct engine *e, uint32_t account, const char *name, bool last_new)
+{
+	size_t missing = 0, above = 0, inherited = 0, each = 0;
+
+	for (size_t i = 1; name[i - 1]; i++) {
+		uint32_t mailbox;
+		if (name[i] != '/' && (name[i] || !last_new))
+			continue;
+		if ((mailbox = find_mailbox(&e->tx, account, (struct view){ name, i }))) {
+			above = acl_count(e, mailbox);
+			continue;
+		}
+		missing++;
+		inherited += above;
+		each = above > each ? above : each;
+	}
+	return mailboxes_fit(e, account, missing) && acl_fits(e, account, each, inherited);
 }
 
 void put_parents(struct engine *e, uint32_t account, const char *name)
@@ -122,7 +131,7 @@ static uint32_t make_mailbox(struct engine *e, uint32_t account, const char *nam
 {
 	uint32_t mailbox;
 
-	if (!mailboxes_fit(e, account, levels_missing(e, account, name)))
+	if (!levels_fit(e, account, name, true))
 		return 0;
 	put_parents(e, account, name);
 	mailbox = put_mailbox(e, account, view_of(name), special, uid_validity);
@@ -177,6 +186,8 @@ enum store_status run_create(struct engine *e, struct request *req)
 		return STORE_NO_ACCOUNT;
 	if (find_mailbox(&e->tx, req->p.account, view_of(name)))
 		return STORE_EXISTS;
+	if (atomic_load(&e->full))
+		return STORE_FULL;
 	mailbox = open_mailbox(e, req->p.account, name, (enum special_use)req->p.flags, false);
 	if (!mailbox)
 		return STORE_INVALID;
@@ -278,7 +289,7 @@ static enum store_status rename_tree(
 	if (strncmp(name, old.ptr, old.len) == 0 && name[old.len] == '/')
 		return STORE_INVALID;
 	if (children_of(e, account, old, name, &children, &count) == 0 &&
-	    mailboxes_fit(e, account, levels_missing(e, account, name) - 1)) {
+	    levels_fit(e, account, name, false)) {
 		put_parents(e, account, name);
 		put_rename(e, req->p.mailbox, name);
 		for (size_t i = 0; i < count; i++) {

@@ -11,7 +11,7 @@ void put_acl(struct engine *e, uint32_t mailbox, struct view identifier, uint32_
 	engine_put(e, &r, VIEW_NONE);
 }
 
-static size_t acl_count(struct engine *e, uint32_t mailbox)
+size_t acl_count(struct engine *e, uint32_t mailbox)
 {
 	struct key k = key_u32(mailbox);
 	MDB_cursor *c = NULL;
@@ -26,6 +26,38 @@ static size_t acl_count(struct engine *e, uint32_t mailbox)
 	return n;
 }
 
+/* Counted only for who shares with many: the account's row has no room for a count. */
+bool acl_fits(struct engine *e, uint32_t account, size_t each, size_t more)
+{
+	struct key k = key_u32(account);
+	MDB_cursor *c = NULL;
+	struct view found, value;
+	size_t n = more;
+
+	if (more == 0 || each <= ACL_ENTRIES_FREE)
+		return true;
+	for (bool row = tx_seek(&e->tx, T_MAILBOX_NAME, &c, &k, 4, &found, &value); row && n <= ACL_TOTAL_MAX;
+	     row = tx_next(&e->tx, c, &k, 4, &found, &value)) {
+		uint32_t mailbox = 0;
+		if (value.len == sizeof mailbox)
+			memcpy(&mailbox, value.ptr, sizeof mailbox);
+		n += acl_count(e, mailbox);
+	}
+	if (c)
+		mdb_cursor_close(c);
+	return n <= ACL_TOTAL_MAX;
+}
+
+/* One more entry of a mailbox. */
+static enum store_status acl_room(struct engine *e, uint32_t mailbox, uint32_t account)
+{
+	size_t n = acl_count(e, mailbox);
+
+	if (atomic_load(&e->full))
+		return STORE_FULL;
+	return n < ACL_ENTRIES_MAX && acl_fits(e, account, n + 1, 1) ? STORE_OK : STORE_INVALID;
+}
+
 enum store_status run_set_acl(struct engine *e, struct request *req)
 {
 	const struct proto_request *p = &req->p;
@@ -33,6 +65,7 @@ enum store_status run_set_acl(struct engine *e, struct request *req)
 	struct mailbox_value m;
 	struct key k;
 	struct view old;
+	enum store_status status = STORE_OK;
 	bool is;
 
 	if (acl_identifier(p->name, identifier) == -1 || (p->flags & ~ACL_ALL))
@@ -41,8 +74,10 @@ enum store_status run_set_acl(struct engine *e, struct request *req)
 		return STORE_NO_MAILBOX;
 	k = acl_key(p->mailbox, view_of(identifier));
 	is = tx_get(&e->tx, T_ACL, &k, &old);
-	if (!is && p->flags && acl_count(e, p->mailbox) >= ACL_ENTRIES_MAX)
-		return STORE_INVALID;
+	if (!is && p->flags)
+		status = acl_room(e, p->mailbox, m.account);
+	if (status != STORE_OK)
+		return status;
 	if (is || p->flags)
 		put_acl(e, p->mailbox, view_of(identifier), p->flags);
 	reply_mailbox(e, req, p->mailbox);

@@ -188,7 +188,7 @@ bool store_view_ready(const struct store_view *v)
 
 int view_begin(struct store_view *v)
 {
-	uint64_t epoch, txn, until;
+	uint64_t epoch, txn, until, began = clock_mono_ms();
 	int rc = -1;
 
 	if (v->active || !store_view_ready(v) || !epoch_hold(v->readers, v->shared))
@@ -218,13 +218,16 @@ int view_begin(struct store_view *v)
 	v->tx.error = 0;
 	v->active = true;
 	v->stale = false;
+	v->until = store_client_reads_too(v->client) ? began + VIEW_COMMAND_MAX_MS : UINT64_MAX;
 	return 0;
 }
 
-void view_end(struct store_view *v)
+int view_end(struct store_view *v)
 {
+	int rc = view_usable(v) && v->tx.error == 0 ? 0 : -1;
+
 	if (!v->active)
-		return;
+		return -1;
 	if (v->body_cursor)
 		mdb_cursor_close(v->body_cursor);
 	v->body_cursor = NULL;
@@ -241,11 +244,13 @@ void view_end(struct store_view *v)
 		drop_pages(v);
 	v->stale = false;
 	adopt_pages(v);
+	return rc;
 }
 
 bool view_usable(struct store_view *v)
 {
-	return v->active && !v->stale && store_client_attached(v->client);
+	return v->active && !v->stale && store_client_attached(v->client) &&
+	       (v->until == UINT64_MAX || clock_mono_ms() < v->until);
 }
 
 int view_account(struct store_view *v, const char *address, struct account_row *row)

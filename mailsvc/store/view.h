@@ -10,6 +10,7 @@
 #include "lib/log.h"
 
 #define VIEW_SNAPSHOT_MAX_MS 10000
+#define VIEW_COMMAND_MAX_MS 9000 /* a command line is not killed: its view finds nothing any more from then on */
 
 struct store_view;
 /* store_dir: ROLE_FD_STORE_DIR. page_fd: this reader's epoch page, from the first message on the channel to store (store_client_view_fd). */
@@ -20,7 +21,8 @@ bool store_view_ready(const struct store_view *);
 void store_view_close(struct store_view *);
 
 int view_begin(struct store_view *); /* one snapshot at a time; -1 when store is away */
-void view_end(struct store_view *);
+/* -1: the snapshot could not be read to here (its store went away, or it was too old), so walks may have ended early. */
+int view_end(struct store_view *);
 
 struct account_row {
 	uint32_t id;

@@ -16,6 +16,7 @@ struct store_view {
 	struct tx tx;
 	bool active; /* between begin and end */
 	bool stale;  /* the store whose snapshot this is went away meanwhile */
+	uint64_t until; /* clock_mono_ms: to when store surely keeps the snapshot; UINT64_MAX: to its process's end */
 	struct store_client *client;
 	const struct epoch_shared *shared;
 	struct epoch_reader *page;
@@ -29,7 +30,10 @@ struct store_view {
 	uint64_t trim_at; /* ms: when to look for segments that compaction removed */
 };
 
-/* Who noticed that the store is gone need not read on, and should not keep the next one waiting. */
+/*
+ * Who noticed that the store is gone need not read on, and should not keep the next one waiting.  Nor may a command line
+ * that stayed too long: store only closes its channel, and then writes into the pages that it would read.
+ */
 bool view_usable(struct store_view *);
 /* A row of T_MESSAGE or T_EXPUNGED. false: too short. */
 bool view_fill(struct message_row *, uint32_t uid, struct view value, uint32_t recent_uid);

@@ -142,4 +142,12 @@ static inline void housekeep(struct engine *e)
 	}
 }
 
+static inline int prove_close(struct engine *e, struct folder *dir)
+{
+	prove(e, dir);
+	engine_close(e);
+	folder_remove(dir);
+	return 0;
+}
+
 #endif

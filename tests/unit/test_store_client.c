@@ -3,6 +3,7 @@
  * the commit thread into the view, from imap's channel and from the command line's.
  */
 #include "mailsvc/store/acl.h"
+#include "mailsvc/store/view_impl.h"
 #include "store_role_help.h"
 
 static struct store_view *view_for(struct store_client *c)
@@ -220,11 +221,9 @@ static enum store_status settle(struct answer *a, const char *what)
 	return a->result.status;
 }
 
-/* All that the command line does with mail, over one channel. */
-static void test_command_line(void **state)
+/* An import, once: the mailbox. */
+static uint32_t imports(struct store_client *cli)
 {
-	struct store_view *v;
-	struct store_client *cli = command_line(&v);
 	const char *words[] = { "todo" };
 	struct store_import import = { .account = "a@x",
 		.mailbox = "Old",
@@ -236,15 +235,9 @@ static void test_command_line(void **state)
 		.keyword_count = 1,
 		.internal_date = 7,
 		.body = { VIEW_LIT("imported"), VIEW_LIT("m") } };
-	struct uid_range one = { 50, 50 };
-	struct account_row account;
-	struct buf text = BUF_INIT(4096);
 	struct answer a = answered();
-	char address[ADDRESS_MAX];
-	bool orphaned;
 	uint32_t box;
 
-	(void)state;
 	store_import(cli, &import, on_answer, &a);
 	assert_int_equal(settle(&a, "an import"), STORE_OK);
 	assert_int_equal(a.destination.first, 50);
@@ -257,26 +250,16 @@ static void test_command_line(void **state)
 	a = answered();
 	store_import(cli, &import, on_answer, &a);
 	assert_int_equal(settle(&a, "an import of nobody"), STORE_NO_ACCOUNT);
-	a = answered();
-	store_expunge(cli, box, false, &one, 1, on_answer, &a);
-	assert_int_equal(settle(&a, "an expunge"), STORE_OK);
-	assert_int_equal(view_begin(v), 0);
-	assert_int_equal(view_account(v, "a@x", &account), 1);
-	view_expunged(v, account.id, 0, count_expunged, &text);
-	assert_string_equal(buf_str(&text), "Old/50 ");
-	view_end(v);
-	a = answered();
-	store_delete(cli, box, on_answer, &a);
-	assert_int_equal(settle(&a, "a deletion"), STORE_OK);
-	buf_reset(&text);
-	assert_int_equal(view_begin(v), 0);
-	view_expunged(v, account.id, 0, count_expunged, &text);
-	assert_string_equal(buf_str(&text), "Old/50 ");
-	view_end(v);
-	a = answered();
-	store_undelete(cli, account.id, 0, 0, on_answer, &a);
-	assert_int_equal(settle(&a, "undelete"), STORE_OK);
-	assert_int_equal(a.result.count, 1);
+	return box;
+}
+
+static void changes_hands(struct store_client *cli, struct store_view *v)
+{
+	struct account_row account;
+	struct answer a;
+	char address[ADDRESS_MAX];
+	bool orphaned;
+
 	a = answered();
 	store_hand_over(cli, "a@x", "b@x", "From a", on_answer, &a);
 	assert_int_equal(settle(&a, "handing over"), STORE_OK);
@@ -301,8 +284,64 @@ static void test_command_line(void **state)
 	a = answered();
 	store_erase_account(cli, "a@x", on_answer, &a);
 	assert_int_equal(settle(&a, "erasing what is in use"), STORE_INVALID);
+}
+
+/* All that the command line does with mail, over one channel. */
+static void test_command_line(void **state)
+{
+	struct store_view *v;
+	struct store_client *cli = command_line(&v);
+	struct uid_range one = { 50, 50 };
+	struct account_row account;
+	struct buf text = BUF_INIT(4096);
+	struct answer a;
+	uint32_t box = imports(cli);
+
+	(void)state;
+	a = answered();
+	store_expunge(cli, box, false, &one, 1, on_answer, &a);
+	assert_int_equal(settle(&a, "an expunge"), STORE_OK);
+	assert_int_equal(view_begin(v), 0);
+	assert_int_equal(view_account(v, "a@x", &account), 1);
+	view_expunged(v, account.id, 0, count_expunged, &text);
+	assert_string_equal(buf_str(&text), "Old/50 ");
+	view_end(v);
+	a = answered();
+	store_delete(cli, box, on_answer, &a);
+	assert_int_equal(settle(&a, "a deletion"), STORE_OK);
+	buf_reset(&text);
+	assert_int_equal(view_begin(v), 0);
+	view_expunged(v, account.id, 0, count_expunged, &text);
+	assert_string_equal(buf_str(&text), "Old/50 ");
+	view_end(v);
+	a = answered();
+	store_undelete(cli, account.id, 0, 0, on_answer, &a);
+	assert_int_equal(settle(&a, "undelete"), STORE_OK);
+	assert_int_equal(a.result.count, 1);
+	changes_hands(cli, v);
 	store_view_close(v);
 	buf_free(&text);
+}
+
+/* Who is not killed for staying too long finds nothing any more, and is told. */
+static void test_command_line_stays(void **state)
+{
+	struct store_view *v;
+	struct store_client *cli = command_line(&v);
+	struct account_row account;
+
+	(void)state;
+	opened(cli, "a@x");
+	assert_int_equal(view_begin(v), 0);
+	assert_true(v->until > clock_mono_ms() && v->until <= clock_mono_ms() + VIEW_COMMAND_MAX_MS);
+	assert_int_equal(view_account(v, "a@x", &account), 1);
+	v->until = clock_mono_ms();
+	assert_int_equal(view_account(v, "a@x", &account), 0);
+	assert_int_equal(view_end(v), -1);
+	assert_int_equal(view_begin(v), 0);
+	assert_int_equal(view_account(v, "a@x", &account), 1);
+	assert_int_equal(view_end(v), 0);
+	store_view_close(v);
 }
 
 int main(void)
@@ -312,6 +351,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_metadata, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_append_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_command_line, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_command_line_stays, setup, teardown),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -14,10 +14,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	prove(&e, &dir);
-	engine_close(&e);
-	folder_remove(&dir);
-	return 0;
+	return prove_close(&e, &dir);
 }
 
 static uint32_t deliver_n(const char *account, const char *mailbox, int n)
@@ -127,6 +124,30 @@ static void test_import(void **state)
 	housekeep(&e);
 	assert_int_equal(rows_of(&e, T_IMPORT, key_u32(box)), 0);
 	assert_int_equal(status_of(import("Old/Work", 77, 500, KEY("1"))), STORE_OK);
+}
+
+/* However few rows a deleted mailbox has, its keys go in slices. */
+static void test_many_imports(void **state)
+{
+	char key[IMPORT_KEY_LEN + 1];
+	size_t left = 2 * SWEPT_IMPORTS + 100;
+	uint32_t box = 0;
+
+	(void)state;
+	for (size_t i = 0; i < left; i++) {
+		snprintf(key, sizeof key, "key-%012zu", i);
+		box = mailbox_of(import("Old", 0, 0, key));
+	}
+	assert_int_equal(expunge(box, 1, UINT32_MAX), STORE_OK);
+	assert_int_equal(delete_mailbox(box), STORE_OK);
+	for (; left; left -= left > SWEPT_IMPORTS ? SWEPT_IMPORTS : left) {
+		assert_int_equal(rows_of(&e, T_IMPORT, key_u32(box)), left);
+		engine_housekeeping(&e);
+		assert_int_equal(engine_commit(&e), 0);
+		engine_publish(&e);
+	}
+	assert_int_equal(all_rows(&e, T_IMPORT), 0);
+	assert_int_equal(all_rows(&e, T_DEAD), 0);
 }
 
 static struct request *undelete(uint32_t account, uint32_t mailbox, int64_t since)
@@ -329,6 +350,7 @@ static void test_rename_account(void **state)
 	assert_int_equal(status_of(rename_account("a@x.org", "b@x.org")), STORE_EXISTS);
 	assert_int_equal(status_of(rename_account("nobody@x.org", "d@x.org")), STORE_NO_ACCOUNT);
 	assert_int_equal(status_of(rename_account("a@x.org", "c")), STORE_INVALID);
+	assert_int_equal(status_of(rename_account("a@x.org", "C@Y.org")), STORE_INVALID); /* nobody would find it */
 	assert_int_equal(status_of(rename_account("a@x.org", "c@y.org")), STORE_OK);
 	assert_int_equal(status_of(rename_account("a@x.org", "c@y.org")), STORE_OK);
 	assert_int_equal(account_of(&e, "c@y.org"), a);
@@ -411,6 +433,29 @@ static void test_hand_over(void **state)
 	assert_int_equal(status_of(hand_over("a@x.org", "b@x.org", "Leavers/Al")), STORE_EXISTS);
 	assert_int_equal(status_of(hand_over("a@x.org", "b@x.org", "Later")), STORE_OK);
 	assert_int_not_equal(inbox(&e, "a@x.org"), 0);
+}
+
+/* A level that the old owner had no mailbox for is one more at the new owner. */
+static void test_hand_over_limit(void **state)
+{
+	uint32_t a, b;
+	char name[40];
+
+	(void)state;
+	deliver_n("a@x.org", "P/Q/r", 1);
+	a = account_of(&e, "a@x.org");
+	assert_int_equal(delete_mailbox(mailbox_named(&e, a, "P")), STORE_OK);
+	assert_int_equal(delete_mailbox(mailbox_named(&e, a, "P/Q")), STORE_OK);
+	inbox(&e, "b@x.org");
+	b = account_of(&e, "b@x.org");
+	for (uint32_t i = account_row_of(&e, b).mailboxes + account_row_of(&e, a).mailboxes + 2; i < MAILBOXES_MAX; i++) {
+		snprintf(name, sizeof name, "f%u", i);
+		assert_int_equal(create(&e, b, name), STORE_OK);
+	}
+	assert_int_equal(status_of(hand_over("a@x.org", "b@x.org", "L")), STORE_INVALID);
+	assert_int_equal(delete_mailbox(mailbox_named(&e, b, "f9999")), STORE_OK);
+	assert_int_equal(status_of(hand_over("a@x.org", "b@x.org", "L")), STORE_OK);
+	assert_int_equal(account_row_of(&e, b).mailboxes, MAILBOXES_MAX);
 }
 
 static struct request *erase(const char *address)
@@ -643,12 +688,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_import, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_many_imports, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_undelete, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_undelete_mailbox, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_undelete_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_undelete_slow_sweep, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rename_account, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hand_over, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hand_over_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_erase, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_erase_of_a_namesake, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_quota_messages, setup, teardown),

@@ -14,10 +14,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	prove(&e, &dir);
-	engine_close(&e);
-	folder_remove(&dir);
-	return 0;
+	return prove_close(&e, &dir);
 }
 
 static enum store_status set_acl(uint32_t mailbox, const char *identifier, uint32_t rights)
@@ -148,6 +145,51 @@ static void test_acl_limit(void **state)
 	assert_int_equal(set_acl(box, "u7@x.org", ACL_LOOKUP), STORE_OK);
 	assert_int_equal(set_acl(box, "u7@x.org", 0), STORE_OK);
 	assert_int_equal(set_acl(box, "one-more@x.org", ACL_READ), STORE_OK);
+}
+
+/* What a new mailbox begins with is counted for the owner of all. */
+static void test_acl_total(void **state)
+{
+	uint32_t a, work;
+	char name[40];
+	int i;
+
+	(void)state;
+	inbox(&e, "a@x.org");
+	a = account_of(&e, "a@x.org");
+	assert_int_equal(create(&e, a, "W"), STORE_OK);
+	work = mailbox_named(&e, a, "W");
+	for (i = 0; i < ACL_ENTRIES_MAX; i++) {
+		snprintf(name, sizeof name, "u%d@x.org", i);
+		assert_int_equal(set_acl(work, name, ACL_READ), STORE_OK);
+	}
+	for (i = 1; i < ACL_TOTAL_MAX / ACL_ENTRIES_MAX; i++) {
+		snprintf(name, sizeof name, "W/%d", i);
+		assert_int_equal(create(&e, a, name), STORE_OK);
+	}
+	assert_int_equal(all_rows(&e, T_ACL), ACL_TOTAL_MAX);
+	assert_int_equal(create(&e, a, "W/more"), STORE_INVALID);
+	assert_int_equal(create(&e, a, "Apart"), STORE_OK);
+	work = mailbox_named(&e, a, "Apart");
+	for (i = 0; i < ACL_ENTRIES_FREE; i++) {
+		snprintf(name, sizeof name, "u%d@x.org", i);
+		assert_int_equal(set_acl(work, name, ACL_READ), STORE_OK);
+	}
+	assert_int_equal(set_acl(work, "more@x.org", ACL_READ), STORE_INVALID);
+}
+
+/* The disk's reserve is not for mailboxes and entries; what is there may change and go. */
+static void test_full(void **state)
+{
+	uint32_t box = inbox(&e, "a@x.org"), a = account_of(&e, "a@x.org");
+
+	(void)state;
+	assert_int_equal(set_acl(box, "b@x.org", ACL_READ), STORE_OK);
+	atomic_store(&e.full, true);
+	assert_int_equal(create(&e, a, "Work"), STORE_FULL);
+	assert_int_equal(set_acl(box, "c@x.org", ACL_READ), STORE_FULL);
+	assert_int_equal(set_acl(box, "b@x.org", ACL_LOOKUP), STORE_OK);
+	assert_int_equal(set_acl(box, "b@x.org", 0), STORE_OK);
 }
 
 static enum store_status annotate(uint32_t account, uint32_t mailbox, const char *entry, struct view value)
@@ -369,6 +411,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_acl, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_acl_of_a_leaver, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_acl_limit, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_acl_total, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_metadata, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_metadata_limits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_flags_unchanged, setup, teardown),

@@ -345,9 +345,5 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_no_way_back, setup, teardown),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
-	if (!freopen("/dev/null", "w", stderr))
-		return 1;
-	log_init("test", LOG_LEVEL_ERROR);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_quietly(tests, sizeof tests / sizeof *tests, "tests");
 }
