@@ -59,7 +59,7 @@ static char *put_command(char *at, const char *tag, const char *command, unsigne
 		return stpcpy(stpcpy(at, command), "\r\n");
 	memcpy(at, command, (size_t)(hole - command));
 	at += hole - command;
-	at += sprintf(at, "%lu", number);
+	at += snprintf(at, 21, "%lu", number);
 	return stpcpy(stpcpy(at, hole + 2), "\r\n");
 }
 

@@ -1,14 +1,14 @@
 """What the benchmarks share: the drivers, what processes use, and Debian's Postfix and Dovecot as the peer."""
 import json
 import os
-import pwd
 import shutil
 import subprocess
 import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
-from host import BUILD, free_offset, wait_until  # noqa: E402
+from dovecot import Dovecot  # noqa: E402
+from host import BUILD  # noqa: E402
 
 QUICK = 10 if os.environ.get("QUICK") else 1
 MESSAGES = int(os.environ.get("MESSAGES", "50000")) // QUICK
@@ -69,77 +69,33 @@ def memory(pids):
     return total
 
 
-class Peer:
+class Peer(Dovecot):
     """Postfix and Dovecot with Debian's defaults, on loopback, in folders of their own."""
 
     def __init__(self, settings=""):
         """settings: more of dovecot.conf."""
-        self.settings = settings
-        self.offset = free_offset()
-        self.dir = tempfile.mkdtemp(prefix="peer-", dir=WORK)
-        os.chmod(self.dir, 0o755)
+        super().__init__(password=PASSWORD, below=WORK)
         self.master = None  # of Postfix
-        self.mail = pwd.getpwnam("nobody")
-        os.makedirs(self.dir + "/mail")
-        os.chown(self.dir + "/mail", self.mail.pw_uid, self.mail.pw_gid)
-
-    def ports(self):
-        """SMTP, IMAP, IMAP over TLS, POP3."""
-        return self.offset + 25, self.offset + 143, self.offset + 993, self.offset + 110
-
-    def start(self):
-        smtp, imap, imaps, pop3 = self.ports()
-        with open(self.dir + "/dovecot.conf", "w") as f:
-            f.write(f"""protocols = imap lmtp pop3
-base_dir = {self.dir}/dovecot
-log_path = {self.dir}/dovecot.log
-listen = 127.0.0.1
-mail_location = maildir:{self.dir}/mail/%u
-mail_uid = {self.mail.pw_uid}
-mail_gid = {self.mail.pw_gid}
-first_valid_uid = 1
-first_valid_gid = 1
-disable_plaintext_auth = no
-ssl = yes
-ssl_cert = <{self.dir}/cert.pem
-ssl_key = <{self.dir}/key.pem
+        self.settings = f"""protocols = imap lmtp pop3
 mail_max_userip_connections = 10000
-passdb {{
-  driver = static
-  args = password={PASSWORD}
-}}
-userdb {{
-  driver = static
-  args = uid={self.mail.pw_uid} gid={self.mail.pw_gid} home={self.dir}/mail/%u allow_all_users=yes
-}}
-service imap-login {{
-  inet_listener imap {{
-    port = {imap}
-  }}
-  inet_listener imaps {{
-    port = {imaps}
-    ssl = yes
-  }}
-}}
 service pop3-login {{
   inet_listener pop3 {{
-    port = {pop3}
+    port = {self.ports()[3]}
   }}
   inet_listener pop3s {{
     port = 0
   }}
 }}
-{self.settings}
 service lmtp {{
   unix_listener lmtp {{
     mode = 0666
   }}
 }}
-""")
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj",
-                        "/CN=bench", "-keyout", self.dir + "/key.pem", "-out", self.dir + "/cert.pem"], check=True, capture_output=True)
-        self.dovecot = subprocess.Popen(["dovecot", "-F", "-c", self.dir + "/dovecot.conf"], stderr=subprocess.DEVNULL)
-        wait_until(lambda: os.path.exists(self.dir + "/dovecot/auth-master") or os.path.exists(self.dir + "/dovecot/master.pid"), "dovecot")
+{settings}"""
+
+    def ports(self):
+        """SMTP, IMAP, IMAP over TLS, POP3."""
+        return self.offset + 25, self.offset + 143, self.offset + 993, self.offset + 110
 
     def start_postfix(self):
         smtp = self.ports()[0]
@@ -157,7 +113,7 @@ myhostname = mail.bench.example
 mydestination =
 inet_interfaces = 127.0.0.1
 virtual_mailbox_domains = bench.example
-virtual_transport = lmtp:unix:{self.dir}/dovecot/lmtp
+virtual_transport = lmtp:unix:{self.dir}/run/lmtp
 maillog_file = {self.dir}/queue/postfix.log
 maillog_file_prefixes = {self.dir}
 alias_maps =
@@ -181,7 +137,7 @@ alias_maps =
             self.master = int(f.read())
 
     def pids(self):
-        return [self.dovecot.pid] + ([self.master] if self.master else [])
+        return [self.process.pid] + ([self.master] if self.master else [])
 
     def queue_empty(self):
         return all(not files for name in ("incoming", "active", "maildrop") for _, _, files in os.walk(f"{self.dir}/queue/{name}"))
@@ -202,8 +158,7 @@ alias_maps =
     def stop(self):
         if self.master:
             subprocess.run(["postfix", "-c", self.dir + "/postfix", "stop"], capture_output=True)
-        self.dovecot.terminate()
-        self.dovecot.wait(20)
+        super().stop()
 
 
 def message():

@@ -17,14 +17,16 @@ def there():
 
 
 class Dovecot:
-    """Users USER (any) have a Maildir in dir/mail/USER and the password PASSWORD."""
+    """Users USER (any) have a Maildir in dir/mail/USER and the same password."""
 
-    def __init__(self, settings=""):
-        self.dir = tempfile.mkdtemp(prefix="mailadm-dovecot-", dir="/tmp")
+    def __init__(self, settings="", password=PASSWORD, below="/tmp"):
+        """settings: more of dovecot.conf; what stands there last counts."""
+        self.dir = tempfile.mkdtemp(prefix="mailadm-dovecot-", dir=below)
         os.chmod(self.dir, 0o755)
         self.mail = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
         self.offset = free_offset()
         self.settings = settings
+        self.password = password
         self.process = None
         os.makedirs(self.dir + "/mail")
         os.chown(self.dir + "/mail", self.mail.pw_uid, self.mail.pw_gid)
@@ -49,7 +51,7 @@ ssl_cert = <{self.dir}/cert.pem
 ssl_key = <{self.dir}/key.pem
 passdb {{
   driver = static
-  args = password={PASSWORD}
+  args = password={self.password}
 }}
 userdb {{
   driver = static
@@ -80,7 +82,7 @@ service imap-login {{
     def imap(self, user):
         context = ssl.create_default_context(cafile=self.dir + "/cert.pem")
         c = imaplib.IMAP4_SSL("localhost", self.offset + 993, ssl_context=context, timeout=30)
-        c.login(user, PASSWORD)
+        c.login(user, self.password)
         return c
 
     def maildir(self, user):
