@@ -2,7 +2,7 @@
 #ifndef CLI_ACCOUNT_H
 #define CLI_ACCOUNT_H
 
-#include "cli.h"
+#include "dropin.h"
 
 /*
  * The life of an account: suspend, close, resume, rename, hand-over, export, erase, undelete, forward, auto-reply.
@@ -10,12 +10,16 @@
  */
 bool account_life(struct cli *, int argc, char **argv, int *status);
 #define ACCOUNT_LIFE_SYNOPSIS                                                                                          \
-	"undelete ADDRESS [--since 2d] [--mailbox NAME] [--list] | suspend | close | resume ADDRESS | rename OLD NEW " \
-	"[--alias] | "                                                                                                 \
-	"hand-over LEAVER TO [--folder NAME] | export maildir|mbox ADDRESS DIR | erase ADDRESS [--yes] | "             \
-	"forward ADDRESS TO... [--no-copy] | forward ADDRESS --off | auto-reply ADDRESS [--text FILE] [--subject S] "  \
-	"[--from DAY] "                                                                                                \
-	"[--until DAY] | auto-reply ADDRESS --off"
+	"\n  undelete ADDRESS [--since 2d] [--mailbox NAME] [--list]"                                                  \
+	"\n  suspend | close | resume ADDRESS"                                                                         \
+	"\n  rename OLD NEW [--alias]"                                                                                 \
+	"\n  hand-over LEAVER TO [--folder NAME]"                                                                      \
+	"\n  export maildir|mbox ADDRESS DIR"                                                                          \
+	"\n  erase ADDRESS [--yes]"                                                                                    \
+	"\n  forward ADDRESS TO... [--no-copy]"                                                                        \
+	"\n  forward ADDRESS --off"                                                                                    \
+	"\n  auto-reply ADDRESS [--text FILE] [--subject S] [--from DAY] [--until DAY]"                                \
+	"\n  auto-reply ADDRESS --off"
 #define ACCOUNT_LIFE_HELP                                                                                              \
 	"undelete    brings expunged mail back, or with --list shows it; limits.undelete says how long it is kept\n"   \
 	"suspend     nobody logs in any more, sessions end; mail keeps coming.  close: mail is refused too (550 "      \
@@ -34,7 +38,14 @@ bool account_life(struct cli *, int argc, char **argv, int *status);
 
 /* account_undelete.c */
 int account_undelete(struct cli *, int argc, char **argv);
-/* account_mail.c: what the site says about an account's mail. */
+/* cmd_account.c.  Takes the address's password out of STATE/credentials, where one may be. -1: said. */
+int account_forget_password(const struct site *, const char *address);
+/*
+ * account_mail.c: what the site says about an account's mail.  account_own is the element of an account that account
+ * add made; NULL: said, with what to do where it was written by hand, and *status is the exit status.
+ */
+config_setting_t *account_own(
+    struct cli *, struct dropin *, const char *address, const char *by_hand, unsigned *index, int *status);
 int account_set_state(struct cli *, const char *argument, const char *verb);
 int account_forward(struct cli *, int argc, char **argv);
 int account_auto_reply(struct cli *, int argc, char **argv);

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "account.h"
-#include "dropin.h"
 #include "export.h"
 #include "lib/proc.h"
 #include "mailsvc/auth/credentials.h"
@@ -64,17 +63,6 @@ static int copy_password(const struct site *site, const char *from, const char *
 	return rc < 0 ? (cli_error("%s", e.text), -1) : 0;
 }
 
-static int drop_password(const struct site *site, const char *address)
-{
-	char *path = site_state(site, "credentials");
-	struct error e;
-	int rc = access(path, F_OK) == 0 ? credentials_remove(path, address, &e) : 1;
-
-	free(path);
-	return rc < 0 ? cli_error("the password of %s may still be in STATE/credentials: %s", address, e.text)
-	              : EXIT_YES;
-}
-
 static int rename_in_site(
     struct cli *cli, struct dropin *d, config_setting_t *element, const char *from, const char *to, bool alias)
 {
@@ -90,16 +78,18 @@ static int renamed(
 	enum store_status status;
 	uint64_t count;
 
-	if (copy_password(cli->site, from, to) < 0 ||
-	    do_deed(cli, &(struct deed){ .from = from, .to = to, .what = DEED_RENAME }, &status, &count) != 0)
+	if (copy_password(cli->site, from, to) < 0)
 		return EXIT_USAGE;
-	if (status != STORE_OK && status != STORE_NO_ACCOUNT) /* it may never have had any mail */
-		return cli_error("%s: %s", to,
-		    status == STORE_EXISTS ? "there is mail of that address already" : cli_store_text(status));
-	if (rename_in_site(cli, d, element, from, to, alias) == 0)
-		return EXIT_YES;
-	do_deed(cli, &(struct deed){ .from = to, .to = from, .what = DEED_RENAME }, &status, &count);
-	drop_password(cli->site, to);
+	if (do_deed(cli, &(struct deed){ .from = from, .to = to, .what = DEED_RENAME }, &status, &count) == 0) {
+		if (status != STORE_OK && status != STORE_NO_ACCOUNT) /* it may never have had any mail */
+			cli_error("%s: %s", to,
+			    status == STORE_EXISTS ? "there is mail of that address already" : cli_store_text(status));
+		else if (rename_in_site(cli, d, element, from, to, alias) == 0)
+			return EXIT_YES;
+		else
+			do_deed(cli, &(struct deed){ .from = to, .to = from, .what = DEED_RENAME }, &status, &count);
+	}
+	account_forget_password(cli->site, to);
 	return EXIT_USAGE;
 }
 
@@ -113,27 +103,19 @@ static int rename_account(struct cli *cli, const char *old, const char *new, boo
 	if (cli_address(old, from, sizeof(from)) < 0 || cli_address(new, to, sizeof(to)) < 0 || !cli_site(cli) ||
 	    dropin_open(cli, &d) < 0)
 		return EXIT_USAGE;
-	element = dropin_find(&d, "accounts", from, NULL);
-	if (element == NULL || site_find_account(cli->site, to) != NULL) {
-		const struct site_account *a = site_find_account(cli->site, from);
-		dropin_close(&d);
-		if (element != NULL)
-			cli_error("there is an account %s already", to);
-		else if (a != NULL)
-			cli_error("%s:%u: account %s was written by hand; change it there, after: mailadm account add, "
-			          "hand-over",
-			    a->origin.file, a->origin.line, from);
-		else
-			cli_error("there is no account %s; mailadm account list shows them", from);
-		return EXIT_NO;
-	}
-	status = renamed(cli, &d, element, from, to, alias);
+	element = account_own(
+	    cli, &d, from, "change it there, after: mailadm account add, hand-over", NULL, &status);
+	if (element != NULL && site_find_account(cli->site, to) != NULL) {
+		cli_error("there is an account %s already", to);
+		status = EXIT_NO;
+	} else if (element != NULL)
+		status = renamed(cli, &d, element, from, to, alias);
 	dropin_close(&d);
 	if (status != EXIT_YES)
 		return status;
 	status = cli_reload_if_running(cli);
-	if (status == EXIT_YES)
-		status = drop_password(cli->site, from);
+	if (status == EXIT_YES && account_forget_password(cli->site, from) < 0)
+		status = EXIT_USAGE;
 	if (status == EXIT_YES && cli->json)
 		cli_json_print(json_pack("{s:s,s:s}", "renamed", from, "to", to));
 	else if (status == EXIT_YES)
@@ -209,8 +191,8 @@ static int forget(struct cli *cli, const char *address)
 		rc = dropin_commit(cli, &d) < 0 ? EXIT_USAGE : EXIT_YES;
 	}
 	dropin_close(&d);
-	if (rc == EXIT_YES)
-		rc = drop_password(cli->site, address);
+	if (rc == EXIT_YES && account_forget_password(cli->site, address) < 0)
+		rc = EXIT_USAGE;
 	return rc == EXIT_YES ? cli_reload_if_running(cli) : rc;
 }
 

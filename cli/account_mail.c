@@ -5,24 +5,24 @@
 #include <string.h>
 
 #include "account.h"
-#include "dropin.h"
 #include "lib/proc.h"
 #include "site/address.h"
 #include "site/route.h"
 
 #define TEXT_BYTES 20000
 
-/* The element of an account that account add made. NULL: said. */
-static config_setting_t *find_own(struct cli *cli, struct dropin *d, const char *address, const char *what)
+config_setting_t *account_own(
+    struct cli *cli, struct dropin *d, const char *address, const char *by_hand, unsigned *index, int *status)
 {
-	config_setting_t *element = dropin_find(d, "accounts", address, NULL);
+	config_setting_t *element = dropin_find(d, "accounts", address, index);
 	const struct site_account *a;
 
+	*status = EXIT_USAGE;
 	if (element != NULL || !cli_site(cli))
 		return element;
+	*status = EXIT_NO;
 	if ((a = site_find_account(cli->site, address)) != NULL)
-		cli_error("%s:%u: account %s was written by hand; put %s there", a->origin.file, a->origin.line,
-		    address, what);
+		cli_error("%s:%u: account %s was written by hand; %s", a->origin.file, a->origin.line, address, by_hand);
 	else
 		cli_error("there is no account %s; mailadm account list shows them", address);
 	return NULL;
@@ -54,15 +54,16 @@ int account_set_state(struct cli *cli, const char *argument, const char *verb)
 	config_setting_t *element;
 	struct dropin d;
 	size_t i = 0;
+	int status;
 
 	while (strcmp(states[i].verb, verb) != 0)
 		i++;
 	if (cli_address(argument, address, sizeof(address)) < 0 || dropin_open(cli, &d) < 0)
 		return EXIT_USAGE;
-	snprintf(what, sizeof(what), "state = \"%s\";", states[i].state);
-	if ((element = find_own(cli, &d, address, what)) == NULL) {
+	snprintf(what, sizeof(what), "put state = \"%s\"; there", states[i].state);
+	if ((element = account_own(cli, &d, address, what, NULL, &status)) == NULL) {
 		dropin_close(&d);
-		return EXIT_NO;
+		return status;
 	}
 	if (strcmp(states[i].state, "active") == 0)
 		config_setting_remove(element, "state");
@@ -77,9 +78,9 @@ int account_forward(struct cli *cli, int argc, char **argv)
 		{ "off", no_argument, NULL, 'o' }, { 0 } };
 	bool copy = true, off = false;
 	char address[ADDRESS_MAX], target[ADDRESS_MAX];
-	config_setting_t *element, *flag;
+	config_setting_t *element;
 	struct dropin d;
-	int option;
+	int option, status;
 
 	optind = 0;
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -99,16 +100,16 @@ int account_forward(struct cli *cli, int argc, char **argv)
 			return EXIT_USAGE;
 	if (dropin_open(cli, &d) < 0)
 		return EXIT_USAGE;
-	if ((element = find_own(cli, &d, address, "forward = ( ... );")) == NULL) {
+	if ((element = account_own(cli, &d, address, "put forward = ( ... ); there", NULL, &status)) == NULL) {
 		dropin_close(&d);
-		return EXIT_NO;
+		return status;
 	}
 	config_setting_remove(element, "forward");
 	config_setting_remove(element, "forward_copy");
 	for (int i = 1; i < argc; i++)
 		dropin_append(element, "forward", argv[i]);
-	if (!copy && !off && (flag = config_setting_add(element, "forward_copy", CONFIG_TYPE_BOOL)) != NULL)
-		config_setting_set_bool(flag, 0);
+	if (!copy && !off)
+		dropin_set_bool(element, "forward_copy", false);
 	return commit(cli, &d, off ? "forward_off" : "forward", address,
 	    off    ? "forwards no more"
 	    : copy ? "forwards, and keeps a copy"
@@ -149,12 +150,14 @@ static int set_reply(struct cli *cli, const char *address, const struct reply_op
 {
 	config_setting_t *element, *group;
 	struct dropin d;
+	int status;
 
 	if (dropin_open(cli, &d) < 0)
 		return EXIT_USAGE;
-	if ((element = find_own(cli, &d, address, "auto_reply = { text = \"...\"; };")) == NULL) {
+	element = account_own(cli, &d, address, "put auto_reply = { text = \"...\"; }; there", NULL, &status);
+	if (element == NULL) {
 		dropin_close(&d);
-		return EXIT_NO;
+		return status;
 	}
 	config_setting_remove(element, "auto_reply");
 	if (!o->off) {

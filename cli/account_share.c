@@ -11,7 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "mailsvc/store/acl.h"
+#include "mailsvc/imap/namespace.h"
 #include "session.h"
 #include "site/route.h"
 
@@ -52,18 +52,10 @@ static int parse_rights(const char *text, uint32_t *rights)
 /* "OWNER" or "OWNER/MAILBOX"; a slash may stand in an address. */
 static int parse_owner(struct share *h, const char *text)
 {
-	struct view whole = view_of(text);
-
-	if (address_normalise(whole, h->owner, sizeof(h->owner)) == 0)
+	if (address_normalise(view_of(text), h->owner, sizeof(h->owner)) == 0)
 		return 0;
-	for (const char *slash = strchr(text, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-		if (slash[1] != '\0' &&
-		    address_normalise((struct view){ text, (size_t)(slash - text) }, h->owner, sizeof(h->owner)) == 0) {
-			h->mailbox = slash + 1;
-			return 0;
-		}
-	}
-	return cli_error("%s is no address, nor ADDRESS/MAILBOX", text);
+	h->mailbox = namespace_owner(text, h->owner);
+	return h->mailbox != NULL ? 0 : cli_error("%s is no address, nor ADDRESS/MAILBOX", text);
 }
 
 static bool take_mailbox(void *arg, const struct mailbox_row *row)
@@ -97,7 +89,10 @@ static int find_mailboxes(struct share *h)
 	}
 	if (view_account(h->session.view, h->owner, &account) == 1)
 		view_mailboxes(h->session.view, account.id, take_mailbox, h);
-	view_end(h->session.view);
+	if (view_end(h->session.view) == -1) {
+		cli_error("the store is away");
+		return -1;
+	}
 	if (h->count > 0)
 		return 0;
 	cli_error("%s has no mailbox %s", h->owner, h->mailbox != NULL ? h->mailbox : "yet");
@@ -128,7 +123,8 @@ static int list(struct share *h)
 	h->table = cli_table_new(h->cli, columns);
 	for (size_t i = 0; i < h->count; i++)
 		view_acl(h->session.view, h->mailboxes[i], show_entry, &(struct row){ h, h->names[i] });
-	view_end(h->session.view);
+	if (view_end(h->session.view) == -1)
+		return cli_error("the store is away");
 	cli_table_print(h->table);
 	return EXIT_YES;
 }

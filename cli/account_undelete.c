@@ -7,7 +7,6 @@
 #include <strings.h>
 
 #include "account.h"
-#include "dropin.h"
 #include "lib/clock.h"
 #include "lib/text.h"
 #include "mailsvc/mime/mime.h"
@@ -108,20 +107,22 @@ static int search_and_restore(
 	static const char *const columns[] = { "mailbox", "uid", "expunged", "size", "from", "subject", NULL };
 	struct search s = { .session = session, .mailbox = o->mailbox };
 	struct account_row account;
-	int status = EXIT_NO;
+	int status = EXIT_NO, found;
 
 	if (view_begin(session->view) == -1)
 		return cli_error("the store is away");
-	if (view_account(session->view, address, &account) == 1) {
-		s.table = o->list ? cli_table_new(cli, columns) : NULL;
+	found = view_account(session->view, address, &account);
+	s.table = found == 1 && o->list ? cli_table_new(cli, columns) : NULL;
+	if (found == 1 && (o->list || o->mailbox != NULL)) /* else store finds all of it */
 		view_expunged(session->view, account.id, o->since, on_expunged, &s);
-		view_end(session->view);
+	if (view_end(session->view) == -1) {
+		status = cli_error("the store is away");
+	} else if (found == 1) {
 		if (s.table != NULL)
 			cli_table_print(s.table);
 		status =
 		    o->list ? s.messages > 0 ? EXIT_YES : EXIT_NO : restore(cli, &s, address, account.id, o->since);
 	} else {
-		view_end(session->view);
 		cli_error("there is no mail of %s", address);
 	}
 	free(s.found);

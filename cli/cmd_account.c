@@ -11,7 +11,6 @@
 
 #include "account.h"
 #include "account_share.h"
-#include "dropin.h"
 #include "lib/proc.h"
 #include "lib/text.h"
 #include "mailsvc/auth/credentials.h"
@@ -45,11 +44,7 @@ struct add_options {
 	bool shared;
 };
 
-/*
- * The password that an earlier account of that address had, when the site lost it without `account remove`: who gets
- * the address now must not inherit it.  -1 with a message.
- */
-static int forget_password(const struct site *site, const char *address)
+int account_forget_password(const struct site *site, const char *address)
 {
 	char *path = site_state(site, "credentials");
 	struct error e;
@@ -80,8 +75,10 @@ static int add(struct cli *cli, const char *argument, const struct add_options *
 	if (o->protocols)
 		set_protocols(element, o->protocols);
 	if (o->shared)
-		dropin_set_true(element, "shared");
-	int status = dropin_commit(cli, &d) < 0 || forget_password(cli->site, address) < 0 ? EXIT_USAGE : EXIT_YES;
+		dropin_set_bool(element, "shared", true);
+	/* A password of an earlier account, that the site lost without `account remove`, is not inherited. */
+	int status =
+	    dropin_commit(cli, &d) < 0 || account_forget_password(cli->site, address) < 0 ? EXIT_USAGE : EXIT_YES;
 	dropin_close(&d);
 	if (status == EXIT_YES) /* else the account is in the file, and nobody can log in to it yet */
 		status = cli_reload_if_running(cli);
@@ -94,37 +91,24 @@ static int add(struct cli *cli, const char *argument, const struct add_options *
 	return status;
 }
 
-/* Why an account that is not in the drop-in cannot be removed. */
-static int not_ours(struct cli *cli, const char *address)
-{
-	const struct site_account *a = cli_site(cli) ? site_find_account(cli->site, address) : NULL;
-	if (!cli->site)
-		return EXIT_USAGE;
-	if (a)
-		cli_error(
-		    "%s:%u: account %s was written by hand; remove it there", a->origin.file, a->origin.line, address);
-	else
-		cli_error("there is no account %s; mailadm account list shows them", address);
-	return EXIT_NO;
-}
-
 static int remove_account(struct cli *cli, const char *argument)
 {
 	char address[ADDRESS_MAX];
 	struct dropin d;
 	unsigned index;
+	int status;
 	if (cli_address(argument, address, sizeof(address)) < 0 || dropin_open(cli, &d) < 0)
 		return EXIT_USAGE;
-	if (!dropin_find(&d, "accounts", address, &index)) {
+	if (!account_own(cli, &d, address, "remove it there", &index, &status)) {
 		dropin_close(&d);
-		return not_ours(cli, address);
+		return status;
 	}
 	dropin_remove(&d, "accounts", index);
 	if (dropin_commit(cli, &d) < 0) {
 		dropin_close(&d);
 		return EXIT_USAGE;
 	}
-	int status = forget_password(cli->site, address) < 0 ? EXIT_USAGE : EXIT_YES;
+	status = account_forget_password(cli->site, address) < 0 ? EXIT_USAGE : EXIT_YES;
 	dropin_close(&d);
 	int told = cli_reload_if_running(cli);
 	status = status == EXIT_YES ? told : status;
@@ -247,8 +231,13 @@ static int run(struct cli *cli, int argc, char **argv)
 
 const struct command cmd_account = {
 	.name = "account",
-	.synopsis = "add ADDRESS [--name N] [--quota Q] [--protocols imap,pop3,submission] [--shared] | passwd ADDRESS | remove "
-		    "ADDRESS | list | share OWNER[/MAILBOX] WITH [--rights R] [--remove] | share OWNER[/MAILBOX] --list | " ACCOUNT_LIFE_SYNOPSIS,
+	.synopsis = "VERB ...\n"
+		    "\n  add ADDRESS [--name N] [--quota Q] [--protocols imap,pop3,submission] [--shared]"
+		    "\n  passwd ADDRESS"
+		    "\n  remove ADDRESS"
+		    "\n  list"
+		    "\n  share OWNER[/MAILBOX] WITH [--rights R] [--remove]"
+		    "\n  share OWNER[/MAILBOX] --list" ACCOUNT_LIFE_SYNOPSIS "\n",
 	.summary = "who has a mailbox, and passwords",
 	.help = "add      makes the account in site.d/90-mailadm.conf, the one drop-in that mailadm edits; --shared: nobody\n"
 		"         logs in to it, and its mailboxes are for those that share names\n"

@@ -36,11 +36,11 @@ struct job {
 	struct cli_session *session;
 	bool mbox, bar;
 	const char *address;
-	uint32_t account;
 	int dir; /* of this account */
 	struct mailbox **mailboxes;
 	size_t count;
-	uint64_t messages, bytes, problems, total, shown;
+	uint64_t messages, bytes, total, problems; /* of all accounts so far */
+	uint64_t shown;
 	json_t *reports, *told;
 };
 struct message {
@@ -116,7 +116,6 @@ static void forget_mailboxes(struct job *j)
 	free(j->mailboxes);
 	j->mailboxes = NULL;
 	j->count = 0;
-	j->total = 0;
 }
 
 /* Answers waiting on the channel are heard: pages of a store that was started again. */
@@ -303,8 +302,7 @@ static int next_slice(struct job *j, const struct mailbox *m, uint32_t uid, stru
 	if (begin(j) == -1)
 		return -1;
 	view_messages(j->session->view, m->row.id, uid, UINT32_MAX, keep_message, s);
-	view_end(j->session->view);
-	return s->count > 0;
+	return view_end(j->session->view) == -1 ? -1 : s->count > 0;
 }
 
 static int export_messages(struct job *j, const struct mailbox *m, struct target *t)
@@ -408,8 +406,10 @@ static int export_account(struct job *j, const char *address, const char *path)
 		view_mailboxes(j->session->view, account.id, keep_mailbox, j);
 		view_subscriptions(j->session->view, account.id, add_subscription, &subscriptions);
 	}
-	view_end(j->session->view);
-	if ((j->dir = open_target(path)) == -1)
+	j->dir = -1;
+	if (view_end(j->session->view) == -1)
+		rc = cli_error("the store is away");
+	else if ((j->dir = open_target(path)) == -1)
 		rc = -1;
 	for (size_t i = 0; i < j->count && rc == 0; i++)
 		rc = export_mailbox(j, j->mailboxes[i]);

@@ -17,6 +17,7 @@
 #include "export.h"
 #include "lib/text.h"
 #include "mailsvc/store/verify.h"
+#include "session.h"
 #include "store.h"
 
 #define PROBLEMS_SHOWN 1000
@@ -75,19 +76,16 @@ static int open_store(struct cli *cli)
 	return fd;
 }
 
-/* The lock that a serving host holds: its descriptor, -1 when it is taken, -2 when there is none yet. */
-static int take_lock(struct cli *cli, int how)
+/* The host's lock as cli_host_lock has it, -2 when there is none yet. false: said. */
+static bool take_lock(struct cli *cli, int how, int *lock)
 {
-	char *path = site_state(cli->site, "lock");
-	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	struct error e;
 
-	free(path);
-	if (fd == -1)
-		return errno == ENOENT ? -2 : -1;
-	if (flock(fd, how | LOCK_NB) == 0)
-		return fd;
-	close(fd);
-	return -1;
+	*lock = cli_host_lock(cli, how, &e);
+	if (*lock != -2 || errno == ENOENT)
+		return true;
+	cli_error("%s", e.text);
+	return false;
 }
 
 static void print_report(struct verify_ui *ui, const struct verify_report *r, bool running)
@@ -138,10 +136,11 @@ static int do_verify(struct cli *cli)
 	struct verify_ops ops = { on_problem, on_progress, &ui };
 	struct verify_report report;
 	struct error e = { "" };
-	int lock = take_lock(cli, LOCK_SH), dir = open_store(cli), rc = EXIT_USAGE;
-	bool running = lock == -1;
+	int lock = -1, dir = -1, rc = EXIT_USAGE;
+	bool running;
 
-	if (dir != -1) {
+	if (take_lock(cli, LOCK_SH, &lock) && (dir = open_store(cli)) != -1) {
+		running = lock == -1;
 		if (verify_store(dir, running, &ops, &report, &e) == -1)
 			cli_error("store verify: %s", e.text);
 		else {
@@ -161,8 +160,10 @@ static int do_rebuild(struct cli *cli)
 	struct engine_options o = { .undelete = cli->site->limits.undelete };
 	uint64_t messages, damaged;
 	struct error e;
-	int lock = take_lock(cli, LOCK_EX), rc = EXIT_USAGE;
+	int lock, rc = EXIT_USAGE;
 
+	if (!take_lock(cli, LOCK_EX, &lock))
+		return EXIT_USAGE;
 	if (lock == -1)
 		return cli_error("the host is running; stop it first (systemctl stop mailadm, or end mailadm serve)");
 	if ((o.store_dir = open_store(cli)) != -1) {
@@ -189,8 +190,10 @@ static int do_rebuild(struct cli *cli)
 /* compact: of a running host too; downgrade: of a stopped one. */
 static int do_change(struct cli *cli, bool compact, bool all)
 {
-	int lock = take_lock(cli, LOCK_EX), dir = -1, rc = EXIT_USAGE;
+	int lock, dir = -1, rc = EXIT_USAGE;
 
+	if (!take_lock(cli, LOCK_EX, &lock))
+		return EXIT_USAGE;
 	if (lock == -1 && !compact)
 		return cli_error("the host is running; stop it first (systemctl stop mailadm, or end mailadm serve)");
 	if (lock == -1 || (dir = open_store(cli)) != -1)

@@ -274,12 +274,12 @@ void dropin_set(config_setting_t *element, const char *name, const char *value)
 	config_setting_set_string(setting, value);
 }
 
-void dropin_set_true(config_setting_t *element, const char *name)
+void dropin_set_bool(config_setting_t *element, const char *name, bool value)
 {
 	config_setting_t *setting = config_setting_get_member(element, name);
 	if (!setting)
 		setting = config_setting_add(element, name, CONFIG_TYPE_BOOL);
-	config_setting_set_bool(setting, true);
+	config_setting_set_bool(setting, value);
 }
 
 void dropin_append(config_setting_t *element, const char *name, const char *value)

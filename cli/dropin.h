@@ -32,7 +32,7 @@ config_setting_t *dropin_find(struct dropin *, const char *group, const char *no
 config_setting_t *dropin_add(struct dropin *, const char *group, const char *normalised);
 void dropin_remove(struct dropin *, const char *group, unsigned index);
 void dropin_set(config_setting_t *element, const char *name, const char *value);
-void dropin_set_true(config_setting_t *element, const char *name); /* name = true */
+void dropin_set_bool(config_setting_t *element, const char *name, bool value);
 /* Appends to the list `name` of an element, made when missing; a value that is there stays once. */
 void dropin_append(config_setting_t *element, const char *name, const char *value);
 

@@ -75,18 +75,18 @@ static int start_keeper(struct cli *cli, struct cli_session *s, int dir, struct 
 	return error_set(e, "the store cannot be opened");
 }
 
-/* The host's lock: taken, or -1 when it is held (the host runs), or -2 with a reason. */
-static int take_lock(struct cli *cli, struct error *e)
+int cli_host_lock(struct cli *cli, int how, struct error *e)
 {
 	char *path = site_state(cli->site, "lock");
-	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW), error = errno;
 
 	if (fd == -1)
 		error_errno(e, "%s (has the host been started once?)", path);
 	free(path);
+	errno = error;
 	if (fd == -1)
 		return -2;
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+	if (flock(fd, how | LOCK_NB) == 0)
 		return fd;
 	close(fd);
 	return -1;
@@ -111,7 +111,7 @@ int cli_session_open(struct cli *cli, bool view, struct cli_session *s, struct e
 	if (!cli_site(cli))
 		return error_set(e, "the site has errors");
 	char *path = site_state(cli->site, "store");
-	if ((s->lock = take_lock(cli, e)) != -2 && (dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1)
+	if ((s->lock = cli_host_lock(cli, LOCK_EX, e)) != -2 && (dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1)
 		error_errno(e, "%s (has the host been started once?)", path);
 	free(path);
 	s->running = s->lock == -1;
@@ -206,6 +206,9 @@ int cli_session_account(struct cli_session *s, const char *address, struct accou
 		return -1;
 	}
 	found = view_account(s->view, address, row);
-	view_end(s->view);
+	if (view_end(s->view) == -1) {
+		cli_error("the store is away");
+		return -1;
+	}
 	return found;
 }

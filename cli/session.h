@@ -25,6 +25,11 @@ struct cli_session {
  */
 int cli_session_open(struct cli *, bool view, struct cli_session *, struct error *);
 void cli_session_close(struct cli_session *);
+/*
+ * The lock that a running host holds, taken as flock's `how` says: its descriptor; -1: the host runs; -2 with a reason,
+ * and errno ENOENT when there is none yet.
+ */
+int cli_host_lock(struct cli *, int how, struct error *);
 /* The callback to give to a request, with the session as its argument; then wait: its status. */
 void cli_session_done(void *session, const struct store_result *);
 enum store_status cli_session_wait(struct cli_session *);

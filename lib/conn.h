@@ -1,6 +1,6 @@
 /*
  * A stream connection with a peer nobody trusts: plain, TLS from the start, or STARTTLS later; server or
- * client side.  Built on libevent bufferevents.  TCP_NODELAY is always set.
+ * client side.  Built on libevent's events and evbuffers.  TCP_NODELAY is always set.
  *
  * Callbacks come from the event loop only, never from inside a call.  conn_close and conn_free may be called
  * from inside a callback: memory is released when the loop comes round, and no callback follows conn_free.

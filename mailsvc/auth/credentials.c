@@ -144,8 +144,8 @@ int credentials_parse(struct view text, struct credentials *out, struct error *e
 		struct error why;
 
 		number++;
-		if (take_secret(line, out->secret))
-			out->has_secret = true;
+		if (!out->has_secret) /* the first, as find_secret */
+			out->has_secret = take_secret(line, out->secret);
 		if (is_comment(line))
 			continue;
 		if (out->count == CREDENTIALS_MAX) {
@@ -347,7 +347,7 @@ static void apply_changes(
 
 static int read_old(const char *path, struct buf *old, struct error *e)
 {
-	return access(path, F_OK) == 0 ? file_read(path, CREDENTIALS_FILE_MAX, old, e) : 0;
+	return file_read_there(path, CREDENTIALS_FILE_MAX, old, e) < 0 ? -1 : 0;
 }
 
 /* The lock is held.  secret: NULL, or what is written in front. */

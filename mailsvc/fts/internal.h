@@ -51,7 +51,7 @@ struct fts {
 	bool looking;
 	bool again;    /* more has come into it since */
 	uint32_t half; /* the slice ended inside this message, or 0 */
-	uint64_t half_body, half_ms;
+	uint64_t half_body;
 	struct search_message message;
 	struct body_ref ref;
 	struct fts_grams grams;

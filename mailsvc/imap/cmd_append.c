@@ -42,6 +42,14 @@ struct append {
 	const char *refusal; /* "NO [...] ..." while what comes is drained */
 };
 
+static const char over_budget[] = "NO [LIMIT] Too many messages are being appended; try again.";
+
+/* append_bytes never passes APPEND_BUDGET: who charges has asked for no more than this. */
+static uint64_t budget_left(const struct imap_session *s)
+{
+	return APPEND_BUDGET - s->process->append_bytes;
+}
+
 static void charge(struct imap_session *s, struct append *a, uint64_t bytes)
 {
 	a->charged += bytes;
@@ -139,8 +147,8 @@ static const char *check_message(struct imap_session *s, struct append *a, struc
 		return "NO [CANNOT] A message must not be empty."; /* RFC 3502 calls it a way to cancel */
 	if (a->count > STORE_APPEND_MAX || m->size > STORE_BODY_MAX - a->charged)
 		return "NO [LIMIT] Too much for one command.";
-	if (m->size > APPEND_BUDGET - s->process->append_bytes)
-		return "NO [LIMIT] Too many messages are being appended; try again.";
+	if (m->size > budget_left(s))
+		return over_budget;
 	m->flags.flags = namespace_flags(a->place.rights, m->flags.flags);
 	if (!(a->place.rights & ACL_WRITE))
 		m->flags.keyword_count = 0;
@@ -243,22 +251,27 @@ static const char *make_text(struct imap_session *s, struct append *a, struct me
 {
 	struct buf text = BUF_INIT(m->size + m->size / 2 + 65536);
 	struct view body = { m->data, (size_t)m->size };
+	const char *refusal = NULL;
+	uint64_t more;
 
 	if (memchr(m->data, '\0', (size_t)m->size) == NULL)
 		return NULL;
 	if (!m->binary)
 		return "NO [CANNOT] The message holds a NUL byte.";
-	if (!mime_encode_binary(body, &text) || memchr(text.data, '\0', text.len) != NULL) {
+	if (!mime_encode_binary(body, &text) || memchr(text.data, '\0', text.len) != NULL)
+		refusal = "NO [UNKNOWN-CTE] The message holds NUL bytes that no encoding can take away.";
+	else if (text.len > imap_message_size_max(s))
+		refusal = "NO [TOOBIG] The message is too large when it is encoded.";
+	more = text.len > m->size ? text.len - m->size : 0;
+	if (refusal == NULL && more > budget_left(s))
+		refusal = over_budget;
+	if (refusal != NULL) {
 		buf_free(&text);
-		return "NO [UNKNOWN-CTE] The message holds NUL bytes that no encoding can take away.";
-	}
-	if (text.len > imap_message_size_max(s)) {
-		buf_free(&text);
-		return "NO [TOOBIG] The message is too large when it is encoded.";
+		return refusal;
 	}
 	free(m->data);
 	m->data = text.data;
-	charge(s, a, text.len > m->size ? text.len - m->size : 0);
+	charge(s, a, more);
 	m->size = text.len;
 	return NULL;
 }
@@ -273,8 +286,8 @@ static void complete(struct imap_session *s, struct append *a, struct message *m
 		return;
 	}
 	mime_parse((struct view){ m->data, (size_t)m->size }, &m->record);
-	if (m->record.len > APPEND_BUDGET - s->process->append_bytes) {
-		refuse(s, a, "NO [LIMIT] Too many messages are being appended; try again.");
+	if (m->record.len > budget_left(s)) {
+		refuse(s, a, over_budget);
 		return;
 	}
 	charge(s, a, m->record.len);

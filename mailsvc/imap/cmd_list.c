@@ -97,7 +97,6 @@ static void listing_free(void *state)
 
 static void put_attributes(struct buf *out, const struct listing *l, const struct list_name *e)
 {
-	static const char *const uses[] = { "", " \\Drafts", " \\Sent", " \\Trash", " \\Junk", " \\Archive" };
 	const struct list_args *a = &l->args;
 
 	if (l->lsub) {
@@ -111,7 +110,8 @@ static void put_attributes(struct buf *out, const struct listing *l, const struc
 		buf_puts(out, " \\Noselect");
 	if (((a->select | a->returns) & LIST_SUBSCRIBED) && e->subscribed)
 		buf_puts(out, " \\Subscribed");
-	buf_puts(out, uses[e->special]);
+	if (e->special != SPECIAL_NONE)
+		buf_printf(out, " %s", special_uses[e->special]);
 }
 
 static void put_child_info(struct buf *out, unsigned select)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "list.h"
 #include "namespace.h"
 #include "objectid.h"
 #include "process.h"
@@ -57,7 +58,6 @@ static const char *check_new(struct imap_session *s, const char *name, const str
 /* " (USE (\Sent))": *refused when the uses are none that a mailbox here can have (RFC 6154 3). */
 static bool parse_use(struct imap_parser *p, enum special_use *use, bool *refused)
 {
-	static const char *const names[] = { "", "Drafts", "Sent", "Trash", "Junk", "Archive" };
 	struct view word;
 
 	if (!imap_parse_char(p, '(') || !imap_parse_atom(p, &word))
@@ -71,8 +71,8 @@ static bool parse_use(struct imap_parser *p, enum special_use *use, bool *refuse
 
 		if ((count > 0 && !imap_parse_sp(p)) || !imap_parse_char(p, '\\') || !imap_parse_atom(p, &word))
 			return false;
-		for (unsigned i = 1; i < sizeof(names) / sizeof(names[0]); i++)
-			if (view_caseeq(word, names[i]))
+		for (unsigned i = SPECIAL_NONE + 1; i < SPECIAL_USES; i++)
+			if (view_caseeq(word, special_uses[i] + 1)) /* behind the backslash */
 				one = (enum special_use)i;
 		*refused |= one == SPECIAL_NONE || (*use != SPECIAL_NONE && *use != one);
 		*use = one;

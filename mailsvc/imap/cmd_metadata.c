@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "list.h"
 #include "metadata.h"
 #include "namespace.h"
 #include "process.h"
@@ -67,12 +68,10 @@ static bool holds(uint32_t rights, uint32_t any)
 
 static void get_mailbox(struct imap_session *s, const struct place *place, struct answer *a)
 {
-	static const char *const uses[] = { NULL, "\\Drafts", "\\Sent", "\\Trash", "\\Junk", "\\Archive" };
-
 	if (holds(place->rights, PRIVATE_RIGHTS))
 		view_metadata(imap_view(s), s->account, place->row.id, put_value, a);
 	if (place->account == s->account && place->row.special != SPECIAL_NONE)
-		put_value(a, USE_ENTRY, view_of(uses[place->row.special]));
+		put_value(a, USE_ENTRY, view_of(special_uses[place->row.special]));
 	if (holds(place->rights, ACL_READ))
 		view_metadata(imap_view(s), 0, place->row.id, put_value, a);
 }

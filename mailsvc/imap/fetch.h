@@ -3,7 +3,7 @@
  *
  * A message is a prefix (per-delivery header lines, in memory) and a body (read in slices).  The prefix belongs to the
  * header: BODY[] is prefix and body, BODY[HEADER] prefix and the body's header; parts lie in the body alone.
- * Everything here but fetch.c and fetch_view_* works without a session or a store.
+ * All that this header declares works without a session or a store.
  */
 #ifndef MAILSVC_IMAP_FETCH_H
 #define MAILSVC_IMAP_FETCH_H

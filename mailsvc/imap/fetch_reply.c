@@ -105,9 +105,14 @@ static void put_literal(struct buf *out, bool nul, uint64_t length)
 
 /* Contents -------------------------------------------------------------------------------------------------------- */
 
-/* Text and then bytes of the body, as they are. */
-static int put_plain(struct fetch_reply *r, const struct fetch_content *c)
+/* The item as it is stored, text and then bytes of the body; NIL when there is no such part. */
+static int put_plain(struct fetch_reply *r, const struct fetch_item *item, const struct fetch_content *c)
 {
+	buf_add(&r->out, item->label, item->label_len);
+	if (!c->exists) {
+		buf_add(&r->out, " NIL", 4);
+		return PUT_DONE;
+	}
 	put_literal(&r->out, false, c->text.len + c->length);
 	buf_addv(&r->out, c->text);
 	if (c->length <= INLINE_MAX)
@@ -122,10 +127,15 @@ static int put_content(struct fetch_reply *r, const struct fetch_item *item)
 
 	if (fetch_section_find(&r->source, &item->section, &r->scratch, &c) != 0)
 		return PUT_FAILED;
+	return put_plain(r, item, &c);
+}
+
+/* BINARY.SIZE */
+static int put_size(struct fetch_reply *r, const struct fetch_item *item, uint64_t size)
+{
 	buf_add(&r->out, item->label, item->label_len);
-	if (c.exists)
-		return put_plain(r, &c);
-	buf_add(&r->out, " NIL", 4);
+	buf_addc(&r->out, ' ');
+	put_number(&r->out, size);
 	return PUT_DONE;
 }
 
@@ -197,12 +207,9 @@ static int put_decoded(struct fetch_reply *r, const struct message_row *row, siz
 
 	if (rc != PUT_DONE)
 		return rc;
+	if (item->kind == FETCH_BINARY_SIZE)
+		return put_size(r, item, r->measured.size[i]);
 	buf_add(&r->out, item->label, item->label_len);
-	if (item->kind == FETCH_BINARY_SIZE) {
-		buf_addc(&r->out, ' ');
-		put_number(&r->out, r->measured.size[i]);
-		return PUT_DONE;
-	}
 	cut(&item->section, r->measured.size[i], &piece.skip, &piece.wanted);
 	put_literal(&r->out, r->measured.nul[i], piece.wanted);
 	piece.at = r->out.len;
@@ -229,16 +236,9 @@ static int put_binary(struct fetch_reply *r, const struct message_row *row, size
 		return PUT_UNKNOWN;
 	if (c.decoder.encoding != ENCODING_IDENTITY)
 		return put_decoded(r, row, i, &c);
-	buf_add(&r->out, item->label, item->label_len);
-	if (item->kind == FETCH_BINARY_SIZE) {
-		buf_addc(&r->out, ' ');
-		put_number(&r->out, c.text.len + c.length);
-		return PUT_DONE;
-	}
-	if (c.exists)
-		return put_plain(r, &c);
-	buf_add(&r->out, " NIL", 4);
-	return PUT_DONE;
+	if (item->kind == FETCH_BINARY_SIZE)
+		return put_size(r, item, c.text.len + c.length);
+	return put_plain(r, item, &c);
 }
 
 static int put_preview(struct fetch_reply *r)

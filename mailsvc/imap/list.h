@@ -33,6 +33,10 @@ struct list_args {
 /* Everything behind "LIST" or "LSUB", to the end. */
 bool list_parse(struct imap_parser *, bool lsub, struct list_args *);
 
+/* What a mailbox is for, by enum special_use, as RFC 6154 writes it: "\\Sent"; SPECIAL_NONE: "". */
+#define SPECIAL_USES 6
+extern const char *const special_uses[SPECIAL_USES];
+
 /* Names ------------------------------------------------------------------------------------------------------------ */
 
 #define LIST_NO_PARENT SIZE_MAX

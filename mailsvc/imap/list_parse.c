@@ -2,6 +2,15 @@
 #include "list.h"
 #include "status.h"
 
+const char *const special_uses[SPECIAL_USES] = {
+	[SPECIAL_NONE] = "",
+	[SPECIAL_DRAFTS] = "\\Drafts",
+	[SPECIAL_SENT] = "\\Sent",
+	[SPECIAL_TRASH] = "\\Trash",
+	[SPECIAL_JUNK] = "\\Junk",
+	[SPECIAL_ARCHIVE] = "\\Archive",
+};
+
 struct option {
 	const char *name;
 	unsigned bit;

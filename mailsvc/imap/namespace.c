@@ -18,6 +18,19 @@ static const struct {
 } spaces[] = { { NAMESPACE_USER, { "user/", 5 } }, { NAMESPACE_SHARED, { "shared/", 7 } } };
 #define SPACES (sizeof(spaces) / sizeof(spaces[0]))
 
+const char *namespace_owner(const char *name, char owner[ADDRESS_MAX])
+{
+	for (const char *slash = strchr(name, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+		struct view address = { name, (size_t)(slash - name) };
+
+		if (address.len >= ADDRESS_MAX)
+			break;
+		if (slash[1] != '\0' && address_normalise(address, owner, ADDRESS_MAX) == 0)
+			return slash + 1;
+	}
+	return NULL;
+}
+
 bool namespace_split(const char *name, enum name_space *space, char owner[ADDRESS_MAX], const char **rest)
 {
 	const char *start = NULL;
@@ -29,20 +42,10 @@ bool namespace_split(const char *name, enum name_space *space, char owner[ADDRES
 			start = name + spaces[i].prefix.len;
 		}
 	}
-	if (start == NULL)
-		return false;
-	for (const char *slash = strchr(start, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-		struct view address = { start, (size_t)(slash - start) };
-
-		if (address.len >= ADDRESS_MAX)
-			break;
-		if (slash[1] != '\0' && address_normalise(address, owner, ADDRESS_MAX) == 0) {
-			*rest = slash + 1;
-			return true;
-		}
-	}
-	*space = NAMESPACE_PERSONAL;
-	return false;
+	*rest = start != NULL ? namespace_owner(start, owner) : NULL;
+	if (*rest == NULL)
+		*space = NAMESPACE_PERSONAL;
+	return *rest != NULL;
 }
 
 void namespace_put(struct buf *out, bool shared, const char *owner, const char *name)

@@ -29,9 +29,11 @@ struct place {
 	uint32_t rights; /* ACL_ bits */
 };
 
+/* "ADDRESS/NAME": the owner, and NAME within name; NULL when it is of another form.  Pure. */
+const char *namespace_owner(const char *name, char owner[ADDRESS_MAX]);
 /*
- * "user/ADDRESS/NAME" in parts: false, with space personal, when name is of another form.  Pure.  rest points into
- * name, behind the address's slash.
+ * "user/ADDRESS/NAME" in parts: false, with space personal and rest NULL, when name is of another form.  Pure.  rest
+ * points into name, behind the address's slash.
  */
 bool namespace_split(const char *name, enum name_space *space, char owner[ADDRESS_MAX], const char **rest);
 /* The name of owner's mailbox for others, appended. */

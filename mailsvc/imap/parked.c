@@ -194,9 +194,13 @@ bool parked_land(struct imap_session *s)
 	s->land = NULL;
 	s->phase = IMAP_PHASE_RUNNING;
 	s->in_command = true;
-	if (p->bad) {
+	if (p->bad && s->parked != NULL) {
 		s->phase = IMAP_PHASE_READY;
 		imap_error(s, p->text);
+	} else if (p->bad) { /* the last tells what those before it have kept back */
+		imap_finish(s, "BAD %s", p->text);
+		if (++s->errors >= (unsigned)s->process->ctx->site->limits.errors)
+			imap_close(s, "Too many errors.", "errors");
 	} else if (p->text != NULL) {
 		imap_finish(s, "%s", p->text);
 	} else {

@@ -203,9 +203,8 @@ void search_look(const struct search_program *g, struct search_message *m)
 
 bool search_key_indexable(const struct search_key *k)
 {
-	/* The index knows the pieces of a text, not what spans two of them: a needle with a line end may. */
-	return (k->type == SEARCH_BODY || k->type == SEARCH_TEXT) && k->text.len >= 3 &&
-	       memchr(k->text.data, '\n', k->text.len) == NULL && memchr(k->text.data, '\r', k->text.len) == NULL;
+	/* It knows three bytes in a row.  No needle spans two pieces of a text: mime_fold leaves no line ends. */
+	return (k->type == SEARCH_BODY || k->type == SEARCH_TEXT) && k->text.len >= 3;
 }
 
 static bool index_excludes(const struct search_key *k, const struct message_row *row)
@@ -268,7 +267,8 @@ static enum search_answer body_matches(const struct search_program *g, uint32_t 
 	return m->text_done ? SEARCH_NO : SEARCH_LATER;
 }
 
-static bool header_matches(const struct search_key *k, struct search_message *m)
+/* In the header itself: addresses, or any text. */
+static bool header_matches(const struct search_key *k, struct search_message *m, const char *name, bool addresses)
 {
 	struct buf folded = BUF_INIT(TEXT_MAX);
 	struct mime_header h;
@@ -278,12 +278,16 @@ static bool header_matches(const struct search_key *k, struct search_message *m)
 	if (!need_header(m))
 		return false;
 	while (!found && mime_header_next(buf_view(&m->header), &pos, &h)) {
-		if (!view_caseeq(h.name, k->name))
+		if (!view_caseeq(h.name, name))
 			continue;
 		buf_reset(&m->value);
 		buf_reset(&folded);
-		mime_decode_header(h.value, &m->value);
-		mime_fold(buf_view(&m->value), &folded);
+		if (addresses) {
+			mime_search_addresses(h.value, &folded);
+		} else {
+			mime_decode_header(h.value, &m->value);
+			mime_fold(buf_view(&m->value), &folded);
+		}
 		found = contains(&folded, &k->text);
 	}
 	buf_free(&folded);
@@ -298,10 +302,6 @@ static bool folded_matches(const struct search_key *k, struct search_message *m)
 	struct view kept =
 	    m->table != NULL ? order_folded(m->table, (enum mime_folded)k->number, m->row->uid) : VIEW_NONE;
 	const struct mime_record *r = kept.ptr == NULL ? need_peek(m) : NULL;
-	struct buf folded = BUF_INIT(TEXT_MAX);
-	struct mime_header h;
-	size_t pos = 0;
-	bool found = false;
 
 	if (r == NULL && kept.ptr == NULL)
 		return false;
@@ -310,23 +310,7 @@ static bool folded_matches(const struct search_key *k, struct search_message *m)
 	if (kept.ptr != NULL)
 		return kept.len > 0 &&
 		       (k->text.len == 0 || memmem(kept.ptr, kept.len, k->text.data, k->text.len) != NULL);
-	if (!need_header(m))
-		return false;
-	while (!found && mime_header_next(buf_view(&m->header), &pos, &h)) {
-		if (!view_caseeq(h.name, names[k->number]))
-			continue;
-		buf_reset(&m->value);
-		buf_reset(&folded);
-		if (k->number == MIME_FOLDED_SUBJECT) {
-			mime_decode_header(h.value, &m->value);
-			mime_fold(buf_view(&m->value), &folded);
-		} else {
-			mime_search_addresses(h.value, &folded);
-		}
-		found = contains(&folded, &k->text);
-	}
-	buf_free(&folded);
-	return found;
+	return header_matches(k, m, names[k->number], k->number != MIME_FOLDED_SUBJECT);
 }
 
 static int64_t day_of(int64_t when)
@@ -396,7 +380,7 @@ static bool match_plain(const struct search_key *k, struct search_message *m)
 	case SEARCH_FOLDED:
 		return folded_matches(k, m);
 	case SEARCH_HEADER:
-		return header_matches(k, m);
+		return header_matches(k, m, k->name, false);
 	default:
 		return false;
 	}

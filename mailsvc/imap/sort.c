@@ -94,7 +94,7 @@ static void pass(
 		out[at[reverse ? top - c->rank[in[i]] : c->rank[in[i]]]++] = in[i];
 }
 
-uint32_t *sort_uids(
+uint32_t *sort_rows(
     const struct order_table *t, const struct sort_criteria *criteria, const struct uidmap *hits, size_t *count)
 {
 	uint32_t *rows = rows_of(t, hits, count), *other = xreallocarray(NULL, *count + 1, sizeof(*other)), *swap;
@@ -106,9 +106,17 @@ uint32_t *sort_uids(
 		rows = other;
 		other = swap;
 	}
-	for (size_t i = 0; i < *count; i++)
-		rows[i] = t->uid[rows[i]];
 	free(other);
 	free(at);
+	return rows;
+}
+
+uint32_t *sort_uids(
+    const struct order_table *t, const struct sort_criteria *criteria, const struct uidmap *hits, size_t *count)
+{
+	uint32_t *rows = sort_rows(t, criteria, hits, count);
+
+	for (size_t i = 0; i < *count; i++)
+		rows[i] = t->uid[rows[i]];
 	return rows;
 }

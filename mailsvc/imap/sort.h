@@ -25,5 +25,7 @@ bool sort_parse(struct imap_parser *, struct sort_criteria *);
  * left out.  malloc'd.  The columns must be ranked.
  */
 uint32_t *sort_uids(const struct order_table *, const struct sort_criteria *, const struct uidmap *hits, size_t *count);
+/* The same as rows of the table. */
+uint32_t *sort_rows(const struct order_table *, const struct sort_criteria *, const struct uidmap *hits, size_t *count);
 
 #endif

@@ -402,9 +402,7 @@ static void take_messages(struct forest *f, const struct uidmap *hits)
 	const struct sort_criteria date = { .key = { { ORDER_DATE, false } }, .count = 1, .kinds = 1u << ORDER_DATE };
 	size_t count;
 
-	f->row = sort_uids(f->table, &date, hits, &count);
-	for (size_t i = 0; i < count; i++)
-		f->row[i] = order_row(f->table, f->row[i]);
+	f->row = sort_rows(f->table, &date, hits, &count);
 	f->count = (uint32_t)count;
 	for (size_t i = 0; i < count; i++)
 		add_node(f);

@@ -17,12 +17,12 @@
 
 #define CHANNEL_QUEUE_MAX (4u << 20) /* bytes waiting for an imap process before it counts as away */
 
-void login_log_id(const struct login_conn *lc, char id[24])
+static void log_id(const struct login_conn *lc, char id[24])
 {
 	snprintf(id, 24, "l%d-%x", (int)getpid(), lc->serial);
 }
 
-void login_peer_name(const union peer *peer, char name[64])
+static void peer_name(const union peer *peer, char name[64])
 {
 	char text[INET6_ADDRSTRLEN] = "?";
 
@@ -71,8 +71,8 @@ void login_end(struct login_conn *lc, const char *reason)
 {
 	char id[24], name[64];
 
-	login_log_id(lc, id);
-	login_peer_name(&lc->peer, name);
+	log_id(lc, id);
+	peer_name(&lc->peer, name);
 	log_debug("id=%s event=close ip=%s reason=%s", id, name, reason);
 	flush(lc);
 	conn_close(lc->conn);
@@ -110,8 +110,8 @@ static void hand_over(struct login_conn *lc, const struct auth_answer *answer)
 	}
 	memcpy(h.ticket, answer->ticket, sizeof(h.ticket));
 	memcpy(h.tag, lc->pre.tag, sizeof(h.tag));
-	login_log_id(lc, h.session);
-	login_peer_name(&lc->peer, h.peer);
+	log_id(lc, h.session);
+	peer_name(&lc->peer, h.peer);
 	preauth_answer(&lc->pre, AUTH_OK);
 	flush(lc);
 	fd = lc->pre.tls ? relay_start(lc) : conn_detach(lc->conn, &rest);
@@ -180,8 +180,8 @@ static void on_answer(void *arg, const struct auth_answer *answer)
 		hand_over(lc, answer);
 		return;
 	}
-	login_log_id(lc, id);
-	login_peer_name(&lc->peer, name);
+	log_id(lc, id);
+	peer_name(&lc->peer, name);
 	log_info("id=%s event=login-failed ip=%s proto=%s reason=%s", id, name,
 	    lc->pre.protocol == PROTOCOL_IMAP ? "imap" : "pop3",
 	    answer->status == AUTH_DENIED      ? "denied"

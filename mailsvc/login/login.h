@@ -66,8 +66,6 @@ struct login_conn {
 void login_accept(struct login *, int fd, const union peer *, enum service);
 void login_end(struct login_conn *, const char *reason); /* sends what is queued, closes, frees */
 void login_sweep(struct login *);
-void login_log_id(const struct login_conn *, char id[24]);
-void login_peer_name(const union peer *, char name[64]);
 
 /* relay.c: between TLS and imap */
 /* Makes a socketpair: the connection relays to one end, the other is returned for imap; -1 when there is none. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lib/text.h"
+#include "mailsvc/auth/plain.h"
 
 static const struct imap_reader_limits imap_limits = {
 	.line = 33 * 1024, .literal = 1024, .total = 48 * 1024, .discard = 65536
@@ -75,7 +76,7 @@ int preauth_take_user(struct preauth *p, struct view user, struct view password)
 {
 	preauth_wipe(p);
 	if (user.len == 0 || user.len >= ADDRESS_MAX || password.len > AUTH_PASSWORD_MAX ||
-	    (user.len > 0 && memchr(user.ptr, '\0', user.len) != NULL) ||
+	    memchr(user.ptr, '\0', user.len) != NULL ||
 	    (password.len > 0 && memchr(password.ptr, '\0', password.len) != NULL))
 		return -1;
 	/* One allocation: growing would leave copies of a password behind. */
@@ -89,23 +90,12 @@ int preauth_take_user(struct preauth *p, struct view user, struct view password)
 int preauth_plain(struct preauth *p, struct view base64)
 {
 	struct buf raw = BUF_INIT(2 * ADDRESS_MAX + AUTH_PASSWORD_MAX + 2);
-	struct view identity = VIEW_NONE, user = VIEW_NONE, password = VIEW_NONE;
-	const char *first, *second;
+	struct view user, password;
 	int status = -1;
 
 	buf_reserve(&raw, raw.max);
-	if (text_base64_decode(&raw, base64) == 0 && raw.len > 0 && (first = memchr(raw.data, '\0', raw.len)) != NULL) {
-		identity = (struct view){ raw.data, (size_t)(first - raw.data) };
-		user = (struct view){ first + 1, raw.len - identity.len - 1 };
-		second = user.len > 0 ? memchr(user.ptr, '\0', user.len) : NULL;
-		if (second != NULL) {
-			password = (struct view){ second + 1, user.len - (size_t)(second - user.ptr) - 1 };
-			user.len = (size_t)(second - user.ptr);
-			if (identity.len == 0 ||
-			    (identity.len == user.len && memcmp(identity.ptr, user.ptr, user.len) == 0))
-				status = preauth_take_user(p, user, password);
-		}
-	}
+	if (text_base64_decode(&raw, base64) == 0 && plain_parse(buf_view(&raw), &user, &password) == 0)
+		status = preauth_take_user(p, user, password);
 	if (raw.data != NULL)
 		explicit_bzero(raw.data, raw.cap);
 	buf_free(&raw);

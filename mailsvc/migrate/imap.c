@@ -222,7 +222,7 @@ static void found(struct imap *m, struct view raw, char separator, bool selectab
 		reader_problem(m->reader, "a mailbox has a name that none can have here; it is left out");
 	else if (m->subscribed)
 		migrate_subscribe(&m->source, name);
-	else if ((f = migrate_folder_add(&m->source, name, locator)) != NULL)
+	else if ((f = migrate_folder_add(&m->source, m->reader, name, locator)) != NULL)
 		f->selectable = selectable;
 	free(locator);
 }

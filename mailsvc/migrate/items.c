@@ -14,12 +14,15 @@
 
 /* Folders ----------------------------------------------------------------------------------------------------- */
 
-struct migrate_folder *migrate_folder_add(struct migrate_source *s, const char *name, const char *locator)
+struct migrate_folder *migrate_folder_add(
+    struct migrate_source *s, struct reader *r, const char *name, const char *locator)
 {
 	struct migrate_folder *f;
 
-	if (s->count >= MIGRATE_FOLDERS_MAX)
+	if (s->count >= MIGRATE_FOLDERS_MAX) {
+		reader_problem(r, "%s: more than %d folders; it is left out", name, MIGRATE_FOLDERS_MAX);
 		return NULL;
+	}
 	s->at = xreallocarray(s->at, s->count + 1, sizeof(*s->at));
 	f = &s->at[s->count++];
 	*f = (struct migrate_folder){ .locator = xstrdup(locator), .selectable = true };

@@ -62,18 +62,12 @@ static bool is_folder(int dir, const char *name)
 	return fstatat(dir, name, &st, 0) == 0 && S_ISDIR(st.st_mode);
 }
 
-static void add_folder(struct migrate_source *s, struct reader *r, const char *path, const char *name)
-{
-	if (migrate_folder_add(s, name, path) == NULL)
-		reader_problem(r, "%s: more than %d folders; it is left out", path, MIGRATE_FOLDERS_MAX);
-}
-
 static void dot_folder(struct migrate_source *s, struct reader *r, const char *entry)
 {
 	char name[MAILBOX_NAME_MAX + 1];
 
 	if (migrate_name_levels(view_of(entry + 1), '.', name))
-		add_folder(s, r, entry, name);
+		migrate_folder_add(s, r, name, entry);
 	else
 		reader_problem(r, "%s: its name is none that a mailbox can have; it is left out", entry);
 }
@@ -103,7 +97,7 @@ static void walk(struct migrate_source *s, struct reader *r, int dir, const char
 		int fd = open_below(dir, n, O_DIRECTORY | O_NOFOLLOW);
 		if (is_folder(dir, cur)) {
 			if (migrate_name_levels(view_of(below), '/', name))
-				add_folder(s, r, below, name);
+				migrate_folder_add(s, r, name, below);
 			else
 				reader_problem(r, "%s: its name is none that a mailbox can have", below);
 		}
@@ -154,7 +148,7 @@ static int folders(struct migrate_source *s, struct reader *r, struct error *e)
 	if (!is_folder(m->root, "cur") && !is_folder(m->root, "new"))
 		error_set(e, "it has no folder cur: no Maildir");
 	else
-		add_folder(s, r, ".", "INBOX");
+		migrate_folder_add(s, r, "INBOX", ".");
 	walk(s, r, m->root, "", 0);
 	subscriptions(m);
 	return s->count == 0 ? -1 : 0;
@@ -180,7 +174,7 @@ static void set_flags(
 static void add_message(struct maildir *m, struct migrate_folder *f, const struct maildir_beside *beside, int dir,
     const char *sub, const char *name)
 {
-	size_t base = strcspn(name, ":");
+	struct view base = { name, strcspn(name, ":") }, numbers = maildir_courier_numbers(beside, base), keyword;
 	struct migrate_item *item;
 	struct stat st;
 
@@ -191,18 +185,15 @@ static void add_message(struct maildir *m, struct migrate_folder *f, const struc
 	item->date = st.st_mtime;
 	item->size = (uint64_t)st.st_size;
 	item->locator = xasprintf("%s/%s", sub, name);
-	item->uid = maildir_uid(beside, (struct view){ name, base });
+	item->uid = maildir_uid(beside, base);
 	if (sub[0] == 'c')
 		set_flags(f, item, beside, name);
-	for (size_t i = maildir_courier_keywords(beside, (struct view){ name, base }, NULL, 0); i-- > 0;) {
-		struct view keyword;
-		if (maildir_courier_keywords(beside, (struct view){ name, base }, &keyword, i) > i)
-			item->keywords |= migrate_keyword(f, keyword);
-	}
+	while (maildir_courier_keyword(beside, &numbers, &keyword))
+		item->keywords |= migrate_keyword(f, keyword);
 	if (item->uid != 0)
 		migrate_key_uid(item->key, m->source.label, f->name, f->uid_validity, item->uid);
 	else
-		migrate_key(item->key, m->source.label, "maildir", view_of(f->name), (struct view){ name, base });
+		migrate_key(item->key, m->source.label, "maildir", view_of(f->name), base);
 }
 
 static int scan(

@@ -29,8 +29,9 @@ void maildir_keywords(struct maildir_beside *, struct view text);
 /* courierimapkeywords/:list: names, an empty line, then "base:0 1 2". */
 void maildir_courier(struct maildir_beside *, struct view text);
 uint32_t maildir_uid(const struct maildir_beside *, struct view base); /* 0: none */
-/* How many keywords this message has; the one of number index, when there is one, in *name (may be NULL). */
-size_t maildir_courier_keywords(const struct maildir_beside *, struct view base, struct view *name, size_t index);
+/* The numbers of a message's keywords, and the next of them that has a name; false at the end. */
+struct view maildir_courier_numbers(const struct maildir_beside *, struct view base);
+bool maildir_courier_keyword(const struct maildir_beside *, struct view *numbers, struct view *name);
 void maildir_beside_free(struct maildir_beside *);
 
 #endif

@@ -169,23 +169,26 @@ void maildir_courier(struct maildir_beside *b, struct view text)
 		qsort(b->marked, b->marked_count, sizeof(*b->marked), marked_order);
 }
 
-size_t maildir_courier_keywords(const struct maildir_beside *b, struct view base, struct view *name, size_t index)
+struct view maildir_courier_numbers(const struct maildir_beside *b, struct view base)
 {
 	struct maildir_numbers key = { .base = base };
 	const struct maildir_numbers *found =
 	    b->marked_count > 0 ? bsearch(&key, b->marked, b->marked_count, sizeof(key), marked_order) : NULL;
-	struct view rest = found ? found->numbers : VIEW_NONE, w;
-	size_t count = 0;
+
+	return found ? found->numbers : VIEW_NONE;
+}
+
+bool maildir_courier_keyword(const struct maildir_beside *b, struct view *numbers, struct view *name)
+{
+	struct view w;
 	uint64_t n;
 
-	while (word(&rest, &w)) {
-		if (b->courier_count == 0 || view_u64(w, b->courier_count - 1, &n) < 0)
-			continue;
-		if (count == index && name != NULL)
+	while (word(numbers, &w))
+		if (b->courier_count > 0 && view_u64(w, b->courier_count - 1, &n) == 0) {
 			*name = b->courier[n];
-		count++;
-	}
-	return count;
+			return true;
+		}
+	return false;
 }
 
 void maildir_beside_free(struct maildir_beside *b)

@@ -72,8 +72,9 @@ static bool begins_as_mbox(int dir, const char *name)
 	return is;
 }
 
-static void add_file(struct mbox *m, struct reader *r, const char *path)
+static void add_file(struct mbox *m, struct reader *r, const char *file)
 {
+	const char *path = file;
 	char name[MAILBOX_NAME_MAX + 1], folder[PATH_MAX];
 	size_t n;
 
@@ -87,8 +88,10 @@ static void add_file(struct mbox *m, struct reader *r, const char *path)
 	folder[n] = '\0';
 	if (n > 5 && strcmp(folder + n - 5, ".mbox") == 0)
 		folder[n - 5] = '\0';
-	if (!migrate_name_levels(view_of(folder), '/', name) || migrate_folder_add(&m->source, name, path) == NULL)
-		reader_problem(r, "%s: its name is none that a mailbox can have; it is left out", path);
+	if (migrate_name_levels(view_of(folder), '/', name))
+		migrate_folder_add(&m->source, r, name, file);
+	else
+		reader_problem(r, "%s: its name is none that a mailbox can have; it is left out", file);
 }
 
 static void walk(struct mbox *m, struct reader *r, int dir, const char *path, unsigned depth)
@@ -111,16 +114,8 @@ static void walk(struct mbox *m, struct reader *r, int dir, const char *path, un
 				walk(m, r, fd, below, depth + 1);
 				close(fd);
 			}
-		} else if (S_ISREG(st.st_mode) && begins_as_mbox(dir, entry->d_name)) {
-			char *kept = xstrdup(below);
-			size_t before = m->source.count;
-			add_file(m, r, kept);
-			if (m->source.count > before) { /* its file, whatever the folder is called */
-				free(m->source.at[before].locator);
-				m->source.at[before].locator = xstrdup(below);
-			}
-			free(kept);
-		}
+		} else if (S_ISREG(st.st_mode) && begins_as_mbox(dir, entry->d_name))
+			add_file(m, r, below);
 	}
 	if (d != NULL)
 		closedir(d);
@@ -133,7 +128,7 @@ static int folders(struct migrate_source *s, struct reader *r, struct error *e)
 	struct mbox *m = (struct mbox *)s;
 
 	if (m->name != NULL)
-		migrate_folder_add(s, m->name, "");
+		migrate_folder_add(s, r, m->name, "");
 	else
 		walk(m, r, m->fd, "", 0);
 	return s->count > 0 ? 0 : error_set(e, "there is no mbox file in it");

@@ -83,7 +83,9 @@ struct migrate_source {
 	size_t subscribed_count;
 	bool knows_subscriptions;
 };
-struct migrate_folder *migrate_folder_add(struct migrate_source *, const char *name, const char *locator);
+/* NULL: there are too many, which is told. */
+struct migrate_folder *migrate_folder_add(
+    struct migrate_source *, struct reader *, const char *name, const char *locator);
 void migrate_subscribe(struct migrate_source *, const char *name);
 
 /* A Maildir (Maildir++ or with folders as folders), of Dovecot, Courier or anybody. dir stays the caller's. */

@@ -278,7 +278,7 @@ int talk_finish(
 		switch (talk_kind(t, tag, rest)) {
 		case TALK_UNTAGGED:
 			if (rest->len >= 3 && view_caseeq((struct view){ rest->ptr, 3 }, "BYE"))
-				error_set(e, "the server ends the connection: %.*s",
+				return error_set(e, "the server ends the connection: %.*s",
 				    (int)(rest->len < 200 ? rest->len : 200), rest->ptr);
 			if (fn != NULL)
 				fn(arg, *rest);

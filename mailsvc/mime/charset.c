@@ -241,17 +241,18 @@ static void utf8_repair(struct view v, struct buf *out)
 
 static void convert(iconv_t cd, struct view in, struct buf *out)
 {
-	char piece[4096];
-	char *src = (char *)in.ptr;
-	size_t left = in.len;
+	char piece[4096], *dst, *src = (char *)in.ptr;
+	size_t left = in.len, room;
 
 	iconv(cd, NULL, NULL, NULL, NULL);
 	while (left > 0) {
-		char *dst = piece;
-		size_t room = sizeof(piece);
-		size_t rc = iconv(cd, &src, &left, &dst, &room);
-		int why = errno;
+		size_t rc;
+		int why;
 
+		dst = piece;
+		room = sizeof(piece);
+		rc = iconv(cd, &src, &left, &dst, &room);
+		why = errno;
 		if (buf_add(out, piece, sizeof(piece) - room) != 0)
 			return;
 		if (rc != (size_t)-1)
@@ -262,6 +263,10 @@ static void convert(iconv_t cd, struct view in, struct buf *out)
 			left--;
 		}
 	}
+	dst = piece;
+	room = sizeof(piece);
+	iconv(cd, NULL, NULL, &dst, &room); /* a letter that waited for a mark behind it (Hebrew, Vietnamese) */
+	buf_add(out, piece, sizeof(piece) - room);
 }
 
 void mime_undeclared_to_utf8(struct view in, struct buf *out)

@@ -5,25 +5,18 @@
 #include <string.h>
 
 #include "internal.h"
+#include "lib/text.h"
 
 #define LINE_BYTES 57 /* 76 characters of base64 */
 
 static void put_base64(struct view in, struct buf *out)
 {
-	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	for (size_t at = 0; at < in.len; at += LINE_BYTES) {
+		size_t n = in.len - at < LINE_BYTES ? in.len - at : LINE_BYTES;
 
-	for (size_t at = 0; at < in.len; at += 3) {
-		size_t n = in.len - at < 3 ? in.len - at : 3;
-		uint32_t bits = (uint32_t)(unsigned char)in.ptr[at] << 16;
-		char four[4];
-
-		if (at > 0 && at % LINE_BYTES == 0)
+		if (at > 0)
 			buf_add(out, "\r\n", 2);
-		bits |= n > 1 ? (uint32_t)(unsigned char)in.ptr[at + 1] << 8 : 0;
-		bits |= n > 2 ? (uint32_t)(unsigned char)in.ptr[at + 2] : 0;
-		for (unsigned i = 0; i < 4; i++)
-			four[i] = i > n ? '=' : alphabet[bits >> (18 - 6 * i) & 63];
-		buf_add(out, four, 4);
+		text_base64_encode(out, (struct view){ in.ptr + at, n });
 	}
 }
 

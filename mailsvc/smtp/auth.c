@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lib/text.h"
+#include "mailsvc/auth/plain.h"
 
 #define RESPONSE_MAX (SMTP_AUTH_LINE_MAX)
 #define USER_MAX 1024
@@ -130,23 +131,14 @@ static enum smtp_step ask(struct smtp_session *s, struct view user, struct view 
 	return SMTP_WAIT;
 }
 
-/* [authzid] NUL authcid NUL password; acting for another is not offered. */
 static enum smtp_step plain(struct smtp_session *s, struct view response)
 {
-	const char *first = response.len > 0 ? memchr(response.ptr, '\0', response.len) : NULL;
-	const char *end = response.ptr + response.len, *second;
-	struct view authzid, user, password;
+	struct view user, password;
+	int status = plain_parse(response, &user, &password);
 
-	if (first == NULL || (second = memchr(first + 1, '\0', (size_t)(end - first - 1))) == NULL)
+	if (status < 0)
 		return fail(s, &malformed);
-	authzid = (struct view){ response.ptr, (size_t)(first - response.ptr) };
-	user = (struct view){ first + 1, (size_t)(second - first - 1) };
-	password = (struct view){ second + 1, (size_t)(end - second - 1) };
-	if (password.len > 0 && memchr(password.ptr, '\0', password.len) != NULL)
-		return fail(s, &malformed);
-	if (authzid.len > 0 && !(authzid.len == user.len && memcmp(authzid.ptr, user.ptr, user.len) == 0))
-		return fail_counted(s, &denied);
-	return ask(s, user, password);
+	return status > 0 ? fail_counted(s, &denied) : ask(s, user, password);
 }
 
 static enum smtp_step scram(struct smtp_session *s, struct view response)

@@ -4,7 +4,7 @@ import os
 import random
 import re
 
-from host import Host, diag, done, is_, like, ok
+from host import Host, diag, done, is_, like, ok, wait_until
 from rawimap import RawImap
 
 ALICE = "alice@example.org"
@@ -106,6 +106,19 @@ def limits(c):
     is_(count(c, "Small"), 0, "and none is stored")
 
 
+def budget(host):
+    """What is on its way into a process is at most 512 MiB, and what encoding adds to a binary message counts."""
+    a, b = logged_in(host), logged_in(host)
+    text = b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: binary\r\nContent-Type: application/x\r\n\r\n" + bytes(1000000)
+    a.send(b"a1 APPEND INBOX {%d}\r\n" % (511 << 20))
+    like(a.line(), b"+ ", "511 of 512 MiB are announced")
+    like(append(b, b"INBOX", literal(text + bytes(100000), binary=True)), b"NO [LIMIT]", "more than is left is refused")
+    like(append(b, b"INBOX", literal(text, binary=True)), b"NO [LIMIT]", "and what is more than is left when it is encoded")
+    a.close()
+    wait_until(lambda: append(b, b"INBOX", literal(text, binary=True)).startswith(b"OK"), "room for it")
+    ok(True, "which is taken once the first has gone")
+
+
 def exchange(c, commands, together):
     """Every line that comes, commands one after another or all at once; tags are the same."""
     lines = []
@@ -201,4 +214,6 @@ with SmallHost(accounts=[ALICE, "bob@example.org"], groups={"limits": "message_s
     binary(c)
     limits(c)
     piped(host)
+with Host(accounts=[ALICE], groups={"limits": "message_size = \"1G\";"}) as host:
+    budget(host)
 done()

@@ -43,6 +43,18 @@ def tags(c):
             break
 
 
+def kept_back(c):
+    """A BAD is the last of those on their way: what COPY has put into the selected mailbox is known behind it."""
+    c.ok("CREATE Kept")
+    c.append("Kept", b"x\r\n")
+    c.append("Kept", b"y\r\n")
+    c.ok("SELECT Kept")
+    c.send(b"a1 UID COPY 1 Kept\r\na2 UID COPY 2\r\na3 UID FETCH * (UID)\r\n")
+    replies, untagged = tagged(c, b"a1", b"a2", b"a3")
+    is_([line[:5] for line in replies], [b"a1 OK", b"a2 BA", b"a3 OK"], "the second is wrong")
+    is_([line for line in untagged if b"FETCH" in line], [b"* 3 FETCH (UID 3)"], "the third means the new message")
+
+
 def highest(host):
     """HIGHESTMODSEQ is never ahead of an expunge that was not told."""
     a, b = logged_in(host), logged_in(host, "QRESYNC")
@@ -160,6 +172,7 @@ def leaving(host):
 
 with Host(accounts=[ALICE], groups={"limits": "errors = 1000;"}) as host:
     tags(logged_in(host))
+    kept_back(logged_in(host))
     highest(host)
     disturbed(host, ())
     disturbed(host, ("QRESYNC",))

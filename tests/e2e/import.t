@@ -283,6 +283,10 @@ def fake(capabilities, log):
                 log.append(command)
             elif command == "NAMESPACE":
                 out = '* NAMESPACE (("INBOX." ".")) (("user." ".")) NIL\r\n'
+            elif command.startswith("LIST") and capabilities == "X-LEAVES":
+                peer.sendall(b"* BYE too many sessions\r\n")
+                peer.shutdown(socket.SHUT_RDWR)
+                return
             elif command.startswith(("LIST", "LSUB")):
                 out = "".join('* %s () "." %s\r\n' % (command[:4], n) for n in ("INBOX", '"INBOX.Sub.a&APY-"', "{8}\r\nuser.bob"))
             elif command.startswith("EXAMINE"):
@@ -309,6 +313,9 @@ def logins(host):
         log.clear()
         status, r, err = run(host, "imap", D, fake(capability, log), "--plain", "--user", "u", "--oauth2", "--dry-run", input="token\n")
         is_((status, log), (0, ["AUTHENTICATE XOAUTH2 " + base64.b64encode(b"user=u\1auth=Bearer token\1\1").decode()]), capability)
+    status, r, err = run(host, "imap", D, fake("X-LEAVES", log), "--plain", "--user", "u", input="p\n")
+    is_(status, 2, "a server that leaves")
+    like(err, "too many sessions", "and its reason")
     log.clear()
     c = host.imap(D)
     got, validity = content(c, "F1")

@@ -79,9 +79,9 @@ def failures(host):
     is_(c.line(), b"", "at once")
     c.close()
     c = RawImap(host.connect("imap"))
-    like(c.cmd("X {2000}")[0], b"BAD", "a literal over the limit is refused before it is sent")
-    like(c.cmd(b"X {2000+}\r\n" + b"x" * 2000)[0], b"BAD", "or skipped")
-    like(c.cmd("X" * 9000)[0], b"BAD", "a line over 8 KiB")
+    like(c.cmd("X {2000}")[0], b"BAD Literal is too long", "a literal over the limit is refused before it is sent")
+    like(c.cmd(b"X {2000+}\r\n" + b"x" * 2000)[0], b"BAD Literal is too long", "or skipped")
+    like(c.cmd("X" * 34000)[0], b"BAD Command line is too long", "a line over 33 KiB")
     like(c.cmd("NOOP")[0], b"OK", "and the dialogue goes on")
     for _ in range(30):
         c.send(b"z BOGUS\r\n")

@@ -5,7 +5,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from host import Host, done, is_, like, ok  # noqa: E402
+from host import Host, diag, done, is_, like, ok  # noqa: E402
 
 A = "alice@example.org"
 
@@ -59,6 +59,12 @@ with Host() as host:
     host.stop()
     is_(host.cli("account", "undelete", A).stdout, "4 messages are back\n", "the host need not run")
     is_(host.cli("store", "verify", check=False).returncode, 0, "the store is whole")
+    lock = host.dir + "/state/lock"
+    os.rename(lock, lock + ".kept")
+    os.symlink(lock + ".kept", lock)
+    r = host.cli("store", "rebuild", check=False)
+    ok(r.returncode == 2 and lock in r.stderr and "is running" not in r.stderr, "a lock that cannot be opened is not taken for a host that runs") or diag(r.stderr)
+    os.rename(lock + ".kept", lock)
     host.start()
     c = host.imap(A)
     is_(subjects(c, "INBOX"), want["INBOX"], "as it was")

@@ -26,16 +26,18 @@ static void need(bool ok)
 static void beside(struct view v)
 {
 	struct maildir_beside b = { 0 };
-	struct view keyword = VIEW_NONE;
+	struct view keyword, numbers;
 
 	maildir_uidlist(&b, v);
 	maildir_keywords(&b, v);
 	maildir_courier(&b, v);
 	for (size_t i = 0; i < b.uid_count; i++)
 		need(maildir_uid(&b, b.uids[i].base) != 0);
-	for (size_t i = 0; i < b.marked_count && i < 50; i++)
-		for (size_t k = maildir_courier_keywords(&b, b.marked[i].base, NULL, 0); k-- > 0;)
-			need(maildir_courier_keywords(&b, b.marked[i].base, &keyword, k) > k && keyword.len <= v.len);
+	for (size_t i = 0; i < b.marked_count && i < 50; i++) {
+		numbers = maildir_courier_numbers(&b, b.marked[i].base);
+		while (maildir_courier_keyword(&b, &numbers, &keyword))
+			need(keyword.len > 0 && keyword.len <= v.len);
+	}
 	maildir_beside_free(&b);
 }
 

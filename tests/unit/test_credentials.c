@@ -174,6 +174,29 @@ static void test_keys(void **state)
 	free(path);
 }
 
+/* Two secrets, as two files put together have them: the one that salts are made of is the one that is read. */
+static void test_two_secrets(void **state)
+{
+	static const char text[] = "#scram-secret AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n"
+				   "#scram-secret AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=\n";
+	char *dir = folder(), *path = xasprintf("%s/credentials", dir);
+	uint8_t salt[SCRAM_SALT_LEN];
+	struct credentials c;
+	struct error e = { "" };
+
+	(void)state;
+	assert_int_equal(file_write_atomic(path, view_of(text), 0600, &e), 0);
+	assert_int_equal(credentials_set_password(path, "bob@example.org", view_of("secret"), &e), 0);
+	assert_int_equal(credentials_load(path, &c, &e), 0);
+	assert_true(c.has_secret);
+	credentials_salt(c.secret, "bob@example.org", salt);
+	assert_memory_equal(c.at[0].keys.salt, salt, sizeof(salt));
+	credentials_free(&c);
+	unlink(path);
+	rmdir(dir);
+	free(path);
+}
+
 static void test_passwords(void **state)
 {
 	char hash[CREDENTIALS_HASH_MAX], long_one[600];
@@ -201,7 +224,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_parse), cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_long_hash), cmocka_unit_test(test_change), cmocka_unit_test(test_keys),
-		cmocka_unit_test(test_passwords) };
+		cmocka_unit_test(test_two_secrets), cmocka_unit_test(test_passwords) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);

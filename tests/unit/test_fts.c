@@ -229,6 +229,7 @@ static void finds_what_a_scan_finds(void **state)
 		}
 		compare(x, messages, "TEXT return-path", &hits, &candidates); /* in the prefix alone */
 		compare(x, messages, "TEXT \"<ab@\"", &hits, &candidates);
+		compare(x, messages, "TEXT {6}\r\nab\r\nba", &hits, &candidates); /* a line end is a blank */
 		compare(x, messages, "TEXT {6}\r\n\xe6\x97\xa5\xe6\x9c\xac", &hits, &candidates);
 		fts_index_close(x);
 		fts_index_remove(dir, 1);

@@ -17,58 +17,59 @@ static bool parse(const char *text, bool uid, struct fetch_items *items, char **
 	return fetch_items_parse(&p, uid, items) && imap_parse_end(&p);
 }
 
+static const char kinds[] = "UFISMDetEBTPCYZ"; /* one letter a fetch_kind */
+static const struct {
+	const char *in, *want; /* letters; content with its label; "!" when it marks as seen */
+	bool uid;
+} taken[] = {
+	{ "FLAGS", "F", false },
+	{ "fLaGs", "UF", true },
+	{ "(FLAGS)", "F", false },
+	{ "ALL", "FISE", false },
+	{ "FAST", "FIS", false },
+	{ "FULL", "FISEB", false },
+	{ "(UID FLAGS UID)", "UF", true },
+	{ "BODYSTRUCTURE", "T", false },
+	{ "(MODSEQ)", "M", false },
+	{ "RFC822", "C[RFC822]!", false },
+	{ "RFC822.HEADER", "C[RFC822.HEADER]", false },
+	{ "RFC822.TEXT", "C[RFC822.TEXT]!", false },
+	{ "(RFC822.SIZE BODY)", "SB", false },
+	{ "BODY[]", "C[BODY[]]!", false },
+	{ "BODY.PEEK[]<10.20>", "C[BODY[]<10>]", false },
+	{ "body.peek[1.2.3]", "C[BODY[1.2.3]]", false },
+	{ "BODY.PEEK[1.mime]", "C[BODY[1.MIME]]", false },
+	{ "BODY.PEEK[HEADER.FIELDS (From \"To\" {1}\r\nX)]", "C[BODY[HEADER.FIELDS (From To X)]]", false },
+	{ "BODY.PEEK[2.HEADER.FIELDS.NOT (\"a b\")]<0.5>", "C[BODY[2.HEADER.FIELDS.NOT ({3}\r\na b)]<0>]",
+	    false },
+	{ "(SAVEDATE EMAILID THREADID)", "Det", false },
+	{ "PREVIEW", "P", false },
+	{ "(preview (lazy) UID)", "PU", false },
+	{ "PREVIEW (LAZY)", "P", false },
+	{ "PREVIEW (CHANGEDSINCE 5)", "PM", false },
+	{ "PREVIEW (LAZY) (CHANGEDSINCE 5)", "PM", false },
+	{ "BINARY[]", "Y[BINARY[]]!", false },
+	{ "BINARY.PEEK[1.2]<3.4>", "Y[BINARY[1.2]<3>]", false },
+	{ "(binary.size[] BINARY.SIZE[1])", "Z[BINARY.SIZE[]]Z[BINARY.SIZE[1]]", false },
+	{ "(BODY.PEEK[HEADER] BODY.PEEK[TEXT])", "C[BODY[HEADER]]C[BODY[TEXT]]", false },
+};
+static const char *const refused[] = { "", "()", "(FLAGS", "FLAGS)", "(ALL)", "X", "BODY[", "BODY[0]", "BODY[1.]",
+	"BODY[MIME]", "BODY[]<1>", "BODY[]<1.0>", "BODY[HEADER.FIELDS]", "BODY[HEADER.FIELDS ()]", "BODY[1.X]",
+	"BODY.PEEK", "BODY[]<99999999999.1>", "FLAGS FLAGS", "(FLAGS  UID)", "BINARY", "BINARY[TEXT]",
+	"BINARY[1.MIME]", "BINARY[1.]", "BINARY.SIZE[1]<0.1>", "PREVIEW (EAGER)", "(PREVIEW (LAZY LAZY))",
+	("BODY[1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1."
+	 "1.1.1]") };
+
 static void parses_items(void **state)
 {
-	static const char kinds[] = "UFISMDetEBTPCYZ"; /* one letter a fetch_kind */
-	static const struct {
-		const char *in, *want; /* letters; content with its label; "!" when it marks as seen */
-		bool uid;
-	} cases[] = {
-		{ "FLAGS", "F", false },
-		{ "fLaGs", "UF", true },
-		{ "(FLAGS)", "F", false },
-		{ "ALL", "FISE", false },
-		{ "FAST", "FIS", false },
-		{ "FULL", "FISEB", false },
-		{ "(UID FLAGS UID)", "UF", true },
-		{ "BODYSTRUCTURE", "T", false },
-		{ "(MODSEQ)", "M", false },
-		{ "RFC822", "C[RFC822]!", false },
-		{ "RFC822.HEADER", "C[RFC822.HEADER]", false },
-		{ "RFC822.TEXT", "C[RFC822.TEXT]!", false },
-		{ "(RFC822.SIZE BODY)", "SB", false },
-		{ "BODY[]", "C[BODY[]]!", false },
-		{ "BODY.PEEK[]<10.20>", "C[BODY[]<10>]", false },
-		{ "body.peek[1.2.3]", "C[BODY[1.2.3]]", false },
-		{ "BODY.PEEK[1.mime]", "C[BODY[1.MIME]]", false },
-		{ "BODY.PEEK[HEADER.FIELDS (From \"To\" {1}\r\nX)]", "C[BODY[HEADER.FIELDS (From To X)]]", false },
-		{ "BODY.PEEK[2.HEADER.FIELDS.NOT (\"a b\")]<0.5>", "C[BODY[2.HEADER.FIELDS.NOT ({3}\r\na b)]<0>]",
-		    false },
-		{ "(SAVEDATE EMAILID THREADID)", "Det", false },
-		{ "PREVIEW", "P", false },
-		{ "(preview (lazy) UID)", "PU", false },
-		{ "PREVIEW (LAZY)", "P", false },
-		{ "PREVIEW (CHANGEDSINCE 5)", "PM", false },
-		{ "PREVIEW (LAZY) (CHANGEDSINCE 5)", "PM", false },
-		{ "BINARY[]", "Y[BINARY[]]!", false },
-		{ "BINARY.PEEK[1.2]<3.4>", "Y[BINARY[1.2]<3>]", false },
-		{ "(binary.size[] BINARY.SIZE[1])", "Z[BINARY.SIZE[]]Z[BINARY.SIZE[1]]", false },
-		{ "(BODY.PEEK[HEADER] BODY.PEEK[TEXT])", "C[BODY[HEADER]]C[BODY[TEXT]]", false },
-	};
-	static const char *const bad[] = { "", "()", "(FLAGS", "FLAGS)", "(ALL)", "X", "BODY[", "BODY[0]", "BODY[1.]",
-		"BODY[MIME]", "BODY[]<1>", "BODY[]<1.0>", "BODY[HEADER.FIELDS]", "BODY[HEADER.FIELDS ()]", "BODY[1.X]",
-		"BODY.PEEK", "BODY[]<99999999999.1>", "FLAGS FLAGS", "(FLAGS  UID)", "BINARY", "BINARY[TEXT]",
-		"BINARY[1.MIME]", "BINARY[1.]", "BINARY.SIZE[1]<0.1>", "PREVIEW (EAGER)", "(PREVIEW (LAZY LAZY))",
-		("BODY[1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1."
-		 "1.1.1]") };
 	struct buf got = BUF_INIT(4096);
 	struct fetch_items items;
 	char *copy;
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		if (!parse(cases[i].in, cases[i].uid, &items, &copy))
-			fail_msg("refused: %s", cases[i].in);
+	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
+		if (!parse(taken[i].in, taken[i].uid, &items, &copy))
+			fail_msg("refused: %s", taken[i].in);
 		buf_reset(&got);
 		for (size_t k = 0; k < items.count; k++) {
 			buf_addc(&got, kinds[items.at[k].kind]);
@@ -77,14 +78,14 @@ static void parses_items(void **state)
 		}
 		if (items.sets_seen)
 			buf_addc(&got, '!');
-		if (strcmp(buf_str(&got), cases[i].want) != 0)
-			fail_msg("%s: got %s, want %s", cases[i].in, buf_str(&got), cases[i].want);
+		if (strcmp(buf_str(&got), taken[i].want) != 0)
+			fail_msg("%s: got %s, want %s", taken[i].in, buf_str(&got), taken[i].want);
 		fetch_items_free(&items);
 		free(copy);
 	}
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		if (parse(bad[i], false, &items, &copy))
-			fail_msg("taken: %s", bad[i]);
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		if (parse(refused[i], false, &items, &copy))
+			fail_msg("taken: %s", refused[i]);
 		fetch_items_free(&items);
 		free(copy);
 	}

@@ -73,109 +73,110 @@ static bool matches(const struct search_program *program, struct search_message 
 	return answer == SEARCH_YES;
 }
 
+static const struct {
+	const char *keys, *want; /* UIDs */
+} found[] = {
+	{ "ALL", "3 5 9 " },
+	{ "SEEN", "3 " },
+	{ "UNSEEN", "5 9 " },
+	{ "FLAGGED DELETED", "5 " },
+	{ "UNFLAGGED UNDELETED", "3 9 " },
+	{ "ANSWERED", "9 " },
+	{ "UNANSWERED", "3 5 " },
+	{ "DRAFT", "9 " },
+	{ "UNDRAFT", "3 5 " },
+	{ "RECENT", "5 9 " },
+	{ "OLD", "3 " },
+	{ "NEW", "5 9 " },
+	{ "NOT NEW", "3 " },
+	{ "KEYWORD junk", "5 " },
+	{ "UNKEYWORD JUNK", "3 9 " },
+	{ "KEYWORD unknown", "" },
+	{ "1", "3 " },
+	{ "2:*", "5 9 " },
+	{ "7", "" },
+	{ "3:99", "9 " },
+	{ "*", "9 " },
+	{ "UID 5:100", "5 9 " },
+	{ "UID 4", "" },
+	{ "UID *", "9 " },
+	{ "NOT 2,1", "9 " },
+	{ "LARGER 100", "5 9 " },
+	{ "SMALLER 200", "3 " },
+	{ "BEFORE 12-Jan-1970", "3 " },
+	{ "ON \"12-Jan-1970\"", "5 " },
+	{ "SINCE 12-Jan-1970", "5 9 " },
+	{ "SENTON 1-Jan-1970", "3 " },
+	{ "SENTBEFORE 2-Jan-1970", "3 " },
+	{ "SENTSINCE 2-Jan-1970", "" },
+	{ "FROM alice", "3 " },
+	{ "FROM \"ALICE <\"", "3 " },
+	{ "TO EXAMPLE.NET", "3 " },
+	{ "CC carol", "5 " },
+	{ "BCC d@", "5 " },
+	{ "SUBJECT {7}\r\ngr\xc3\xbcSSe", "3 " },
+	{ "CHARSET iso-8859-1 SUBJECT {5}\r\ngr\xfc\xdf"
+	  "e",
+	    "3 " },
+	{ "FROM \"\"", "3 5 " },
+	{ "SUBJECT third", "9 " },
+	{ "MODSEQ 20", "5 9 " },
+	{ "MODSEQ \"/flags/\\\\draft\" all 21", "9 " },
+	{ "OLDER 1", "3 5 9 " },
+	{ "YOUNGER 1", "" },
+	{ "YOUNGER 4294967295", "3 5 9 " },
+	{ "SAVEDBEFORE 3-Jan-1970", "3 " },
+	{ "SAVEDON 3-Jan-1970", "5 " },
+	{ "SAVEDSINCE 3-Jan-1970", "5 9 " },
+	{ "SAVEDATESUPPORTED", "3 5 9 " },
+	{ "EMAILID E7-00000000", "5 " },
+	{ "NOT EMAILID E7-00000000", "3 9 " },
+	{ "EMAILID e7-00000000", "" },
+	{ "THREADID T1", "" },
+	{ "NOT THREADID T1", "3 5 9 " },
+	{ "$", "3 9 " },
+	{ "NOT $", "5 " },
+	{ "UID $ SEEN", "3 " },
+	{ "HEADER X-Note \"\"", "5 " },
+	{ "HEADER x-note {2}\r\n\xc3\xbc", "5 " },
+	{ "HEADER X-None \"\"", "" },
+	{ "BODY \"HELLO WORLD\"", "3 " },
+	{ "BODY alice", "" },
+	{ "TEXT alice", "3 " },
+	{ "BODY {12}\r\n\xd0\xbf\xd1\x80\xd0\xb8\xd0\xb2\xd0\xb5\xd1\x82", "5 " },
+	{ "BODY below", "9 " },
+	{ "BODY deep", "9 " },
+	{ "BODY opaque", "" },
+	{ "BODY preamble", "" },
+	{ "NOT BODY below", "3 5 " },
+	{ "BODY below TEXT third", "9 " },
+	{ "BODY below NOT TEXT third", "" },
+	{ "OR BODY nothing BODY world", "3 " },
+	{ "NOT (OR BODY below BODY world)", "5 " },
+	{ "OR NOT TEXT below SEEN", "3 5 " },
+	{ "BODY \"\"", "3 5 9 " },
+	{ "OR SEEN DRAFT", "3 9 " },
+	{ "OR (SEEN) OR 2 UID 9", "3 5 9 " },
+	{ "NOT (OR SEEN DRAFT)", "5 " },
+	{ "(TEXT third) (UNSEEN)", "9 " },
+	{ "NOT NOT SEEN", "3 " },
+	{ "CHARSET US-ASCII ALL", "3 5 9 " },
+};
+
 static void finds_messages(void **state)
 {
-	static const struct {
-		const char *keys, *want; /* UIDs */
-	} cases[] = {
-		{ "ALL", "3 5 9 " },
-		{ "SEEN", "3 " },
-		{ "UNSEEN", "5 9 " },
-		{ "FLAGGED DELETED", "5 " },
-		{ "UNFLAGGED UNDELETED", "3 9 " },
-		{ "ANSWERED", "9 " },
-		{ "UNANSWERED", "3 5 " },
-		{ "DRAFT", "9 " },
-		{ "UNDRAFT", "3 5 " },
-		{ "RECENT", "5 9 " },
-		{ "OLD", "3 " },
-		{ "NEW", "5 9 " },
-		{ "NOT NEW", "3 " },
-		{ "KEYWORD junk", "5 " },
-		{ "UNKEYWORD JUNK", "3 9 " },
-		{ "KEYWORD unknown", "" },
-		{ "1", "3 " },
-		{ "2:*", "5 9 " },
-		{ "7", "" },
-		{ "3:99", "9 " },
-		{ "*", "9 " },
-		{ "UID 5:100", "5 9 " },
-		{ "UID 4", "" },
-		{ "UID *", "9 " },
-		{ "NOT 2,1", "9 " },
-		{ "LARGER 100", "5 9 " },
-		{ "SMALLER 200", "3 " },
-		{ "BEFORE 12-Jan-1970", "3 " },
-		{ "ON \"12-Jan-1970\"", "5 " },
-		{ "SINCE 12-Jan-1970", "5 9 " },
-		{ "SENTON 1-Jan-1970", "3 " },
-		{ "SENTBEFORE 2-Jan-1970", "3 " },
-		{ "SENTSINCE 2-Jan-1970", "" },
-		{ "FROM alice", "3 " },
-		{ "FROM \"ALICE <\"", "3 " },
-		{ "TO EXAMPLE.NET", "3 " },
-		{ "CC carol", "5 " },
-		{ "BCC d@", "5 " },
-		{ "SUBJECT {7}\r\ngr\xc3\xbcSSe", "3 " },
-		{ "CHARSET iso-8859-1 SUBJECT {5}\r\ngr\xfc\xdf"
-		  "e",
-		    "3 " },
-		{ "FROM \"\"", "3 5 " },
-		{ "SUBJECT third", "9 " },
-		{ "MODSEQ 20", "5 9 " },
-		{ "MODSEQ \"/flags/\\\\draft\" all 21", "9 " },
-		{ "OLDER 1", "3 5 9 " },
-		{ "YOUNGER 1", "" },
-		{ "YOUNGER 4294967295", "3 5 9 " },
-		{ "SAVEDBEFORE 3-Jan-1970", "3 " },
-		{ "SAVEDON 3-Jan-1970", "5 " },
-		{ "SAVEDSINCE 3-Jan-1970", "5 9 " },
-		{ "SAVEDATESUPPORTED", "3 5 9 " },
-		{ "EMAILID E7-00000000", "5 " },
-		{ "NOT EMAILID E7-00000000", "3 9 " },
-		{ "EMAILID e7-00000000", "" },
-		{ "THREADID T1", "" },
-		{ "NOT THREADID T1", "3 5 9 " },
-		{ "$", "3 9 " },
-		{ "NOT $", "5 " },
-		{ "UID $ SEEN", "3 " },
-		{ "HEADER X-Note \"\"", "5 " },
-		{ "HEADER x-note {2}\r\n\xc3\xbc", "5 " },
-		{ "HEADER X-None \"\"", "" },
-		{ "BODY \"HELLO WORLD\"", "3 " },
-		{ "BODY alice", "" },
-		{ "TEXT alice", "3 " },
-		{ "BODY {12}\r\n\xd0\xbf\xd1\x80\xd0\xb8\xd0\xb2\xd0\xb5\xd1\x82", "5 " },
-		{ "BODY below", "9 " },
-		{ "BODY deep", "9 " },
-		{ "BODY opaque", "" },
-		{ "BODY preamble", "" },
-		{ "NOT BODY below", "3 5 " },
-		{ "BODY below TEXT third", "9 " },
-		{ "BODY below NOT TEXT third", "" },
-		{ "OR BODY nothing BODY world", "3 " },
-		{ "NOT (OR BODY below BODY world)", "5 " },
-		{ "OR NOT TEXT below SEEN", "3 5 " },
-		{ "BODY \"\"", "3 5 9 " },
-		{ "OR SEEN DRAFT", "3 9 " },
-		{ "OR (SEEN) OR 2 UID 9", "3 5 9 " },
-		{ "NOT (OR SEEN DRAFT)", "5 " },
-		{ "(TEXT third) (UNSEEN)", "9 " },
-		{ "NOT NOT SEEN", "3 " },
-		{ "CHARSET US-ASCII ALL", "3 5 9 " },
-	};
 	struct buf got = BUF_INIT(4096);
 	struct search_message m;
 	size_t which;
 
 	(void)state;
 	search_message_init(&m, open_message, &which);
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+	for (size_t i = 0; i < sizeof(found) / sizeof(found[0]); i++) {
 		struct search_program program;
 		char *copy;
 
-		if (!parse(cases[i].keys, &program, &copy))
-			fail_msg("refused: %s", cases[i].keys);
+		if (!parse(found[i].keys, &program, &copy))
+			fail_msg("refused: %s", found[i].keys);
 		search_bind(&program, &mailbox);
 		buf_reset(&got);
 		for (which = 0; which < 3; which++) {
@@ -183,8 +184,8 @@ static void finds_messages(void **state)
 			if (matches(&program, &m))
 				buf_printf(&got, "%u ", messages[which].row.uid);
 		}
-		if (strcmp(buf_str(&got), cases[i].want) != 0)
-			fail_msg("%s: got %s, want %s", cases[i].keys, buf_str(&got), cases[i].want);
+		if (strcmp(buf_str(&got), found[i].want) != 0)
+			fail_msg("%s: got %s, want %s", found[i].keys, buf_str(&got), found[i].want);
 		search_free(&program);
 		free(copy);
 	}
@@ -261,6 +262,47 @@ static void puts_cheap_keys_first(void **state)
 	search_message_free(&m);
 }
 
+static int open_long(struct search_message *m)
+{
+	m->source = (struct fetch_source){ .length = strlen(m->arg), .read = read_memory, .arg = m->arg };
+	return 0;
+}
+
+/* Fields that the record does not keep, since they are too long: the header is read. */
+static void reads_long_fields(void **state)
+{
+	static const struct {
+		const char *keys;
+		enum search_answer want;
+	} cases[] = { { "SUBJECT \"last w\"", SEARCH_YES }, { "SUBJECT nothing", SEARCH_NO },
+		{ "TO \"carol <c@x>\"", SEARCH_YES }, { "TO \"(comment)\"", SEARCH_NO },
+		{ "HEADER To \"(comment)\"", SEARCH_YES }, { "CC carol", SEARCH_NO } };
+	struct buf text = BUF_INIT(65536);
+	struct search_program program;
+	struct search_message m;
+	char *copy;
+
+	(void)state;
+	buf_puts(&text, "Subject:");
+	for (int i = 0; i < MIME_KEPT_MAX / 8; i++)
+		buf_puts(&text, " subject");
+	buf_puts(&text, " =?utf-8?q?LAST_w=C3=B6rds?=\r\nTo: ");
+	for (int i = 0; i < MIME_KEPT_MAX / 8; i++)
+		buf_puts(&text, "a@b.example, ");
+	buf_puts(&text, "Carol <c@x> (comment)\r\n\r\n");
+	search_message_init(&m, open_long, (void *)(uintptr_t)buf_str(&text));
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_true(parse(cases[i].keys, &program, &copy));
+		search_message_reset(&m, &messages[0].row, false);
+		if (search_match(&program, &m) != cases[i].want)
+			fail_msg("%s", cases[i].keys);
+		search_free(&program);
+		free(copy);
+	}
+	search_message_free(&m);
+	buf_free(&text);
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -293,6 +335,7 @@ int main(void)
 		cmocka_unit_test(finds_messages),
 		cmocka_unit_test(refuses_programs),
 		cmocka_unit_test(puts_cheap_keys_first),
+		cmocka_unit_test(reads_long_fields),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -83,6 +83,11 @@ static const struct {
 	{ PROTOCOL_IMAP, TLS, "a AUTHENTICATE PLAIN AG9rAHB3\r\n", "[ok:pw][in]" },
 	{ PROTOCOL_IMAP, TLS, "a AUTHENTICATE PLAIN b2sAb2sAcHc=\r\n", "[ok:pw][in]" },
 	{ PROTOCOL_IMAP, TLS, "a AUTHENTICATE PLAIN eAAAcHc=\r\n", "a BAD Invalid SASL response.\r\n" },
+	/* another's identity; a NUL in the password; one NUL; none */
+	{ PROTOCOL_IMAP, TLS, "a AUTHENTICATE PLAIN eABvawBwdw==\r\n", "a BAD Invalid SASL response.\r\n" },
+	{ PROTOCOL_IMAP, TLS, "a AUTHENTICATE PLAIN AG9rAHAAdw==\r\n", "a BAD Invalid SASL response.\r\n" },
+	{ PROTOCOL_POP3, TLS, "AUTH PLAIN AG9r\r\n", "-ERR Invalid SASL response.\r\n" },
+	{ PROTOCOL_POP3, TLS, "AUTH PLAIN b2s=\r\n", "-ERR Invalid SASL response.\r\n" },
 	{ PROTOCOL_IMAP, TLS, "a AUTHENTICATE PLAIN =\r\n", "a BAD Invalid SASL response.\r\n" },
 	{ PROTOCOL_IMAP, TLS, "a AUTHENTICATE PLAIN\r\nAG9rAHB3\r\n", "+ \r\n[ok:pw][in]" },
 	{ PROTOCOL_IMAP, TLS, "a AUTHENTICATE PLAIN\r\n*\r\nb NOOP\r\n",

@@ -158,6 +158,9 @@ static void decodes_words(void **state)
 		{ "=?gb2312?B?xOO6ww==?=", "\xe4\xbd\xa0\xe5\xa5\xbd" },
 		{ "=?ks_c_5601-1987?B?x9G9xA==?=", "\xed\x95\x9c\xec\x8b\x9d" },
 		{ "=?ISO-8859-8-I?Q?=F9=EC?=", "\xd7\xa9\xd7\x9c" },
+		/* iconv holds the last letter back, for a mark may follow */
+		{ "=?windows-1255?Q?=F9=EC=E5=ED?= x", "\xd7\xa9\xd7\x9c\xd7\x95\xd7\x9d x" },
+		{ "=?windows-1258?Q?abe?=", "abe" },
 		{ "=?nonsense?q?=ff?=", "\xef\xbf\xbd" },
 		{ "=?utf-8?q?\?=x", "x" },
 	};
@@ -194,7 +197,7 @@ static void reads_parameters(void **state)
 	struct buf out = BUF_INIT(4096);
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]) - 1; i++) {
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		bool there = mime_parameter(view_of(cases[i].in), cases[i].name, &out);
 
 		if (cases[i].want || there)
