@@ -57,6 +57,8 @@ static int smtp_init(struct role_ctx *ctx, struct error *e)
 	server->store = store_client_new(ctx->base);
 	server->keys = keys_client_new(ctx->base);
 	server->guard = guard_client_new(ctx->base);
+	server->dns = dns_client_new(ctx->base);
+	server->policy = policy_dns_of(server->dns);
 	server->own_uid = getuid();
 	server->replied = replied_open(ctx->fds[ROLE_FD_REPLIED]);
 	ctx->fds[ROLE_FD_REPLIED] = -1;
@@ -93,6 +95,9 @@ static void smtp_peer(struct role_ctx *ctx, enum role_id id, unsigned instance, 
 		return;
 	case ROLE_GUARD:
 		guard_client_attach(server->guard, fd);
+		return;
+	case ROLE_RESOLVER:
+		dns_client_attach(server->dns, fd);
 		return;
 	default:
 		close(fd);

@@ -16,6 +16,7 @@
 #include "mailsvc/auth/client.h"
 #include "mailsvc/guard/client.h"
 #include "mailsvc/keys/client.h"
+#include "mailsvc/policy/dns.h"
 #include "mailsvc/role.h"
 #include "mailsvc/smtp/command.h"
 #include "mailsvc/smtp/data.h"
@@ -150,6 +151,8 @@ struct smtp_server {
 	struct store_client *store;
 	struct keys_client *keys;
 	struct guard_client *guard;
+	struct dns_client *dns;
+	struct policy_dns policy; /* over dns */
 	struct replied *replied;
 	struct smtp_listener listeners[SMTP_LISTENERS_MAX];
 	size_t listener_count;

@@ -86,6 +86,16 @@ struct store_local {	    /* one delivery into an account */
 	const char *mailbox;	/* "" or NULL: INBOX; created if missing */
 	struct view prefix;	/* "Return-Path: ...\r\nDelivered-To: ...\r\n" */
 };
+/* What is due goes out in this order; what waited long enough overtakes. */
+enum queue_priority { QUEUE_NORMAL, QUEUE_BULK, QUEUE_LAST }; /* people; lists and bulk; notifications */
+enum dsn_notify { DSN_NEVER = 1, DSN_SUCCESS = 2, DSN_FAILURE = 4, DSN_DELAY = 8 }; /* RFC 3461 4.1; 0: not said */
+enum dsn_ret { DSN_RET_UNSAID, DSN_RET_FULL, DSN_RET_HDRS };			    /* RFC 3461 4.3 */
+#define DSN_ENVID_MAX 100 /* RFC 3461 4.4, bytes as they travel (xtext) */
+#define DSN_ORCPT_MAX 500 /* RFC 3461 4.2, "type;xtext" */
+struct queue_dsn {	    /* what the sender asked for one recipient */
+	unsigned notify;
+	const char *orcpt;  /* as it travels, "" or NULL: not said */
+};
 struct store_remote {	    /* one queue entry: recipients of one destination domain */
 	const char *sender;	/* envelope sender, "" for <> */
 	const char *const *recipients;
@@ -93,6 +103,10 @@ struct store_remote {	    /* one queue entry: recipients of one destination doma
 	const char *domain;	/* destination (A-labels) */
 	bool smtputf8, eight_bit; /* what the message needs of the next host */
 	bool bounce;		/* a DSN of ours: never bounced again */
+	enum queue_priority priority;
+	const char *envid;	/* as it travels, "" or NULL: none */
+	enum dsn_ret ret;
+	const struct queue_dsn *dsn; /* recipient_count, or NULL: nothing was said */
 };
 struct store_delivery {
 	struct store_body body;
@@ -232,6 +246,12 @@ struct queue_item {	    /* pushed by store when due, one at a time for each cred
 	const char *const *recipients; /* still to be delivered */
 	size_t recipient_count;
 	bool smtputf8, eight_bit, bounce;
+	bool delay_told;	/* the sender was told that it takes long */
+	enum queue_priority priority;
+	const char *envid;	/* "" or NULL: none */
+	enum dsn_ret ret;
+	const struct queue_dsn *dsn; /* recipient_count, or NULL: nothing was said */
+	const char *route;	/* "host:port" by `queue reroute`; "" or NULL: as the site says */
 	int message_fd;		/* sealed memfd of exactly the message to send; owned by the callee */
 };
 typedef void (*queue_item_fn)(void *arg, const struct queue_item *);
@@ -250,6 +270,7 @@ struct queue_result {
 	const struct queue_recipient_result *recipients;
 	size_t count;
 	int64_t next_due; /* for what is QUEUE_RETRY */
+	bool delay_told; /* with this result, or before */
 	const struct store_delivery *bounce; /* a DSN to deliver or queue in the same commit, or NULL */
 };
 /* Durable before the callback: a delivered recipient is never tried again. */

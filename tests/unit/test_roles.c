@@ -12,7 +12,7 @@
 #include "mailsvc/role_proto.h"
 
 static const char *const pairs[] = { "auth hash", "auth login", "auth imap", "auth smtp", "login imap", "store imap",
-	"store smtp", "store send", "store fts", "fts imap", "resolver send", "keys smtp", "keys send", "guard auth", "guard login",
+	"store smtp", "store send", "store fts", "fts imap", "resolver send", "resolver smtp", "keys smtp", "keys send", "guard auth", "guard login",
 	"guard smtp" };
 
 static bool expected(enum role_id a, enum role_id b)
