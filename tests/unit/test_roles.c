@@ -54,7 +54,7 @@ static void test_kill(void **state)
 		[ROLE_STORE] = 1u << ROLE_IMAP | 1u << ROLE_SMTP | 1u << ROLE_SEND | 1u << ROLE_FTS,
 		[ROLE_FTS] = 1u << ROLE_IMAP,
 		[ROLE_IMAP] = 1u << ROLE_LOGIN,
-		[ROLE_RESOLVER] = 1u << ROLE_SEND,
+		[ROLE_RESOLVER] = 1u << ROLE_SEND | 1u << ROLE_SMTP,
 		[ROLE_KEYS] = 1u << ROLE_SMTP | 1u << ROLE_SEND,
 		[ROLE_GUARD] = 1u << ROLE_AUTH | 1u << ROLE_LOGIN | 1u << ROLE_SMTP,
 	};
