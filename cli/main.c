@@ -31,6 +31,8 @@ const struct command *const commands[] = {
 	&cmd_alias,
 	&cmd_client,
 	&cmd_queue,
+	&cmd_log,
+	&cmd_explain,
 	&cmd_fw,
 	&cmd_dns,
 	&cmd_backup,

@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
+
 #define LINE_MAX_BYTES 4096
 
 static const char *ident = "mailadm";
@@ -72,17 +74,10 @@ static size_t prefix(char *out, size_t size, enum log_level level)
 	if (to_journal)
 		return clip(snprintf(out, size, "<%d>%s: ", levels[level].priority, ident), size);
 
-	time_t now = time(NULL);
-	struct tm tm;
-	char when[32] = "", zone[8] = "";
+	char when[32];
 
-	if (localtime_r(&now, &tm) != NULL) {
-		strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
-		strftime(zone, sizeof(zone), "%z", &tm);
-	}
-	return clip(snprintf(out, size, "%s%.3s:%.2s %s %s[%d]: ", when, zone, strlen(zone) == 5 ? zone + 3 : "00",
-			levels[level].name, ident, (int)getpid()),
-	    size);
+	clock_rfc3339(clock_wall(), when);
+	return clip(snprintf(out, size, "%s %s %s[%d]: ", when, levels[level].name, ident, (int)getpid()), size);
 }
 
 __attribute__((format(printf, 3, 0))) static void emit(enum log_level level, int err, const char *fmt, va_list ap)

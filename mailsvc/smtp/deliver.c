@@ -80,9 +80,9 @@ static void log_accepted(const struct smtp_session *s, uint64_t queue_id)
 	text_escape(&line, view_of(tx->sender[0] != '\0' ? tx->sender : "<>"), ADDRESS_MAX);
 	buf_printf(&line, " to=%zu first=", tx->recipient_count);
 	text_escape(&line, view_of(tx->recipients[0].address), ADDRESS_MAX);
-	buf_printf(&line, " size=%llu tls=%s auth=%s queued=%016llx", (unsigned long long)tx->size,
+	buf_printf(&line, " size=%llu tls=%s auth=%s queued=%016llx entries=%zu", (unsigned long long)tx->size,
 	    conn_is_tls(s->conn) ? SSL_get_version(conn_ssl(s->conn)) : "no",
-	    s->account != NULL ? s->account->address : "no", (unsigned long long)queue_id);
+	    s->account != NULL ? s->account->address : "no", (unsigned long long)queue_id, tx->queue_entries);
 	buf_puts(&line, " message-id=");
 	mime_unfold(
 	    mime_header_find((struct view){ content.ptr, mime_header_len(content) }, "Message-ID"), &message_id);
@@ -151,6 +151,7 @@ static enum smtp_step store_message(struct smtp_session *s)
 				  .smtputf8 = needs_utf8(tx, smtp_tx_content_view(s)),
 				  .eight_bit = tx->reader.eight_bit,
 			      });
+	tx->queue_entries = plan.remote_count;
 	mime_parse(buf_view(&tx->message), &record);
 	smtp_enter(s, SMTP_STORING);
 	s->request = store_deliver(s->server->store,

@@ -74,6 +74,7 @@ struct smtp_tx {
 	bool utf8_address; /* a sender or recipient that is not ASCII */
 	struct smtp_recipient *recipients;
 	size_t recipient_count, target_count;
+	size_t queue_entries; /* that the stored message made */
 	struct smtp_data_reader reader;
 	struct buf message;  /* our Received field, then the content */
 	size_t received_len; /* of that field */
