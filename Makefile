@@ -15,8 +15,8 @@ BUILD   ?= $(if $(SAN),build-san,build)
 
 BUILD_PACKAGES := build-essential pkg-config libevent-dev liblmdb-dev libunbound-dev libconfig-dev libldns-dev \
 	libseccomp-dev libssl-dev libidn2-dev libutf8proc-dev libsmartcols-dev \
-	libjansson-dev libcrypt-dev libnftnl-dev libmnl-dev libsqlite3-dev zlib1g-dev
-RUN_PACKAGES   := restic nftables curl ca-certificates dns-root-data
+	libjansson-dev libcrypt-dev libnftnl-dev libmnl-dev libsqlite3-dev zlib1g-dev libcurl4-openssl-dev libexpat1-dev
+RUN_PACKAGES   := restic nftables curl libcurl4 ca-certificates dns-root-data
 CHECK_PACKAGES := libcmocka-dev clang libclang-rt-14-dev clang-format mandoc perl python3 swaks msmtp mutt isync \
 	fetchmail bind9 bind9-utils bind9-dnsutils nftables iproute2 procps netcat-openbsd python3-dkim postfix openssl strace bsdutils libnet-ssleay-perl \
 	openssh-server openssh-client iptables curl util-linux gsasl mpop dovecot-imapd
@@ -40,7 +40,7 @@ WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wst
 	-Wpointer-arith -Wvla -Wformat=2
 HARDEN := -fstack-protector-strong -fPIE -fstack-clash-protection -fcf-protection
 PKGS := libevent libconfig ldns libseccomp openssl libidn2 \
-	libutf8proc smartcols jansson lmdb libunbound libnftnl libmnl sqlite3 zlib
+	libutf8proc smartcols jansson lmdb libunbound libnftnl libmnl sqlite3 zlib expat
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lcrypt -lpthread
 ifdef SAN
@@ -177,6 +177,8 @@ lint: ## clang-tidy, and the manual pages
 
 $(BUILD)/tests/tools/%: tests/tools/%.c
 	@mkdir -p $(@D); $(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -O2 -o $@ $<
+$(BUILD)/tests/tools/queue_put $(BUILD)/tests/tools/dkim_check: $(BUILD)/tests/tools/%: tests/tools/%.c $(ARCHIVE)
+	@mkdir -p $(@D); $(CC) $(ALL_CFLAGS) $(LDOPT) -o $@ $^ $(PKG_LIBS)
 
 clean: ## remove what was built
 	rm -rf build build-san build-fuzz

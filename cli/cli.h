@@ -29,7 +29,7 @@ struct command {
 extern const struct command *const commands[]; /* in the order of the help, NULL-terminated */
 extern const struct command cmd_plan, cmd_apply, cmd_confirm, cmd_rollback;
 extern const struct command cmd_account, cmd_alias, cmd_backup, cmd_check, cmd_client, cmd_dns, cmd_doctor, cmd_export, cmd_fw, cmd_import, cmd_init,
-    cmd_explain, cmd_log, cmd_mailq, cmd_queue, cmd_reload, cmd_sendmail, cmd_serve, cmd_site, cmd_status, cmd_store;
+    cmd_explain, cmd_log, cmd_mailq, cmd_queue, cmd_report, cmd_reload, cmd_sendmail, cmd_serve, cmd_site, cmd_status, cmd_store;
 
 /* Loads the site once; prints its errors (warnings are for `check`); NULL (and the caller returns EXIT_USAGE) when it
  * has some. */

@@ -3,7 +3,6 @@
  * every pair that names one, an id those of sessions, transactions and queue entries.
  */
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,12 +24,10 @@ struct filter {
 	const char *file;
 };
 
-static volatile sig_atomic_t stopped;
-
 static void on_signal(int number)
 {
 	(void)number;
-	stopped = 1;
+	log_source_stopped = 1;
 }
 
 /* An id, or one that begins with it and a "-": a session's transactions. */
@@ -176,7 +173,7 @@ static int show(struct cli *cli, const struct filter *f)
 	if (f->last > 0) {
 		rc = show_last(cli, f, source, &e);
 	} else {
-		while ((rc = log_source_next(source, &l, &e)) == 1 && !stopped && !ferror(stdout)) {
+		while ((rc = log_source_next(source, &l, &e)) == 1 && !log_source_stopped && !ferror(stdout)) {
 			if (!matches(f, &l))
 				continue;
 			print_line(cli, &l);

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,8 @@
 #define ROTATED_MAX 1000
 #define LINE_MAX_BYTES 65536 /* of the journal: longer ones are passed over */
 #define LOOK_MS 250
+
+volatile sig_atomic_t log_source_stopped;
 
 struct file {
 	char *path;
@@ -229,14 +230,14 @@ static int next_in_files(struct log_source *s, struct log_line *out, struct erro
 				return -1;
 			continue;
 		}
-		if (!s->follow)
+		if (!s->follow || log_source_stopped)
 			return 0;
 		int rc = reopen_rotated(s, e);
 
 		if (rc == -1)
 			return -1;
-		if (rc == 0 && poll(NULL, 0, LOOK_MS) == -1 && errno == EINTR)
-			return 0;
+		if (rc == 0)
+			poll(NULL, 0, LOOK_MS);
 	}
 }
 

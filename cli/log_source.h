@@ -5,10 +5,13 @@
 #ifndef CLI_LOG_SOURCE_H
 #define CLI_LOG_SOURCE_H
 
+#include <signal.h>
+
 #include "cli/cli.h"
 #include "lib/logline.h"
 
 struct log_source;
+extern volatile sig_atomic_t log_source_stopped; /* set by a signal handler: what follows ends */
 
 /*
  * file: the command line's, "-" is stdin; NULL: as the site says.  since: lines before it are not wanted (rotated files
@@ -18,7 +21,7 @@ struct log_source;
 struct log_source *log_source_open(struct cli *, const char *file, int64_t since, bool follow, struct error *e);
 void log_source_close(struct log_source *); /* NULL is fine */
 /*
- * The next line of ours, oldest first; it is valid until the next call.  1: a line; 0: the end, or a signal came; -1: e.
+ * The next line of ours, oldest first; it is valid until the next call.  1: a line; 0: the end, or stopped; -1: e.
  */
 int log_source_next(struct log_source *, struct log_line *out, struct error *e);
 

@@ -33,6 +33,7 @@ const struct command *const commands[] = {
 	&cmd_queue,
 	&cmd_log,
 	&cmd_explain,
+	&cmd_report,
 	&cmd_fw,
 	&cmd_dns,
 	&cmd_backup,

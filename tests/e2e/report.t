@@ -1,0 +1,131 @@
+#!/usr/bin/python3
+"""mailadm report: DMARC and TLS reports that came by mail, or as files; broken, huge and hostile ones."""
+import gzip
+import io
+import json
+import os
+import shutil
+import sys
+import tempfile
+import zipfile
+from email import policy
+from email.message import EmailMessage
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from host import Host, done, is_, like, ok  # noqa: E402
+
+ROW = """<record><row><source_ip>%s</source_ip><count>%d</count><policy_evaluated><disposition>none</disposition><dkim>%s</dkim><spf>%s</spf>
+<reason><type>forwarded</type></reason><reason><type>local_policy</type></reason></policy_evaluated></row>
+<identifiers><header_from>example.org</header_from></identifiers>
+<auth_results><dkim><domain>example.org</domain><selector>mail</selector><result>pass</result></dkim><spf><domain>example.org</domain><result>pass</result></spf></auth_results></record>"""
+
+
+def feedback(id, rows, org="receiver.example", head=""):
+    return ("""<?xml version="1.0" encoding="UTF-8"?>%s<feedback xmlns="urn:ietf:params:xml:ns:dmarc-2.0"><version>1.0</version>
+<report_metadata><org_name>%s</org_name><email>a@b.example</email><report_id>%s</report_id><date_range><begin>1700000000</begin><end>1700086399</end></date_range></report_metadata>
+<policy_published><domain>example.org</domain><p>reject</p></policy_published>%s</feedback>""" % (head, org, id, "".join(ROW % r for r in rows))).encode()
+
+
+TLS = {"organization-name": "Receiver", "date-range": {"start-datetime": "2026-11-01T00:00:00Z", "end-datetime": "2026-11-01T23:59:59Z"},
+       "contact-info": "a@b.example", "report-id": "tls-1",
+       "policies": [{"policy": {"policy-type": "sts", "policy-domain": "example.org"},
+                     "summary": {"total-successful-session-count": 50, "total-failure-session-count": 7},
+                     "failure-details": [{"result-type": "certificate-expired", "receiving-mx-hostname": "mail.example.org", "failed-session-count": 5}]}]}
+
+
+def mail(kind, subtype, content, name):
+    m = EmailMessage()
+    m["From"], m["To"], m["Subject"] = "reports@receiver.example", "postmaster@example.org", "Report Domain: example.org"
+    m.set_content("The report is attached.\n")
+    m.add_attachment(content, maintype=kind, subtype=subtype, filename=name)
+    return m.as_bytes(policy=policy.SMTP)
+
+
+def zipped(content, stream=False):
+    out = io.BytesIO()
+
+    class Pipe(io.RawIOBase):  # not seekable: sizes stand behind the content
+        def writable(self):
+            return True
+
+        def write(self, b):
+            return out.write(b)
+    with zipfile.ZipFile(Pipe() if stream else out, "w", zipfile.ZIP_DEFLATED) as z:
+        z.writestr("report.xml", content)
+    return out.getvalue()
+
+
+def cells(r):
+    return [line.split("\t") for line in r.stdout.splitlines()]
+
+
+def mailed(host):
+    with host.smtp() as s:
+        for m in (mail("application", "gzip", gzip.compress(feedback("one", [("192.0.2.1", 3, "pass", "fail"), ("198.51.100.7", 2, "fail", "fail")])), "r.xml.gz"),
+                  mail("application", "zip", zipped(feedback("two", [("192.0.2.1", 4, "pass", "fail")], org="other.example")), "r.zip"),
+                  mail("application", "zip", zipped(feedback("two", [("192.0.2.1", 4, "pass", "fail")], org="other.example")), "again.zip"),
+                  mail("application", "tlsrpt+gzip", gzip.compress(json.dumps(TLS).encode()), "r.json.gz"),
+                  mail("image", "png", b"\x89PNG", "x.png")):
+            s.sendmail("reports@receiver.example", ["postmaster@example.org"], m)
+    r = host.cli("report", "dmarc")
+    is_(r.returncode, 0, "reports that came by mail")
+    is_(cells(r), [["example.org", "198.51.100.7", "example.org", "fail", "fail", "none", "2", "receiver.example"],
+                   ["example.org", "192.0.2.1", "example.org", "pass", "fail", "none", "7", "receiver.example, other.example"]],
+        "are added up, what failed first, and one that came twice counts once")
+    r = host.cli("report", "tls")
+    is_(cells(r), [["example.org", "sts", "certificate-expired", "mail.example.org", "5", "Receiver"], ["example.org", "sts", "not-said", "", "2", "Receiver"],
+                   ["example.org", "sts", "success", "", "50", "Receiver"]], "TLS reports")
+    report = json.loads(host.cli("--json", "report", "dmarc").stdout)["reports"][0]
+    is_({k: report[k] for k in ("org", "id", "begin", "end", "domain", "policy")},
+        {"org": "receiver.example", "id": "one", "begin": 1700000000, "end": 1700086399, "domain": "example.org", "policy": "reject"}, "the report as JSON")
+    is_(report["rows"][0], {"source": "192.0.2.1", "count": 3, "disposition": "none", "dkim": "pass", "spf": "fail", "from": "example.org", "domain": "example.org",
+                            "dkim_domains": "example.org", "spf_domain": "example.org", "reasons": "forwarded, local_policy"}, "and its rows")
+    is_(host.cli("report", "dmarc", "--domain", "else.example", "--account", "alice@example.org").stdout, "", "rows of another domain: none")
+    is_(host.cli("report", "dmarc", "--mailbox", "Archive", check=False).returncode, 1, "a mailbox that is not there has none")
+
+
+def files(host, dir):
+    def report(name, content, kind="dmarc"):
+        path = os.path.join(dir, name)
+        with open(path, "wb") as f:
+            f.write(content)
+        return host.cli("report", kind, path, check=False)
+    one = feedback("f", [("2001:DB8::1", 1, "pass", "pass")])
+    for name, content in (("plain", one), ("gzip", gzip.compress(one)), ("zip", zipped(one)), ("zip stream", zipped(one, True)), ("bom", b"\xef\xbb\xbf" + one),
+                          ("mail", mail("text", "xml", one, "r.xml"))):
+        r = report(name.replace(" ", "-"), content)
+        is_((r.returncode, [c[1] for c in cells(r)]), (0, ["2001:db8::1"]), "a file: " + name)
+    bomb = gzip.compress(b"<feedback>" + b" " * (64 << 20))
+    ok(len(bomb) < 200000, "a bomb is small: %d" % len(bomb))
+    entity = b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
+    deep = b"<feedback>" + b"<a>" * 5000 + b"</a>" * 5000 + b"</feedback>"
+    for name, content, want in (("bomb", bomb, "larger than 32 MiB"), ("cut", gzip.compress(one)[:100], "broken or cut"),
+                                ("entity", feedback("e", [], head=entity.decode()), "declares a document type"), ("deep", deep, "nested too deeply"),
+                                ("half", one[:300], "line "), ("none", b"hello\n", "there is no report in it"), ("empty", b"", "there is no report in it"),
+                                ("nodomain", b"<feedback></feedback>", "without a domain"), ("zipcut", zipped(one)[:60], "zip"),
+                                ("many", feedback("m", [("192.0.2.1", 1, "pass", "pass")] * 50001), "more rows than are read")):
+        r = report(name, content)
+        is_(r.returncode, 1, name + ": no report")
+        like(r.stderr, want, name + " is told")
+    r = report("tls", json.dumps(TLS).encode(), "tls")
+    is_(len(cells(r)), 3, "a TLS report as a file")
+    for name, content in (("deepjson", b"[" * 100000), ("dup", b'{"policies":[],"policies":[]}'), ("nopolicies", b"{}")):
+        is_(report(name, content, "tls").returncode, 1, name + ": no TLS report")
+    escape = feedback("x", [("192.0.2.1", 1, "pass", "pass")], org="evil&#x1b;[2J".replace("&#x1b;", "\x7f"))
+    ok("\x7f" not in report("escape", escape).stdout, "no control bytes reach the terminal")
+
+
+def main():
+    dir = tempfile.mkdtemp(prefix="report-test-", dir="/tmp")
+    try:
+        with Host(accounts=["alice@example.org"]) as host:
+            is_(host.cli("report", "dmarc", check=False).returncode, 1, "no reports: 1")
+            is_(host.cli("report", check=False).returncode, 2, "neither dmarc nor tls: 2")
+            mailed(host)
+            files(host, dir)
+    finally:
+        shutil.rmtree(dir)
+    done()
+
+
+main()
