@@ -18,10 +18,10 @@ BUILD_PACKAGES := build-essential pkg-config libevent-dev liblmdb-dev libunbound
 	libjansson-dev libcrypt-dev libnftnl-dev libmnl-dev libsqlite3-dev zlib1g-dev libcurl4-openssl-dev libexpat1-dev
 RUN_PACKAGES   := restic nftables curl libcurl4 ca-certificates dns-root-data
 CHECK_PACKAGES := libcmocka-dev clang libclang-rt-14-dev clang-format mandoc perl python3 swaks msmtp mutt isync \
-	fetchmail bind9 bind9-utils bind9-dnsutils nftables iproute2 procps netcat-openbsd python3-dkim postfix openssl strace bsdutils libnet-ssleay-perl \
-	openssh-server openssh-client iptables curl util-linux gsasl mpop dovecot-imapd
-CLIENT_PACKAGES := mutt neomutt offlineimap3 getmail6 mpop fetchmail isync aerc curl python3
-BENCH_PACKAGES := postfix dovecot-imapd dovecot-lmtpd dovecot-pop3d bind9-utils nftables
+	fetchmail bind9 bind9-utils bind9-dnsutils nftables iproute2 procps netcat-openbsd python3-dkim python3-spf python3-authheaders postfix openssl strace bsdutils libnet-ssleay-perl \
+	openssh-server openssh-client iptables curl util-linux gsasl mpop dovecot-imapd dovecot-lmtpd haproxy opendkim python3-authres python3-yaml libgnutls-dane0 libidn12 libnsl2
+CLIENT_PACKAGES := mutt neomutt offlineimap3 getmail6 mpop fetchmail isync aerc curl python3 swaks msmtp
+BENCH_PACKAGES := postfix dovecot-imapd dovecot-lmtpd dovecot-pop3d bind9 bind9-utils nftables iproute2 opendkim opendmarc postfix-policyd-spf-python python3-dkim
 export DEBIAN_FRONTEND := noninteractive
 
 # Installs what is missing of $(1), as root; tells others the line to run.
@@ -183,4 +183,4 @@ $(BUILD)/tests/tools/queue_put $(BUILD)/tests/tools/dkim_check: $(BUILD)/tests/t
 clean: ## remove what was built
 	rm -rf build build-san build-fuzz
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)

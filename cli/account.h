@@ -24,7 +24,7 @@ bool account_life(struct cli *, int argc, char **argv, int *status);
 	"undelete    brings expunged mail back, or with --list shows it; limits.undelete says how long it is kept\n"   \
 	"suspend     nobody logs in any more, sessions end; mail keeps coming.  close: mail is refused too (550 "      \
 	"5.2.1), or,\n"                                                                                                \
-	"            with forward, only sent on.  resume: as before\n"                                                 \
+	"            with forward, only sent on.  resume: as before; also lets one send that limits.send_stop stopped\n" \
 	"rename      the account, its mail, password and rights bear the new address; --alias keeps the old one for "  \
 	"mail\n"                                                                                                       \
 	"hand-over   a leaver's mailboxes become folders of another account, below --folder (the leaver's local "      \

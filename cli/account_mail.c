@@ -1,4 +1,6 @@
 /* mailadm account suspend, close, resume, forward, auto-reply: what stands in the drop-in about an account's mail. */
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,6 +8,7 @@
 
 #include "account.h"
 #include "lib/proc.h"
+#include "mailsvc/smtp/rate.h"
 #include "site/address.h"
 #include "site/route.h"
 
@@ -42,6 +45,43 @@ static int commit(struct cli *cli, struct dropin *d, const char *key, const char
 	return status;
 }
 
+/* 1: limits.send_stop had stopped it, and it may send again, at once; 0: it had not; -1: said. */
+static int let_send(struct cli *cli, const char *address)
+{
+	char *path = site_state(cli->site, "send-rates");
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW), error = errno;
+	struct shared_table *table;
+	bool was;
+
+	if (fd == -1 && error != ENOENT)
+		cli_error("%s: %s", path, strerror(error));
+	free(path);
+	if (fd == -1)
+		return error == ENOENT ? 0 : -1;
+	table = shared_table_open(fd, SHARED_RATES_BYTES, RATE_BITS, "send-rates");
+	was = rate_resume(table, address);
+	shared_table_close(table);
+	return was;
+}
+
+/* Resumes an account that was only stopped from sending; false: there is more to do, or nothing. */
+static bool resumed_sending(struct cli *cli, const char *address, int *status)
+{
+	const struct site_account *a = cli_site(cli) ? site_find_account(cli->site, address) : NULL;
+	int was = a == NULL ? 0 : let_send(cli, address);
+
+	if (was < 0)
+		*status = EXIT_USAGE;
+	if (was <= 0 || strcmp(a->state, "active") != 0)
+		return was < 0;
+	*status = EXIT_YES;
+	if (cli->json)
+		cli_json_print(json_pack("{s:s}", "resumed", address));
+	else
+		printf("%s may send again\n", address);
+	return true;
+}
+
 int account_set_state(struct cli *cli, const char *argument, const char *verb)
 {
 	static const struct {
@@ -58,7 +98,11 @@ int account_set_state(struct cli *cli, const char *argument, const char *verb)
 
 	while (strcmp(states[i].verb, verb) != 0)
 		i++;
-	if (cli_address(argument, address, sizeof(address)) < 0 || dropin_open(cli, &d) < 0)
+	if (cli_address(argument, address, sizeof(address)) < 0)
+		return EXIT_USAGE;
+	if (strcmp(verb, "resume") == 0 && resumed_sending(cli, address, &status))
+		return status;
+	if (dropin_open(cli, &d) < 0)
 		return EXIT_USAGE;
 	snprintf(what, sizeof(what), "put state = \"%s\"; there", states[i].state);
 	if ((element = account_own(cli, &d, address, what, NULL, &status)) == NULL) {

@@ -29,7 +29,7 @@ struct command {
 extern const struct command *const commands[]; /* in the order of the help, NULL-terminated */
 extern const struct command cmd_plan, cmd_apply, cmd_confirm, cmd_rollback;
 extern const struct command cmd_account, cmd_alias, cmd_backup, cmd_check, cmd_client, cmd_dns, cmd_doctor, cmd_export, cmd_fw, cmd_import, cmd_init,
-    cmd_explain, cmd_log, cmd_mailq, cmd_queue, cmd_report, cmd_reload, cmd_sendmail, cmd_serve, cmd_site, cmd_status, cmd_store;
+    cmd_explain, cmd_log, cmd_mailq, cmd_queue, cmd_replay, cmd_report, cmd_reload, cmd_send, cmd_sendmail, cmd_serve, cmd_site, cmd_status, cmd_store;
 
 /* Loads the site once; prints its errors (warnings are for `check`); NULL (and the caller returns EXIT_USAGE) when it
  * has some. */
@@ -49,6 +49,9 @@ struct cli_table *cli_table_new(
 void cli_table_add(struct cli_table *, const char *const *cells); /* as many as columns; NULL is empty */
 void cli_table_print(struct cli_table *);                         /* and frees it */
 void cli_json_print(json_t *);                                    /* steals it */
+json_t *cli_json_text(const char *);                              /* one that is no UTF-8 has its high bytes replaced */
+const char *cli_json_get(const json_t *object, const char *key);  /* the text there, or "" */
+void cli_put(const char *);                                       /* a text from outside, for people: no control characters */
 
 /* Connects to the running host's control socket (run_dir/control.sock). -1 with a message that says what to do. */
 int cli_control(struct cli *, struct error *);

@@ -53,13 +53,6 @@ static json_t *pairs_of(struct view text)
 	return o;
 }
 
-static const char *get(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s != NULL ? s : "";
-}
-
 /* Without < and > around it. */
 static struct view bare(const char *s)
 {
@@ -90,15 +83,15 @@ static bool about(const struct explain *x, const char *value)
 static bool named(const struct explain *x, const json_t *pairs)
 {
 	static const char *const keys[] = { "message-id", "from", "to", "first", "auth" };
-	const char *id = get(pairs, "id");
+	const char *id = cli_json_get(pairs, "id");
 	size_t n = x->bare.len;
 
 	if (!x->address)
 		return strncmp(id, x->bare.ptr, n) == 0 && (id[n] == '\0' || id[n] == '-');
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-		if (same(x, get(pairs, keys[i])))
+		if (same(x, cli_json_get(pairs, keys[i])))
 			return true;
-	return about(x, get(pairs, "about"));
+	return about(x, cli_json_get(pairs, "about"));
 }
 
 static bool is_queue_id(const char *id)
@@ -122,23 +115,23 @@ static void select_story(struct explain *x, const char *id)
 /* What is a message: sessions without one are not told of, unless they are what was asked for. */
 static void visit_named(struct explain *x, const struct log_line *l, json_t *pairs)
 {
-	const char *event = get(pairs, "event");
+	const char *event = cli_json_get(pairs, "event");
 
 	(void)l;
 	if (named(x, pairs) && (!x->address || strcmp(event, "login") != 0))
-		select_story(x, get(pairs, "id"));
+		select_story(x, cli_json_get(pairs, "id"));
 }
 
 /* The entries of an accepted message bear consecutive numbers. */
 static void visit_links(struct explain *x, const struct log_line *l, json_t *pairs)
 {
-	const char *id = get(pairs, "id");
-	uint64_t first = strtoull(get(pairs, "queued"), NULL, 16), entries = strtoull(get(pairs, "entries"), NULL, 10);
+	const char *id = cli_json_get(pairs, "id");
+	uint64_t first = strtoull(cli_json_get(pairs, "queued"), NULL, 16), entries = strtoull(cli_json_get(pairs, "entries"), NULL, 10);
 	bool wanted = json_object_get(x->stories, id) != NULL;
 	char entry[24];
 
 	(void)l;
-	if (strcmp(get(pairs, "event"), "accepted") != 0 || first == 0 || entries == 0 || entries > ENTRIES_MAX)
+	if (strcmp(cli_json_get(pairs, "event"), "accepted") != 0 || first == 0 || entries == 0 || entries > ENTRIES_MAX)
 		return;
 	for (uint64_t q = first; q < first + entries && !wanted; q++) {
 		snprintf(entry, sizeof(entry), "%016" PRIx64, q);
@@ -163,7 +156,7 @@ static json_t *story_of(const struct explain *x, const char *id)
 static void add_event(json_t *story, const struct log_line *l, json_t *pairs)
 {
 	char when[32];
-	const char *message_id = get(pairs, "message-id");
+	const char *message_id = cli_json_get(pairs, "message-id");
 
 	clock_rfc3339(l->when, when);
 	if (message_id[0] != '\0')
@@ -175,7 +168,7 @@ static void add_event(json_t *story, const struct log_line *l, json_t *pairs)
 
 static void visit_events(struct explain *x, const struct log_line *l, json_t *pairs)
 {
-	const char *id = get(pairs, "id"), *key;
+	const char *id = cli_json_get(pairs, "id"), *key;
 	json_t *story = story_of(x, id);
 
 	if (story != NULL) {
@@ -247,13 +240,6 @@ static void add_queue(struct explain *x)
 	close(fd);
 }
 
-/* Texts from outside, on a terminal. */
-static void put(const char *s)
-{
-	for (; *s != '\0'; s++)
-		putchar((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s);
-}
-
 static void put_pairs(const json_t *pairs, const char *const *without)
 {
 	const char *key;
@@ -268,7 +254,7 @@ static void put_pairs(const json_t *pairs, const char *const *without)
 		if (skip || json_string_value(value)[0] == '\0')
 			continue;
 		printf("      %-14s ", key);
-		put(json_string_value(value));
+		cli_put(json_string_value(value));
 		putchar('\n');
 	}
 }
@@ -278,13 +264,13 @@ static void put_accepted(const json_t *e)
 	static const char *const told[] = { "peer", "from", "first", "to", "message-id", "queued", "entries", NULL };
 
 	fputs("accepted from ", stdout);
-	put(get(e, "peer"));
+	cli_put(cli_json_get(e, "peer"));
 	fputs(": ", stdout);
-	put(get(e, "from"));
+	cli_put(cli_json_get(e, "from"));
 	fputs(" to ", stdout);
-	put(get(e, "first"));
-	if (strtoull(get(e, "to"), NULL, 10) > 1)
-		printf(" and %llu more", strtoull(get(e, "to"), NULL, 10) - 1);
+	cli_put(cli_json_get(e, "first"));
+	if (strtoull(cli_json_get(e, "to"), NULL, 10) > 1)
+		printf(" and %llu more", strtoull(cli_json_get(e, "to"), NULL, 10) - 1);
 	putchar('\n');
 	put_pairs(e, told);
 }
@@ -294,13 +280,13 @@ static void put_refused(const json_t *e)
 	static const char *const told[] = { "peer", "code", "enhanced", "reason", NULL };
 
 	fputs("refused for ", stdout);
-	put(get(e, "peer"));
+	cli_put(cli_json_get(e, "peer"));
 	fputs(": ", stdout);
-	put(get(e, "code"));
+	cli_put(cli_json_get(e, "code"));
 	putchar(' ');
-	put(get(e, "enhanced"));
+	cli_put(cli_json_get(e, "enhanced"));
 	putchar(' ');
-	put(get(e, "reason"));
+	cli_put(cli_json_get(e, "reason"));
 	putchar('\n');
 	put_pairs(e, told);
 }
@@ -309,22 +295,22 @@ static void put_attempt(const json_t *e)
 {
 	static const char *const told[] = { "to", "relay", "reply", "status", NULL };
 
-	put(get(e, "event"));
+	cli_put(cli_json_get(e, "event"));
 	fputs(": ", stdout);
-	put(get(e, "to"));
-	if (strcmp(get(e, "relay"), "none") != 0) {
+	cli_put(cli_json_get(e, "to"));
+	if (strcmp(cli_json_get(e, "relay"), "none") != 0) {
 		fputs(" by ", stdout);
-		put(get(e, "relay"));
+		cli_put(cli_json_get(e, "relay"));
 	}
 	fputs(": ", stdout);
-	put(get(e, "reply"));
+	cli_put(cli_json_get(e, "reply"));
 	putchar('\n');
 	put_pairs(e, told);
 }
 
 static void put_other(const json_t *e)
 {
-	put(get(e, "event"));
+	cli_put(cli_json_get(e, "event"));
 	putchar('\n');
 	put_pairs(e, NULL);
 }
@@ -338,8 +324,8 @@ static void print_event(const json_t *e)
 		{ "bounced", put_attempt } };
 	size_t i = 0;
 
-	printf("  %s  ", get(e, "time"));
-	while (i < sizeof(known) / sizeof(known[0]) && strcmp(known[i].event, get(e, "event")) != 0)
+	printf("  %s  ", cli_json_get(e, "time"));
+	while (i < sizeof(known) / sizeof(known[0]) && strcmp(known[i].event, cli_json_get(e, "event")) != 0)
 		i++;
 	if (i < sizeof(known) / sizeof(known[0]))
 		known[i].print(e);
@@ -357,13 +343,13 @@ static void print_queue(const json_t *story)
 		char due[32];
 
 		clock_rfc3339((int64_t)json_integer_value(json_object_get(entry, "due")), due);
-		printf("  still in the queue as %s, next attempt %s\n", get(entry, "id"), due);
+		printf("  still in the queue as %s, next attempt %s\n", cli_json_get(entry, "id"), due);
 		json_array_foreach(json_object_get(entry, "recipients"), j, recipient)
 		{
 			printf("      ");
-			put(get(recipient, "address"));
-			printf(" (%s) ", get(recipient, "state"));
-			put(get(recipient, "reply"));
+			cli_put(cli_json_get(recipient, "address"));
+			printf(" (%s) ", cli_json_get(recipient, "state"));
+			cli_put(cli_json_get(recipient, "reply"));
 			putchar('\n');
 		}
 	}
@@ -379,7 +365,7 @@ static void print(const struct explain *x)
 	json_object_foreach(x->stories, id, story)
 	{
 		printf("%s ", id);
-		put(get(story, "message-id"));
+		cli_put(cli_json_get(story, "message-id"));
 		putchar('\n');
 		json_array_foreach(json_object_get(story, "events"), i, event)
 			print_event(event);

@@ -88,15 +88,13 @@ static void count_report(struct job *j, json_t *report)
 	json_decref(report);
 }
 
-/* 0, or EXIT_USAGE (said). */
+/* What the reader died of, or took too long for, is broken: the others are still read.  0, or EXIT_USAGE (said). */
 static int take(struct job *j, const char *what, struct view message)
 {
 	json_t *report;
 	struct error e;
 	int rc = report_reader_read(&j->reader, message, &report, &e);
 
-	if (rc == -1)
-		return cli_error("%s: %s", what, e.text);
 	j->read++;
 	if (rc == 0) {
 		count_report(j, report);
@@ -104,7 +102,10 @@ static int take(struct job *j, const char *what, struct view message)
 	}
 	j->broken++;
 	fprintf(stderr, "mailadm: %s: %s\n", what, e.text);
-	return 0;
+	if (rc == 1)
+		return 0;
+	report_reader_stop(&j->reader);
+	return report_reader_start(&j->reader, j->kind, &e) == 0 ? 0 : cli_error("%s", e.text);
 }
 
 /* Mailboxes ------------------------------------------------------------------------------------------------------ */

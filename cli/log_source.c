@@ -276,6 +276,8 @@ static int next_in_journal(struct log_source *s, struct log_line *out, struct er
 
 	while (rc == 0) {
 		n = getline(&line, &size, s->journal);
+		if (n <= 0 && log_source_stopped)
+			break; /* journalctl may go on: log_source_close ends it */
 		if (n <= 0) {
 			int status = 0;
 

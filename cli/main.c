@@ -33,6 +33,8 @@ const struct command *const commands[] = {
 	&cmd_queue,
 	&cmd_log,
 	&cmd_explain,
+	&cmd_replay,
+	&cmd_send,
 	&cmd_report,
 	&cmd_fw,
 	&cmd_dns,

@@ -165,8 +165,11 @@ int report_reader_read(struct report_reader *r, struct view message, json_t **re
 		*report = json_loadb(text.data, text.len, JSON_DECODE_ANY, NULL);
 		rc = json_is_object(*report) ? 0 : json_is_string(*report) ? 1 : -1;
 	}
-	if (rc == 1)
+	if (rc == 1) {
 		error_set(e, "%s", json_string_value(*report));
+		for (char *p = e->text; *p != '\0'; p++) /* a parser's words quote the report */
+			*p = *p < ' ' || *p == 0x7f ? '?' : *p;
+	}
 	if (rc == -1)
 		error_set(e, "the process that reads reports ended");
 	if (rc != 0) {
@@ -179,8 +182,11 @@ int report_reader_read(struct report_reader *r, struct view message, json_t **re
 
 void report_reader_stop(struct report_reader *r)
 {
+	if (r->pid <= 0)
+		return;
 	close(r->to);
 	close(r->from);
 	kill(r->pid, SIGKILL);
 	waitpid(r->pid, NULL, 0);
+	r->pid = 0;
 }

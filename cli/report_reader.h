@@ -18,6 +18,6 @@ int report_reader_start(struct report_reader *, enum report_kind, struct error *
  * broken; -1 with e: the reader died.
  */
 int report_reader_read(struct report_reader *, struct view message, json_t **report, struct error *e);
-void report_reader_stop(struct report_reader *);
+void report_reader_stop(struct report_reader *); /* also of one that could not be started */
 
 #endif

@@ -71,15 +71,13 @@ static void print_plain(const struct cli_table *t)
 		for (size_t i = 0; i < t->width; i++) {
 			if (i)
 				putchar('\t');
-			for (const char *p = cell(t, r, i); *p; p++)
-				putchar((unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p);
+			cli_put(cell(t, r, i));
 		}
 		putchar('\n');
 	}
 }
 
-/* A text that is no UTF-8 has its high bytes replaced. */
-static json_t *json_text(const char *s)
+json_t *cli_json_text(const char *s)
 {
 	json_t *json = json_string(s);
 	if (json)
@@ -99,7 +97,7 @@ static void print_json(const struct cli_table *t)
 	for (size_t r = 0; r < t->rows; r++) {
 		json_t *object = json_object();
 		for (size_t i = 0; i < t->width; i++)
-			json_object_set_new(object, t->columns[i], json_text(cell(t, r, i)));
+			json_object_set_new(object, t->columns[i], cli_json_text(cell(t, r, i)));
 		json_array_append_new(array, object);
 	}
 	cli_json_print(array);
@@ -127,4 +125,19 @@ void cli_json_print(json_t *json)
 	json_dumpf(json, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
 	putchar('\n');
 	json_decref(json);
+}
+
+const char *cli_json_get(const json_t *object, const char *key)
+{
+	const char *s = json_string_value(json_object_get(object, key));
+	return s ? s : "";
+}
+
+void cli_put(const char *s)
+{
+	for (; *s; s++) {
+		bool c1 = (unsigned char)s[0] == 0xc2 && (unsigned char)s[1] >= 0x80 && (unsigned char)s[1] <= 0x9f;
+		putchar(c1 || (unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s);
+		s += c1; /* U+009B is an escape sequence to terminals too */
+	}
 }

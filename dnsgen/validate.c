@@ -1,16 +1,17 @@
 /*
  * What named-checkzone does not find, or not across zones: MX, NS and SRV targets that are a CNAME or have no address
- * in our zones, aliases that lead nowhere in them, names with two SPF records, SPF records that forget this host, larger
- * record sets than named takes, TTLs that differ in a set (RFC 2181 5.2), are 0 or above a week, and DMARC reports that
- * another domain has to allow (RFC 7489 7.1).
+ * in our zones, aliases that lead nowhere in them, names with two SPF records, SPF records that forget this host,
+ * larger record sets than named takes, TTLs that differ in a set (RFC 2181 5.2), are 0 or above a week, and DMARC
+ * reports that another domain has to allow (RFC 7489 7.1).
  */
+#include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "dnsgen/content.h"
 #include "dnsgen/record.h"
-#include "site/prefix.h"
+#include "mailsvc/policy/spf_record.h"
 #include "site/route.h"
 
 #define SET_MAX 100 /* named's max-records-per-type */
@@ -111,12 +112,6 @@ static void check_alias(struct check *c, const ldns_rr *rr)
 	free(name);
 }
 
-static bool is_spf(const ldns_rr *rr)
-{
-	const ldns_rdf *t = ldns_rr_get_type(rr) == LDNS_RR_TYPE_TXT ? ldns_rr_rdf(rr, 0) : NULL;
-	return t && ldns_rdf_size(t) > 6 && strncasecmp((const char *)ldns_rdf_data(t) + 1, "v=spf1", 6) == 0;
-}
-
 /* The strings of a TXT record as one; malloc'd. */
 static char *txt_text(const ldns_rr *rr)
 {
@@ -128,50 +123,104 @@ static char *txt_text(const ldns_rr *rr)
 	return copy;
 }
 
-/* RFC 7208 4.6.4: terms that need a look-up; what an include needs in turn is not known here. */
-static unsigned spf_lookups(const ldns_rr *rr)
+static bool is_spf(const ldns_rr *rr)
 {
-	static const char *const terms[] = { "a", "mx", "ptr", "exists", "include", "redirect" };
-	unsigned count = 0;
-	char *copy = txt_text(rr), *rest = copy, *word;
-	while ((word = strsep(&rest, " ")) != NULL) {
-		word += strspn(word, "+-~?");
-		size_t len = strcspn(word, ":/=");
-		for (size_t t = 0; t < sizeof(terms) / sizeof(terms[0]); t++)
-			count += strlen(terms[t]) == len && strncasecmp(word, terms[t], len) == 0;
-	}
-	free(copy);
+	if (ldns_rr_get_type(rr) != LDNS_RR_TYPE_TXT)
+		return false;
+	char *text = txt_text(rr);
+	bool is = spf_record_is(view_of(text));
+	free(text);
+	return is;
+}
+
+/* RFC 7208 4.6.4: terms that need a look-up; what an include needs in turn is not known here. */
+static unsigned spf_lookups(const struct spf_record *r)
+{
+	unsigned count = r->redirect.ptr != NULL;
+	for (size_t i = 0; i < r->count; i++)
+		count += spf_term_looks_up(&r->terms[i]);
 	return count;
 }
 
 /* Does the record of its own literal addresses leave out one that sends?  What needs a look-up is not judged. */
-static bool spf_leaves_out(const ldns_rr *rr, const char *address)
+static bool spf_leaves_out(const struct spf_record *r, const char *address)
 {
-	struct prefix sends, listed;
-	bool found = spf_lookups(rr) > 0 || prefix_parse(address, &sends) == -1;
-	char *copy = txt_text(rr), *rest = copy, *word;
-	while (!found && (word = strsep(&rest, " ")) != NULL) {
-		word += word[0] == '+';
-		if (strncasecmp(word, "ip4:", 4) == 0 || strncasecmp(word, "ip6:", 4) == 0)
-			found = prefix_parse(word + 4, &listed) == 0 && prefix_holds(&listed, &sends);
+	struct policy_address sends = { .family = strchr(address, ':') ? AF_INET6 : AF_INET };
+	if (spf_lookups(r) > 0 || inet_pton(sends.family, address, sends.bytes) != 1)
+		return false;
+	for (size_t i = 0; i < r->count; i++) {
+		const struct spf_term *t = &r->terms[i];
+		if (t->kind == SPF_ALL && t->qualifier == SPF_PASS)
+			return false;
+		if (t->qualifier == SPF_PASS && t->network.family == sends.family &&
+		    policy_address_in(&sends, t->network.bytes, t->kind == SPF_IP4 ? t->bits4 : t->bits6))
+			return false;
 	}
-	free(copy);
-	return !found;
+	return true;
 }
 
-/* The record at the name of a domain that sends from here. */
-static bool spf_forgets_us(const struct check *c, const ldns_rr *rr)
+/* At the name of a domain that sends from here. */
+static bool spf_forgets_us(const struct check *c, const ldns_rr *rr, const struct spf_record *r)
 {
 	const struct site_domain *d = site_find_domain(c->site, c->zone->name);
-	return d != NULL && d->mail && is_spf(rr) && c->site->relay.smarthost[0] == '\0' &&
+	return d != NULL && d->mail && c->site->relay.smarthost[0] == '\0' &&
 	       name_equal(ldns_rr_owner(rr), c->zone->origin) &&
-	       (spf_leaves_out(rr, public4(c->site)) || spf_leaves_out(rr, public6(c->site)));
+	       (spf_leaves_out(r, public4(c->site)) || spf_leaves_out(r, public6(c->site)));
+}
+
+/* What is wrong with an SPF record (the text says it, written to out when it is more than a phrase), or NULL. */
+static const char *spf_fault(const struct check *c, const ldns_rr *rr, bool *warning, char out[256])
+{
+	struct spf_record r;
+	char problem[160], *text = txt_text(rr);
+	const char *what = NULL;
+	if (spf_record_parse(view_of(text), &r, problem) == -1) {
+		snprintf(out, 256, "has an SPF record that is an error to receivers (%s); correct it", problem);
+		what = out;
+	} else if (spf_lookups(&r) > 10) {
+		what =
+		    "has an SPF record with more than 10 look-ups, which receivers refuse (RFC 7208 4.6.4); shorten it";
+	} else if (spf_forgets_us(c, rr, &r)) {
+		*warning = true;
+		what = "has an SPF record without an address that this host sends from, so that its mail is refused; "
+		       "add it, or take the record out of the domain's records";
+	}
+	spf_record_free(&r);
+	free(text);
+	return what;
 }
 
 /* RFC 7505 3: "MX 0 ." is alone or not at all. */
 static bool is_null_mx(const ldns_rr *rr)
 {
 	return ldns_rr_get_type(rr) == LDNS_RR_TYPE_MX && ldns_rdf_size(ldns_rr_rdf(rr, 1)) == 1;
+}
+
+/*
+ * What is wrong with a record beside the one before it of the same name and type (NULL: it is the first), the same-th
+ * of them and the spf-th SPF record; text is room for the answer.
+ */
+static const char *set_fault(const struct check *c, const ldns_rr *rr, const ldns_rr *last, size_t same, size_t spf,
+    bool *warning, char text[256])
+{
+	const char *what;
+	*warning = false;
+	if (same == SET_MAX + 1)
+		return "has more than 100 records of one type, which named refuses; split them";
+	if (is_spf(rr) && spf == 2)
+		return "has two SPF records, which is an error to receivers (RFC 7208 4.5); remove one";
+	if (is_spf(rr) && (what = spf_fault(c, rr, warning, text)) != NULL)
+		return what;
+	if (last && (is_null_mx(rr) || is_null_mx(last)))
+		return "has a null MX (\"MX 0 .\") beside another MX (RFC 7505 3); remove one of them";
+	*warning = true;
+	if (last && ldns_rr_ttl(rr) != ldns_rr_ttl(last))
+		return "has records of one type with different TTLs (RFC 2181 5.2); give them one";
+	if (same == 1 && ldns_rr_ttl(rr) == 0)
+		return "has a TTL of 0, so that nobody may keep the answer; give it at least 60";
+	if (same == 1 && ldns_rr_ttl(rr) > TTL_MAX)
+		return "has a TTL of more than a week, for which a mistake would last; shorten it";
+	return NULL;
 }
 
 static void check_sets(struct check *c)
@@ -182,33 +231,14 @@ static void check_sets(struct check *c)
 			      *last = i ? ldns_rr_list_rr(c->zone->records, i - 1) : NULL;
 		bool together = last && ldns_rr_get_type(rr) == ldns_rr_get_type(last) &&
 		                name_equal(ldns_rr_owner(rr), ldns_rr_owner(last));
-		const char *what = NULL;
-		char *owner;
+		char text[256];
+		bool warning;
 		same = together ? same + 1 : 1;
 		spf = (together ? spf : 0) + is_spf(rr);
-		bool warning = false;
-		if (same == SET_MAX + 1)
-			what = "has more than 100 records of one type, which named refuses; split them";
-		else if (is_spf(rr) && spf == 2)
-			what = "has two SPF records, which is an error to receivers (RFC 7208 4.5); remove one";
-		else if (is_spf(rr) && spf_lookups(rr) > 10)
-			what = "has an SPF record with more than 10 look-ups, which receivers refuse (RFC 7208 4.6.4); "
-			       "shorten it";
-		else if (together && (is_null_mx(rr) || is_null_mx(last)))
-			what = "has a null MX (\"MX 0 .\") beside another MX (RFC 7505 3); remove one of them";
-		else if ((warning = spf_forgets_us(c, rr)))
-			what = "has an SPF record without an address that this host sends from, so that its mail is "
-			       "refused; "
-			       "add it, or take the record out of the domain's records";
-		else if ((warning = together && ldns_rr_ttl(rr) != ldns_rr_ttl(last)))
-			what = "has records of one type with different TTLs (RFC 2181 5.2); give them one";
-		else if ((warning = same == 1 && ldns_rr_ttl(rr) == 0))
-			what = "has a TTL of 0, so that nobody may keep the answer; give it at least 60";
-		else if ((warning = same == 1 && ldns_rr_ttl(rr) > TTL_MAX))
-			what = "has a TTL of more than a week, for which a mistake would last; shorten it";
+		const char *what = set_fault(c, rr, together ? last : NULL, same, spf, &warning, text);
 		if (what == NULL)
 			continue;
-		owner = ldns_rdf2str(ldns_rr_owner(rr));
+		char *owner = ldns_rdf2str(ldns_rr_owner(rr));
 		findings_add(c->f, warning, &c->at, "zone %s: %s %s", c->zone->name, owner, what);
 		free(owner);
 	}

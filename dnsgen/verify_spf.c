@@ -6,9 +6,9 @@
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "dnsgen/verify_internal.h"
+#include "mailsvc/policy/spf_record.h"
 
 #define LOOKUPS_MAX 10  /* RFC 7208 4.6.4 */
 #define LOOKUPS_STOP 40 /* where counting ends */
@@ -17,16 +17,13 @@
 
 struct spf {
 	struct verify *v;
-	int family; /* of the address that sends; 0: only count */
-	unsigned char address[16];
+	struct policy_address address; /* that sends; family 0: only count */
 	unsigned lookups;
 	bool macro, unknown; /* a term that was not evaluated; one that could not be asked */
 	char *wrong;         /* a permanent error, in words */
 };
 
-enum outcome { SPF_NONE, SPF_PASS, SPF_FAIL, SPF_ERROR };
-
-static enum outcome evaluate(struct spf *, const char *domain, struct view record, int depth);
+static enum spf_result evaluate(struct spf *, const char *domain, struct view record, int depth);
 
 static void set_wrong(struct spf *s, char *why)
 {
@@ -36,57 +33,31 @@ static void set_wrong(struct spf *s, char *why)
 		s->wrong = why;
 }
 
-static bool in_prefix(const unsigned char *a, const unsigned char *b, unsigned bits)
+static unsigned prefix_of(const struct spf *s, const struct spf_term *t)
 {
-	unsigned bytes = bits / 8, rest = bits % 8;
-	if (memcmp(a, b, bytes) != 0)
-		return false;
-	return rest == 0 || ((a[bytes] ^ b[bytes]) >> (8 - rest)) == 0;
+	return s->address.family == AF_INET ? t->bits4 : t->bits6;
 }
 
-/* "ADDRESS" or "ADDRESS/BITS" of the family. */
-static bool match_literal(struct spf *s, struct view v, int family)
+/* The addresses of a name, within the prefix length of the term. */
+static bool match_name(struct spf *s, const char *name, const struct spf_term *t)
 {
-	const char *slash = v.len ? memchr(v.ptr, '/', v.len) : NULL;
-	char text[64];
-	unsigned char raw[16];
-	uint64_t most = family == AF_INET ? 32 : 128, bits = most;
-	struct view host = { v.ptr, slash ? (size_t)(slash - v.ptr) : v.len };
-	if (view_copy(host, text, sizeof(text)) == -1 || inet_pton(family, text, raw) != 1 ||
-	    (slash && view_u64((struct view){ slash + 1, v.len - host.len - 1 }, most, &bits) == -1)) {
-		set_wrong(s, xasprintf("it has a bad address: %.*s", (int)v.len, v.ptr));
-		return false;
-	}
-	return s->family == family && in_prefix(s->address, raw, (unsigned)bits);
-}
-
-/* The addresses of a name, within the prefix length that stands behind it ("/24//64"). */
-static bool match_name(struct spf *s, const char *name, struct view cidr)
-{
-	ldns_rr_type type = s->family == AF_INET6 ? LDNS_RR_TYPE_AAAA : LDNS_RR_TYPE_A;
-	uint64_t bits = s->family == AF_INET6 ? 128 : 32;
-	const char *six = cidr.len ? memmem(cidr.ptr, cidr.len, "//", 2) : NULL;
-	struct view four = { cidr.ptr, six ? (size_t)(six - cidr.ptr) : cidr.len };
+	ldns_rr_type type = s->address.family == AF_INET6 ? LDNS_RR_TYPE_AAAA : LDNS_RR_TYPE_A;
 	bool match = false;
-	if (s->family == 0)
+	if (s->address.family == 0)
 		return false;
-	if (s->family == AF_INET6 && six)
-		view_u64((struct view){ six + 2, (size_t)(cidr.ptr + cidr.len - six - 2) }, 128, &bits);
-	else if (s->family == AF_INET && four.len > 1)
-		view_u64((struct view){ four.ptr + 1, four.len - 1 }, 32, &bits);
 	const struct lookup_answer *a = lookup(s->v->lookup, NULL, name, type);
 	ldns_rr_list *records = lookup_records(a, name, type, NULL);
 	s->unknown = s->unknown || !lookup_answered(a);
 	for (size_t i = 0; i < ldns_rr_list_rr_count(records); i++) {
 		const ldns_rdf *rdf = ldns_rr_rdf(ldns_rr_list_rr(records, i), 0);
-		match = match || (ldns_rdf_size(rdf) == (s->family == AF_INET6 ? 16 : 4) &&
-				     in_prefix(s->address, ldns_rdf_data(rdf), (unsigned)bits));
+		match = match || (ldns_rdf_size(rdf) == policy_address_size(&s->address) &&
+				     policy_address_in(&s->address, ldns_rdf_data(rdf), prefix_of(s, t)));
 	}
 	ldns_rr_list_free(records);
 	return match;
 }
 
-static bool match_mx(struct spf *s, const char *name, struct view cidr)
+static bool match_mx(struct spf *s, const char *name, const struct spf_term *t)
 {
 	const struct lookup_answer *a = lookup(s->v->lookup, NULL, name, LDNS_RR_TYPE_MX);
 	ldns_rr_list *records = lookup_records(a, name, LDNS_RR_TYPE_MX, NULL);
@@ -96,7 +67,7 @@ static bool match_mx(struct spf *s, const char *name, struct view cidr)
 	s->unknown = s->unknown || !lookup_answered(a);
 	for (size_t i = 0; i < ldns_rr_list_rr_count(records) && i < LOOKUPS_MAX && !match; i++) {
 		char *host = lookup_name(ldns_rr_rdf(ldns_rr_list_rr(records, i), 1));
-		match = match_name(s, host, cidr);
+		match = match_name(s, host, t);
 		free(host);
 	}
 	ldns_rr_list_free(records);
@@ -104,7 +75,7 @@ static bool match_mx(struct spf *s, const char *name, struct view cidr)
 }
 
 /* The SPF record of an included domain, evaluated. */
-static enum outcome follow(struct spf *s, const char *name, int depth)
+static enum spf_result follow(struct spf *s, const char *name, int depth)
 {
 	const struct lookup_answer *a = lookup(s->v->lookup, NULL, name, LDNS_RR_TYPE_TXT);
 	ldns_rr_list *records = lookup_records(a, name, LDNS_RR_TYPE_TXT, NULL);
@@ -113,13 +84,12 @@ static enum outcome follow(struct spf *s, const char *name, int depth)
 	for (size_t i = 0; i < ldns_rr_list_rr_count(records); i++) {
 		struct buf one = BUF_INIT(TXT_MAX);
 		lookup_txt(ldns_rr_list_rr(records, i), &one);
-		if (one.len >= 6 && strncasecmp(one.data, "v=spf1", 6) == 0 && (one.len == 6 || one.data[6] == ' ') &&
-		    found++ == 0)
+		if (spf_record_is(buf_view(&one)) && found++ == 0)
 			buf_addv(&text, buf_view(&one));
 		buf_free(&one);
 	}
 	ldns_rr_list_free(records);
-	enum outcome result = SPF_ERROR;
+	enum spf_result result = SPF_PERMERROR;
 	if (!lookup_answered(a))
 		s->unknown = true;
 	else if (found != 1)
@@ -130,128 +100,91 @@ static enum outcome follow(struct spf *s, const char *name, int depth)
 	return result;
 }
 
-struct term {
-	enum outcome qualifier;
-	struct view name, value, cidr; /* cidr begins with '/' */
-	bool modifier;
-};
-
-static struct term split_term(struct view v)
-{
-	struct term t = { .qualifier = SPF_PASS };
-	size_t len = 0;
-	if (v.len > 0 && strchr("+-~?", v.ptr[0])) {
-		t.qualifier = v.ptr[0] == '+' ? SPF_PASS : SPF_FAIL;
-		v.ptr++;
-		v.len--;
-	}
-	while (len < v.len && v.ptr[len] != ':' && v.ptr[len] != '=' && v.ptr[len] != '/')
-		len++;
-	t.name = (struct view){ v.ptr, len };
-	t.modifier = len < v.len && v.ptr[len] == '=';
-	if (len < v.len && v.ptr[len] != '/')
-		t.value = (struct view){ v.ptr + len + 1, v.len - len - 1 };
-	else
-		t.cidr = (struct view){ v.ptr + len, v.len - len };
-	const char *slash = t.value.len ? memchr(t.value.ptr, '/', t.value.len) : NULL;
-	if (slash && (view_caseeq(t.name, "a") || view_caseeq(t.name, "mx"))) {
-		t.cidr = (struct view){ slash, (size_t)(t.value.ptr + t.value.len - slash) };
-		t.value.len = (size_t)(slash - t.value.ptr);
-	}
-	return t;
-}
-
 /* A term that costs a lookup. True when it matches. */
-static bool match_lookup(struct spf *s, const struct term *t, const char *domain, int depth)
+static bool match_lookup(struct spf *s, const struct spf_term *t, const char *domain, int depth)
 {
+	static const struct spf_facts nothing;
 	char name[256];
-	if (++s->lookups > LOOKUPS_STOP)
+	if (++s->lookups > LOOKUPS_STOP || t->kind == SPF_PTR)
 		return false;
-	if (t->value.len > 0 && memchr(t->value.ptr, '%', t->value.len)) {
+	if (t->domain.len > 0 && memchr(t->domain.ptr, '%', t->domain.len)) {
 		s->macro = true;
 		return false;
 	}
-	if (view_copy(t->value.len ? t->value : view_of(domain), name, sizeof(name)) == -1)
+	if (t->domain.len > 0 ? spf_macro_name(t->domain, &nothing, name)
+			      : view_copy(view_of(domain), name, sizeof(name)))
 		return false;
-	if (view_caseeq(t->name, "include"))
+	if (t->kind == SPF_INCLUDE)
 		return follow(s, name, depth) == SPF_PASS;
-	if (view_caseeq(t->name, "a"))
-		return match_name(s, name, t->cidr);
-	if (view_caseeq(t->name, "mx"))
-		return match_mx(s, name, t->cidr);
-	return view_caseeq(t->name, "exists") && s->family != 0 &&
-	       lookup(s->v->lookup, NULL, name, LDNS_RR_TYPE_A)->status == LOOKUP_OK;
+	if (t->kind == SPF_A)
+		return match_name(s, name, t);
+	if (t->kind == SPF_MX)
+		return match_mx(s, name, t);
+	return s->address.family != 0 && lookup(s->v->lookup, NULL, name, LDNS_RR_TYPE_A)->status == LOOKUP_OK;
 }
 
-static bool is_one_of(struct view name, const char *const *names)
+static bool match_term(struct spf *s, const struct spf_term *t, const char *domain, int depth)
 {
-	for (; *names; names++)
-		if (view_caseeq(name, *names))
-			return true;
-	return false;
-}
-
-static bool match_term(struct spf *s, const struct term *t, const char *domain, int depth)
-{
-	static const char *const looking[] = { "include", "a", "mx", "ptr", "exists", NULL };
-	if (view_caseeq(t->name, "all"))
-		return true;
-	if (view_caseeq(t->name, "ip4"))
-		return match_literal(s, t->value, AF_INET);
-	if (view_caseeq(t->name, "ip6"))
-		return match_literal(s, t->value, AF_INET6);
-	if (is_one_of(t->name, looking))
+	if (spf_term_looks_up(t))
 		return match_lookup(s, t, domain, depth);
-	set_wrong(s, xasprintf("it has an unknown term: %.*s", (int)t->name.len, t->name.ptr));
-	return false;
+	return t->kind == SPF_ALL || (t->network.family == s->address.family &&
+					 policy_address_in(&s->address, t->network.bytes, prefix_of(s, t)));
 }
 
-/* Without an address all terms are walked, so that everything is counted; else up to the first that matches. */
-static enum outcome evaluate(struct spf *s, const char *domain, struct view record, int depth)
+static enum spf_result redirect(struct spf *s, const struct spf_record *r, int depth)
 {
-	char redirect[256] = "";
-	bool all = false;
+	static const struct spf_facts nothing;
+	char name[256];
+	if (r->redirect.ptr == NULL || s->lookups++ > LOOKUPS_STOP)
+		return SPF_NONE;
+	if (memchr(r->redirect.ptr, '%', r->redirect.len)) {
+		s->macro = true;
+		return SPF_NONE;
+	}
+	return spf_macro_name(r->redirect, &nothing, name) == 0 ? follow(s, name, depth) : SPF_PERMERROR;
+}
+
+/*
+ * Without an address all terms are walked, so that everything is counted; else up to the first that matches.  Nothing
+ * behind "all" is looked at (5.1), nor is redirect then (6.1).
+ */
+static enum spf_result walk(struct spf *s, const struct spf_record *r, const char *domain, int depth)
+{
+	for (size_t i = 0; i < r->count && s->lookups <= LOOKUPS_STOP; i++) {
+		bool match = match_term(s, &r->terms[i], domain, depth);
+		if (r->terms[i].kind == SPF_ALL || (match && s->address.family != 0))
+			return r->terms[i].qualifier;
+	}
+	return redirect(s, r, depth);
+}
+
+static enum spf_result evaluate(struct spf *s, const char *domain, struct view record, int depth)
+{
+	struct spf_record r;
+	char problem[160];
+	enum spf_result result = SPF_PERMERROR;
 	if (depth > DEPTH_MAX) {
 		set_wrong(s, xasprintf("its includes go round in a circle, at %s", domain));
-		return SPF_ERROR;
+		return SPF_PERMERROR;
 	}
-	record.ptr += 6; /* v=spf1 */
-	record.len -= 6;
-	while (record.len > 0 && s->lookups <= LOOKUPS_STOP) {
-		const char *space = memchr(record.ptr, ' ', record.len);
-		struct view word = { record.ptr, space ? (size_t)(space - record.ptr) : record.len };
-		record.ptr += word.len + (space != NULL);
-		record.len -= word.len + (space != NULL);
-		struct term t = split_term(word);
-		if (word.len == 0)
-			continue;
-		if (t.modifier && view_caseeq(t.name, "redirect"))
-			view_copy(t.value, redirect, sizeof(redirect));
-		if (t.modifier || all)
-			continue; /* no mechanism behind "all" is looked at (5.1) */
-		all = view_caseeq(t.name, "all");
-		if (match_term(s, &t, domain, depth) && s->family != 0)
-			return t.qualifier;
-	}
-	if (all)
-		return SPF_NONE; /* nor is redirect (6.1) */
-	if (redirect[0] == '\0' || s->lookups++ > LOOKUPS_STOP)
-		return SPF_NONE;
-	if (strchr(redirect, '%')) {
-		s->macro = true;
-		return SPF_NONE;
-	}
-	return follow(s, redirect, depth);
+	if (spf_record_parse(record, &r, problem) == -1)
+		set_wrong(s, depth > 0 ? xasprintf("it includes %s, and that has a fault: %s", domain, problem)
+				       : xstrdup(problem));
+	else
+		result = walk(s, &r, domain, depth);
+	spf_record_free(&r);
+	return result;
 }
 
 /* Does it let the address send? */
 static bool covers(struct verify *v, const char *domain, struct view record, const char *address, bool *unknown)
 {
-	struct spf s = { .v = v, .family = strchr(address, ':') ? AF_INET6 : AF_INET };
-	enum outcome o = inet_pton(s.family, address, s.address) == 1 ? evaluate(&s, domain, record, 0) : SPF_ERROR;
+	struct spf s = { .v = v, .address.family = strchr(address, ':') ? AF_INET6 : AF_INET };
+	bool pass =
+	    inet_pton(s.address.family, address, s.address.bytes) == 1 && evaluate(&s, domain, record, 0) == SPF_PASS;
 	*unknown = *unknown || s.unknown || s.macro;
 	free(s.wrong);
-	return o == SPF_PASS;
+	return pass;
 }
 
 static bool count_lookups(struct verify *v, const char *domain, struct view record)

@@ -1,5 +1,6 @@
 /* What waits and what was kept: the queue of the running host, and the age of each backup's last snapshot. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -16,53 +17,88 @@
 #define QUEUE_OLD_S (6 * 3600)
 #define HOUR 3600
 
-/* The queue as store tells it, or NULL. */
-static json_t *queue_of(const struct site *site, struct error *e)
+struct queue_found {
+	size_t count;
+	int64_t oldest; /* 0: the queue is empty */
+	char id[17];    /* of the oldest */
+};
+
+/* Adds up what store says of each destination. */
+static int count_queue(int store, struct queue_found *out, struct error *e)
+{
+	struct buf text = BUF_INIT(JSON_MAX), place = BUF_INIT(1024);
+	int r = 0;
+	while (r == 0) {
+		json_t *list, *entry;
+		size_t i;
+		buf_reset(&text);
+		if ((r = store_admin_queue_summary(store, &place, &text, e)) == -1)
+			break;
+		if (!(list = json_loadb(text.data ? text.data : "", text.len, 0, NULL))) {
+			r = error_set(e, "store sent a malformed answer");
+			break;
+		}
+		json_array_foreach(list, i, entry) out->count +=
+		    (size_t)json_integer_value(json_object_get(entry, "entries"));
+		json_decref(list);
+	}
+	buf_free(&text);
+	buf_free(&place);
+	return r == 1 ? 0 : -1;
+}
+
+/* The first of the list is the oldest. */
+static int find_oldest(int store, struct queue_found *out, struct error *e)
+{
+	struct buf text = BUF_INIT(JSON_MAX);
+	const struct queue_select all = { 0 };
+	uint64_t after = 0;
+	int r = store_admin_queue_page(store, &all, &after, &text, e);
+	json_t *list = r == -1 ? NULL : json_loadb(text.data ? text.data : "", text.len, 0, NULL);
+	const json_t *first = json_array_get(list, 0);
+	const char *id = json_string_value(json_object_get(first, "id"));
+	if (r != -1 && !list)
+		r = error_set(e, "store sent a malformed answer");
+	out->oldest = json_integer_value(json_object_get(first, "created"));
+	snprintf(out->id, sizeof out->id, "%s", id ? id : "");
+	json_decref(list);
+	buf_free(&text);
+	return r == -1 ? -1 : 0;
+}
+
+static int queue_of(const struct site *site, struct queue_found *out, struct error *e)
 {
 	struct buf text = BUF_INIT(JSON_MAX);
 	int control = control_connect(site, e), store = -1;
-	json_t *list = NULL;
 	if (control < 0)
-		return NULL;
+		return -1;
 	int r = control_ask(control, CONTROL_STORE, CONTROL_TIMEOUT_MS, &text, &store, e);
 	if (r == 1)
 		error_set(e, "%s", buf_str(&text));
-	buf_reset(&text);
-	if (r == 0 && store_admin_queue_list(store, &text, e) == 0 &&
-	    !(list = json_loadb(text.data ? text.data : "", text.len, 0, NULL)))
-		error_set(e, "store sent a malformed answer");
+	if (r == 0 && (count_queue(store, out, e) == -1 || find_oldest(store, out, e) == -1))
+		r = -1;
 	if (store != -1)
 		close(store);
 	close(control);
 	buf_free(&text);
-	return list;
+	return r == 0 ? 0 : -1;
 }
 
 void doctor_queue(const struct doctor *d, struct check_results *out)
 {
 	struct error e = { "" };
-	json_t *list = queue_of(d->site, &e), *entry;
-	int64_t oldest = clock_wall(), now = oldest;
-	const char *id = "";
+	struct queue_found q = { 0 };
+	int64_t now = clock_wall(), oldest;
 	char age[32];
-	size_t i;
-	if (!list) {
+	if (queue_of(d->site, &q, &e) == -1) {
 		check_results_add(out, CHECK_UNKNOWN, "queue", "", "start the host", "%s", e.text);
 		return;
 	}
-	json_array_foreach(list, i, entry)
-	{
-		int64_t created = json_integer_value(json_object_get(entry, "created"));
-		const char *name = json_string_value(json_object_get(entry, "id"));
-		if (created >= oldest || !name)
-			continue;
-		oldest = created;
-		id = name;
-	}
-	size_t count = json_array_size(list);
+	size_t count = q.count;
+	oldest = q.oldest ? q.oldest : now;
 	doctor_age(now - oldest, age);
 	if (now - oldest > QUEUE_OLD_S)
-		check_results_add(out, CHECK_WARNING, "queue", id,
+		check_results_add(out, CHECK_WARNING, "queue", q.id,
 		    "mailadm queue list says what the other side answers; when all of it waits, see the row smtp_out",
 		    "%zu messages wait, the oldest for %s", count, age);
 	else if (count > QUEUE_MANY)
@@ -70,7 +106,6 @@ void doctor_queue(const struct doctor *d, struct check_results *out)
 		    "%zu messages wait", count);
 	else
 		check_results_add(out, CHECK_OK, "queue", "", "", "%zu messages wait", count);
-	json_decref(list);
 }
 
 /* RFC 3339 as restic writes it -> seconds; 0: none. */

@@ -171,6 +171,9 @@ void fw_model_guards(struct fw_model *, const struct site *, const char *chain);
 void fw_model_services(struct fw_model *, const struct site *, const char *chain, bool gateway);
 void fw_model_input(struct fw_model *, const struct site *);
 void fw_model_output(struct fw_model *, const struct site *);
+/* Where mail leaves to: 25 and relay.port_out first, then submission, the smarthost and the site's routes. */
+#define FW_MAIL_PORTS_MAX 133
+size_t fw_ports_mail_leaves_to(const struct site *, uint16_t ports[FW_MAIL_PORTS_MAX]);
 void fw_model_behind(struct fw_model *, const struct site *); /* who is behind a gateway, and its interfaces: first */
 void fw_model_gateway(struct fw_model *, const struct site *);
 void fw_rule_from_behind(const struct fw_model *, struct fw_rule *, enum fw_type);

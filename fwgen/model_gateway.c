@@ -166,15 +166,18 @@ static void add_forwarders(struct fw_model *m, const struct site *s, enum fw_typ
 
 static void add_host_egress(struct fw_model *m, const struct site *s, enum fw_type type)
 {
-	uint16_t mail[] = { 25, (uint16_t)s->relay.port_out, 465, 587, (uint16_t)s->relay.port };
+	uint16_t mail[FW_MAIL_PORTS_MAX];
 	static const uint16_t names[] = { 53 };
+	const uint16_t https = (uint16_t)s->relay.https_port;
 	struct fw_rule *r;
 
-	host_out(m, s, type, "tcp", mail, sizeof(mail) / sizeof(mail[0]), NULL, "mail of the host goes out");
+	host_out(m, s, type, "tcp", mail, fw_ports_mail_leaves_to(s, mail), NULL, "mail of the host goes out");
 	if (!s->firewall.egress)
 		return;
 	host_out(m, s, type, "udp", names, 1, NULL, "names for the host");
 	host_out(m, s, type, "tcp", names, 1, NULL, "names for the host");
+	if (s->relay.mta_sts)
+		host_out(m, s, type, "tcp", &https, 1, NULL, "MTA-STS policies for the host");
 	add_forwarders(m, s, type);
 	for (size_t i = 0; i < s->firewall.out_count; i++) {
 		const struct site_egress *o = &s->firewall.out[i];

@@ -11,9 +11,11 @@
 #include <string.h>
 
 #include "fwgen/model.h"
+#include "site/hop.h"
 
 #define SEND_USER "mailadm-send"
 #define RESOLVER_USER "mailadm-dns"
+#define FETCH_USER "mailadm-fetch"
 #define NAMED_USER "bind"
 
 static bool has_user(const char *name, uid_t *uid)
@@ -138,10 +140,20 @@ static void add_names(struct fw_model *m, const struct site *s)
 	free(room.at);
 }
 
+size_t fw_ports_mail_leaves_to(const struct site *s, uint16_t ports[FW_MAIL_PORTS_MAX])
+{
+	const uint16_t always[] = { 25, (uint16_t)s->relay.port_out, 465, 587, (uint16_t)s->relay.port };
+	size_t n = sizeof(always) / sizeof(always[0]), more;
+
+	memcpy(ports, always, sizeof(always));
+	more = site_ports_out(s, ports + n, FW_MAIL_PORTS_MAX - n);
+	return n + more < FW_MAIL_PORTS_MAX ? n + more : FW_MAIL_PORTS_MAX;
+}
+
 static void add_sending(struct fw_model *m, const struct site *s, bool egress)
 {
-	uint16_t mail[] = { 25, (uint16_t)s->relay.port_out, 465, 587, (uint16_t)s->relay.port };
-	size_t held = 2, n = egress ? sizeof(mail) / sizeof(mail[0]) : held;
+	uint16_t mail[FW_MAIL_PORTS_MAX];
+	size_t held = 2, all = fw_ports_mail_leaves_to(s, mail), n = egress ? all : held;
 	struct fw_rule *r = add_user_rule(m, SEND_USER, "mail goes out, by " SEND_USER);
 
 	if (r == NULL)
@@ -150,6 +162,14 @@ static void add_sending(struct fw_model *m, const struct site *s, bool egress)
 	r = fw_rule_add(m, "output", FW_DROP, "port 25 of others is for " SEND_USER " alone");
 	fw_rule_ports(r, FW_DPORT, IPPROTO_TCP, mail, held);
 	fw_rule_drops(m, r, "port25");
+}
+
+static void add_fetching(struct fw_model *m, const struct site *s)
+{
+	static const struct strings anyone;
+
+	if (s->relay.mta_sts)
+		add_out(m, FETCH_USER, "tcp", (uint16_t)s->relay.https_port, &anyone, "MTA-STS policies, by " FETCH_USER);
 }
 
 static void add_basics(struct fw_model *m)
@@ -180,6 +200,7 @@ void fw_model_output(struct fw_model *m, const struct site *s)
 		return;
 	add_basics(m);
 	add_names(m, s);
+	add_fetching(m, s);
 	for (size_t i = 0; i < s->firewall.out_count; i++) {
 		const struct site_egress *o = &s->firewall.out[i];
 		char *comment = xasprintf("firewall.out %.90s", o->name);

@@ -4,7 +4,6 @@
  */
 #include "buf.h"
 
-#include <endian.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -153,6 +152,30 @@ int buf_puts(struct buf *b, const char *s)
 	return buf_add(b, s, strlen(s));
 }
 
+/* Digits go straight to their places: copied from elsewhere, the copy would wait until they have reached memory. */
+int buf_decimal(struct buf *b, uint64_t n)
+{
+	size_t len = 1;
+	char *at;
+
+	for (uint64_t power = 10; n >= power; power *= 10)
+		if (++len == 20) /* a further power would not fit */
+			break;
+	if ((at = buf_reserve(b, len)) == NULL)
+		return -1;
+	b->len += len;
+	for (at += len; n >= 10; n /= 100) {
+		unsigned two = (unsigned)(n % 100);
+
+		*--at = (char)('0' + two % 10);
+		*--at = (char)('0' + two / 10);
+		len -= 2;
+	}
+	if (len > 0)
+		*--at = (char)('0' + n);
+	return 0;
+}
+
 int buf_printf(struct buf *b, const char *fmt, ...)
 {
 	va_list ap;
@@ -258,58 +281,6 @@ int buf_put_str(struct buf *b, const char *s)
 struct cursor cursor_of(const void *data, size_t len)
 {
 	return (struct cursor){ data, len, false };
-}
-
-struct view cursor_bytes(struct cursor *c, size_t len)
-{
-	if (c->bad || len > c->left) {
-		c->bad = true;
-		return VIEW_NONE;
-	}
-	struct view v = { c->p, len };
-	if (len > 0)
-		c->p += len;
-	c->left -= len;
-	return v;
-}
-
-static inline __attribute__((always_inline)) uint64_t get_le(struct cursor *c, size_t bytes)
-{
-	struct view v = cursor_bytes(c, bytes);
-	uint64_t n = 0;
-
-	if (v.len == bytes)
-		memcpy(&n, v.ptr, bytes);
-	return le64toh(n);
-}
-
-uint8_t cursor_u8(struct cursor *c)
-{
-	return (uint8_t)get_le(c, 1);
-}
-
-uint16_t cursor_u16(struct cursor *c)
-{
-	return (uint16_t)get_le(c, 2);
-}
-
-uint32_t cursor_u32(struct cursor *c)
-{
-	return (uint32_t)get_le(c, 4);
-}
-
-uint64_t cursor_u64(struct cursor *c)
-{
-	return get_le(c, 8);
-}
-
-struct view cursor_blob(struct cursor *c, size_t max)
-{
-	size_t len = cursor_u32(c);
-
-	if (len > max)
-		c->bad = true;
-	return cursor_bytes(c, len);
 }
 
 void cursor_str(struct cursor *c, char *dst, size_t size)

@@ -5,6 +5,7 @@
 #ifndef LIB_BUF_H
 #define LIB_BUF_H
 
+#include <endian.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -48,6 +49,7 @@ int buf_add_slow(struct buf *b, const void *data, size_t len); /* buf_add where 
 int buf_addv(struct buf *b, struct view v);
 int buf_addc(struct buf *b, char c);
 int buf_puts(struct buf *b, const char *s);
+int buf_decimal(struct buf *b, uint64_t n);
 int buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int buf_vprintf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 char *buf_reserve(struct buf *b, size_t len); /* room for len bytes at the end, or NULL; then add to b->len */
@@ -85,14 +87,61 @@ struct cursor {
 };
 
 struct cursor cursor_of(const void *data, size_t len);
-uint8_t cursor_u8(struct cursor *c);
-uint16_t cursor_u16(struct cursor *c);
-uint32_t cursor_u32(struct cursor *c);
-uint64_t cursor_u64(struct cursor *c);
-struct view cursor_blob(struct cursor *c, size_t max);     /* borrows; longer than max is bad */
 void cursor_str(struct cursor *c, char *dst, size_t size); /* a blob without NUL that fits size-1 */
-struct view cursor_bytes(struct cursor *c, size_t len);
 bool cursor_done(const struct cursor *c);
+
+static inline struct view cursor_bytes(struct cursor *c, size_t len) /* borrows */
+{
+	if (c->bad || len > c->left) {
+		c->bad = true;
+		return VIEW_NONE;
+	}
+	struct view v = { c->p, len };
+	if (len > 0)
+		c->p += len;
+	c->left -= len;
+	return v;
+}
+
+static inline uint64_t cursor_le(struct cursor *c, size_t bytes)
+{
+	struct view v = cursor_bytes(c, bytes);
+	uint64_t n = 0;
+
+	if (v.len == bytes)
+		memcpy(&n, v.ptr, bytes);
+	return le64toh(n);
+}
+
+static inline uint8_t cursor_u8(struct cursor *c)
+{
+	return (uint8_t)cursor_le(c, 1);
+}
+
+static inline uint16_t cursor_u16(struct cursor *c)
+{
+	return (uint16_t)cursor_le(c, 2);
+}
+
+static inline uint32_t cursor_u32(struct cursor *c)
+{
+	return (uint32_t)cursor_le(c, 4);
+}
+
+static inline uint64_t cursor_u64(struct cursor *c)
+{
+	return cursor_le(c, 8);
+}
+
+/* Borrows; longer than max is bad. */
+static inline struct view cursor_blob(struct cursor *c, size_t max)
+{
+	size_t len = cursor_u32(c);
+
+	if (len > max)
+		c->bad = true;
+	return cursor_bytes(c, len);
+}
 
 /* Memory that is there or ends the process. */
 void *xmalloc(size_t n);

@@ -431,6 +431,24 @@ void conn_writev(struct conn *c, struct view v)
 	conn_write(c, v.ptr, v.len);
 }
 
+static void free_given(const void *data, size_t len, void *memory)
+{
+	(void)data;
+	(void)len;
+	free(memory);
+}
+
+void conn_give(struct conn *c, struct buf *b)
+{
+	if (b->len == 0 || c->state >= CONN_FAILED) {
+		buf_free(b);
+		return;
+	}
+	if (evbuffer_add_reference(c->out, b->data, b->len, free_given, b->data) == -1)
+		fatalx("out of memory: connection output");
+	*b = BUF_INIT(b->max);
+}
+
 void conn_printf(struct conn *c, const char *fmt, ...)
 {
 	va_list ap;

@@ -67,6 +67,7 @@ struct evbuffer *conn_input(struct conn *);
 struct evbuffer *conn_output(struct conn *); /* add only; evbuffer_add_file only when plain */
 void conn_write(struct conn *, const void *, size_t);
 void conn_writev(struct conn *, struct view);
+void conn_give(struct conn *, struct buf *); /* what it holds leaves without a copy; it is empty then, and has no memory */
 void conn_printf(struct conn *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 size_t conn_output_len(const struct conn *);
 void conn_set_low_water(struct conn *, size_t); /* default 0 */
@@ -122,5 +123,7 @@ int tls_server_set_ticket_key(SSL_CTX *, const unsigned char key[TLS_TICKET_KEY_
  * loaded now, before a sandbox, from SSL_CERT_FILE or /etc/ssl/certs/ca-certificates.crt.
  */
 SSL_CTX *tls_client_ctx(bool verify, struct error *);
+SSL_CTX *tls_client_ctx_trusting(const char *ca_file, struct error *); /* the same with another trust store */
+const char *tls_trust_file(void);                                      /* that file's name */
 
 #endif

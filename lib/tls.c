@@ -176,18 +176,31 @@ int tls_server_set_ticket_key(SSL_CTX *ctx, const unsigned char key[TLS_TICKET_K
 
 SSL_CTX *tls_client_ctx(bool verify, struct error *e)
 {
+	if (verify)
+		return tls_client_ctx_trusting(tls_trust_file(), e);
 	ERR_clear_error();
 	SSL_CTX *ctx = new_ctx(TLS_client_method(), e);
 
 	if (ctx == NULL)
 		return NULL;
-	if (!verify) {
-		SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
-		return ctx;
-	}
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
+	return ctx;
+}
+
+const char *tls_trust_file(void)
+{
 	const char *file = getenv(X509_get_default_cert_file_env());
-	if (file == NULL)
-		file = CA_FILE;
+
+	return file != NULL ? file : CA_FILE;
+}
+
+SSL_CTX *tls_client_ctx_trusting(const char *file, struct error *e)
+{
+	ERR_clear_error();
+	SSL_CTX *ctx = new_ctx(TLS_client_method(), e);
+
+	if (ctx == NULL)
+		return NULL;
 	if (SSL_CTX_load_verify_file(ctx, file) != 1) {
 		error_set(e, "%s: cannot load trusted certificates; install ca-certificates", file);
 		ERR_clear_error();

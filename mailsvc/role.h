@@ -31,6 +31,7 @@ enum role_id {
 	ROLE_SEND,
 	ROLE_GUARD, /* bans */
 	ROLE_FTS,   /* full-text index */
+	ROLE_FETCH, /* HTTPS out */
 	ROLE_COUNT
 };
 #define ROLE_INSTANCES_MAX 16
@@ -48,7 +49,12 @@ enum role_fd {               /* descriptors that monitor opens for a role before
 	ROLE_FD_STORE_DIR,   /* store, imap, fts: STATE/store, O_PATH-free directory descriptor */
 	ROLE_FD_BANS_DIR,    /* guard: STATE/bans, likewise */
 	ROLE_FD_FTS_DIR,     /* fts: STATE/fts, likewise */
-	ROLE_FD_REPLIED,     /* smtp: the file STATE/auto-replied of REPLIED_BYTES */
+	ROLE_FD_REPLIED,     /* smtp: the file STATE/auto-replied: a table of smtp/shared_table.h, as are */
+	ROLE_FD_GREYLIST,    /* STATE/greylist, */
+	ROLE_FD_RATES,       /* STATE/send-rates, */
+	ROLE_FD_SOURCES,     /* and STATE/source-rates */
+	ROLE_FD_SRS,         /* smtp: the file STATE/srs-key, of 32 bytes */
+	ROLE_FD_MTA_STS,     /* send: the file STATE/mta-sts of send/sts.h */
 	ROLE_FD_COUNT
 };
 
@@ -107,7 +113,7 @@ struct role {
 };
 
 extern const struct role role_auth, role_hash, role_store, role_login, role_imap, role_smtp, role_resolver, role_keys,
-    role_send, role_guard, role_fts;
+    role_send, role_guard, role_fts, role_fetch;
 const struct role *role_by_id(enum role_id); /* NULL for monitor */
 const char *role_name(enum role_id);
 /* The peer matrix: who may talk to whom.  Symmetric; ARCHITECTURE.md prints it from here. */

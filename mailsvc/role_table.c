@@ -20,30 +20,32 @@ static const struct role_policy policies[ROLE_COUNT] = {
 	    .front = true },
 	[ROLE_IMAP] = { .per_core = 1, .fds = FD(STORE_DIR), .start_s = 30, .front = true },
 	[ROLE_SMTP] = { .per_core = 1,
-	    .fds = FD(TLS) | FD(REPLIED),
+	    .fds = FD(TLS) | FD(REPLIED) | FD(GREYLIST) | FD(RATES) | FD(SOURCES) | FD(SRS),
 	    .services = SVC(SMTP) | SVC(SUBMISSION) | SVC(SUBMISSIONS),
 	    .local_submission = true,
 	    .start_s = 30,
 	    .front = true },
 	[ROLE_RESOLVER] = { .start_s = 30 },
 	[ROLE_KEYS] = { .fds = FD(DKIM_KEYS), .start_s = 30 },
-	[ROLE_SEND] = { .fds = FD(SECRETS), .start_s = 30, .front = true },
+	[ROLE_SEND] = { .fds = FD(SECRETS) | FD(MTA_STS), .start_s = 30, .front = true },
 	[ROLE_GUARD] = { .fds = FD(BANS_DIR), .start_s = 30 },
 	[ROLE_FTS] = { .fds = FD(STORE_DIR) | FD(FTS_DIR), .start_s = 30, .front = true },
+	[ROLE_FETCH] = { .start_s = 30 },
 };
 
 static const char *const names[ROLE_COUNT] = { "monitor", "auth", "hash", "store", "login", "imap", "smtp", "resolver",
-	"keys", "send", "guard", "fts" };
+	"keys", "send", "guard", "fts", "fetch" };
 
 /* One half of the matrix, who serves whom; role_may_talk mirrors it. */
 static const unsigned talks[ROLE_COUNT] = {
 	[ROLE_AUTH] = 1u << ROLE_HASH | 1u << ROLE_LOGIN | 1u << ROLE_IMAP | 1u << ROLE_SMTP,
 	[ROLE_IMAP] = 1u << ROLE_LOGIN,
 	[ROLE_STORE] = 1u << ROLE_IMAP | 1u << ROLE_SMTP | 1u << ROLE_SEND | 1u << ROLE_FTS,
-	[ROLE_RESOLVER] = 1u << ROLE_SEND | 1u << ROLE_SMTP,
+	[ROLE_RESOLVER] = 1u << ROLE_SEND | 1u << ROLE_SMTP | 1u << ROLE_FETCH,
 	[ROLE_KEYS] = 1u << ROLE_SMTP | 1u << ROLE_SEND,
 	[ROLE_GUARD] = 1u << ROLE_AUTH | 1u << ROLE_LOGIN | 1u << ROLE_SMTP,
 	[ROLE_FTS] = 1u << ROLE_IMAP,
+	[ROLE_FETCH] = 1u << ROLE_SEND,
 };
 
 const struct role_policy *role_policy(enum role_id id)
@@ -73,7 +75,7 @@ bool role_may_kill(enum role_id by, enum role_id peer)
 const struct role *role_by_id(enum role_id id)
 {
 	static const struct role *const roles[ROLE_COUNT] = { NULL, &role_auth, &role_hash, &role_store, &role_login,
-		&role_imap, &role_smtp, &role_resolver, &role_keys, &role_send, &role_guard, &role_fts };
+		&role_imap, &role_smtp, &role_resolver, &role_keys, &role_send, &role_guard, &role_fts, &role_fetch };
 
 	return (unsigned)id < ROLE_COUNT ? roles[id] : NULL;
 }

@@ -15,7 +15,7 @@
 #include "address.h"
 #include "lib/text.h"
 
-#define LOCAL_MAX 64
+#define LOCAL_MAX 200 /* RFC 5321 4.5.3.1.1 asks for 64 at least; what forwarders make (SRS) is longer */
 #define DOMAIN_MAX 255
 #define LABEL_MAX 63
 

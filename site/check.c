@@ -285,11 +285,26 @@ static void check_mailless(const struct site *site, struct findings *f)
 			    site->aliases[i].address);
 }
 
+static void check_sent_on(const struct site_domain *d, struct findings *f)
+{
+	bool elsewhere = d->elsewhere && d->elsewhere[0], deliver = d->deliver && d->deliver[0];
+	if (!d->name || (!elsewhere && !deliver))
+		return;
+	if (elsewhere && deliver)
+		findings_add(f, false, &d->origin, "%s has both deliver and elsewhere; keep one of them", d->name);
+	if (!d->mail)
+		findings_add(f, false, &d->origin, "%s has %s and mail = false; remove one of them", d->name, deliver ? "deliver" : "elsewhere");
+	if (d->catch_all)
+		findings_add(f, false, &d->origin, "the catch-all of %s never gets anything, since %s does; remove one of them", d->name,
+		    deliver ? "deliver" : "elsewhere");
+}
+
 static void check_domains(const struct site *site, struct findings *f)
 {
 	for (size_t i = 0; i < site->domain_count; i++) {
 		const struct site_domain *d = &site->domains[i];
 		struct hop hop;
+		check_sent_on(d, f);
 		if (d->name && d->catch_all && !d->mail)
 			findings_add(
 			    f, false, &d->origin, "%s has a catch-all and mail = false; remove one of them", d->name);

@@ -21,6 +21,7 @@ void check_machine(const struct site *, struct findings *); /* host, ports, rela
 void check_firewall(const struct site *, struct findings *);
 void check_gateway(const struct site *, struct findings *);
 void check_dns(const struct site *, struct findings *);
+void check_lists(const struct site *, struct findings *); /* of addresses in DNS, and who is not checked */
 void check_files(const struct site *, struct findings *); /* certificate and key, what the firewall reads, secrets */
 /* Warnings that help once all else is right. */
 void check_dns_advice(const struct site *, struct findings *);

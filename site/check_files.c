@@ -45,6 +45,16 @@ static void check_certificate(const struct site *site, X509 *certificate, EVP_PK
 		findings_add(f, true, &at, "tls.certificate has expired; renew it");
 }
 
+static void check_trust(const struct site *site, struct findings *f)
+{
+	struct site_origin at = check_origin(site, "tls.trust");
+	char *path = site_path(site, site->tls.trust);
+
+	if (site->tls.trust[0] && access(path, R_OK) < 0)
+		findings_add(f, true, &at, "tls.trust %s: %s; it must be there to serve", path, strerror(errno));
+	free(path);
+}
+
 static void check_tls(const struct site *site, struct findings *f)
 {
 	X509 *certificate = NULL;
@@ -166,7 +176,10 @@ static void check_secrets(const struct site *site, struct findings *f)
 	struct site_origin key = check_origin(site, "dns.tsig_key"), user = check_origin(site, "relay.user");
 	struct secrets secrets = { 0 };
 	struct error e;
-	if ((!site->dns.tsig_key[0] && !site->relay.user[0]) || access(site->state_dir, F_OK) < 0)
+	bool needed = site->dns.tsig_key[0] || site->relay.user[0];
+	for (size_t i = 0; i < site->route_count; i++)
+		needed |= site->routes[i].user[0] != '\0';
+	if (!needed || access(site->state_dir, F_OK) < 0)
 		return; /* or this is not the host */
 	char *path = site_state(site, "secrets");
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -184,6 +197,12 @@ static void check_secrets(const struct site *site, struct findings *f)
 	if (site->relay.user[0] && !hidden && !(secrets.relay_password && secrets.relay_password[0]))
 		findings_add(f, true, &user,
 		    "the password of relay.user is missing; write relay.password = \"...\" into %s", path);
+	for (size_t i = 0; i < site->route_count && !hidden; i++) {
+		const struct site_route *r = &site->routes[i];
+		if (r->user[0] && r->name && !secrets_route(&secrets, r->name)[0])
+			findings_add(f, true, &r->origin,
+			    "the password of route %s is missing; write route.%s.password = \"...\" into %s", r->name, r->name, path);
+	}
 	secrets_free(&secrets);
 	if (fd >= 0)
 		close(fd);
@@ -206,6 +225,7 @@ static void check_command(const struct site *site, struct findings *f)
 void check_files(const struct site *site, struct findings *f)
 {
 	check_tls(site, f);
+	check_trust(site, f);
 	check_readable(site, &site->firewall.include, "firewall.include", "mailadm fw", f);
 	check_readable(site, &site->firewall.block_lists, "firewall.block_lists", "mailadm fw", f);
 	check_users(site, f);

@@ -5,7 +5,9 @@
 #include <sys/un.h>
 
 #include "check.h"
+#include "hop.h"
 #include "prefix.h"
+#include "route.h"
 #include "schema.h"
 
 /* Unspecified, multicast or broadcast: no host's own. */
@@ -227,6 +229,73 @@ static void check_relay(const struct site *site, struct findings *f)
 		    "relay.retry_max is above relay.expire, so that mail may bounce after one attempt; lower it");
 }
 
+static void check_way(const struct site *site, const struct site_route *r, struct findings *f)
+{
+	if (r->hosts.count > HOP_HOSTS_MAX)
+		findings_add(f, false, &r->origin, "route %s has more than %d hosts; remove some", r->name, HOP_HOSTS_MAX);
+	if (!r->hosts.count && (r->user[0] || strcmp(r->protocol, "lmtp") == 0))
+		findings_add(f, false, &r->origin, "route %s needs hosts for its %s; add them", r->name, r->user[0] ? "user" : "protocol");
+	if (r->user[0] && strcmp(r->tls, "none") == 0)
+		findings_add(f, false, &r->origin, "route %s has a user and tls = \"none\", and a password is only sent over TLS; remove one",
+		    r->name);
+	for (size_t i = 0; i < r->hosts.count; i++) {
+		struct hop_host h;
+		if (hop_host_parse(r->hosts.at[i], &h) == 0 && site->host.name && strcmp(h.name, site->host.name) == 0)
+			findings_add(f, false, &r->origin, "route %s leads to this host itself, so that mail would go round; name another",
+			    r->name);
+	}
+}
+
+static void check_ways(const struct site *site, struct findings *f)
+{
+	for (size_t i = 0; i < site->route_count; i++) {
+		const struct site_route *r = &site->routes[i];
+		if (!r->name)
+			continue;
+		check_way(site, r, f);
+		if (strcmp(r->name, "relay") == 0)
+			findings_add(f, false, &r->origin, "\"relay\" is the name of relay.smarthost; give the route another");
+		for (size_t j = 0; j < i; j++)
+			if (site->routes[j].name && strcmp(site->routes[j].name, r->name) == 0)
+				findings_add(f, false, &r->origin, "there is another route %s; give each a name of its own", r->name);
+	}
+}
+
+/* Whoever is in such a range sends mail without a password: it must be a few machines, of an account that there is. */
+static void check_trusted(const struct site *site, struct findings *f)
+{
+	for (size_t i = 0; i < site->submission.trusted_count; i++) {
+		const struct site_trusted *t = &site->submission.trusted[i];
+		if (t->account && !site_find_account(site, t->account))
+			findings_add(f, false, &t->origin, "submission.trusted names %s, which is no account; add it", t->account);
+		for (size_t j = 0; j < t->from.count; j++) {
+			struct prefix p;
+			if (prefix_parse(t->from.at[j], &p) == 0 && p.length < (p.family == AF_INET ? 8u : 32u))
+				findings_add(f, false, &t->origin,
+				    "submission.trusted holds %s, which would make this host an open relay; name a smaller range", t->from.at[j]);
+			else if (p.length < (p.family == AF_INET ? 24u : 64u) && !prefix_private(t->from.at[j]))
+				findings_add(f, true, &t->origin,
+				    "submission.trusted holds %s, and all of it may send without a password; name a smaller range", t->from.at[j]);
+		}
+	}
+}
+
+/* Whoever is in such a range says what address it has: one that may send without a password, if it likes. */
+static void check_balancers(const struct site *site, struct findings *f)
+{
+	struct site_origin at = check_origin(site, "listen.proxy_from");
+	for (size_t i = 0; i < site->listen.proxy_from.count; i++) {
+		const char *from = site->listen.proxy_from.at[i];
+		struct prefix p;
+		if (prefix_parse(from, &p) < 0)
+			continue;
+		if (p.length < (p.family == AF_INET ? 8u : 32u))
+			findings_add(f, false, &at, "listen.proxy_from holds %s, and all of it may pose as any address; name the balancers", from);
+		else if (p.length < (p.family == AF_INET ? 24u : 64u) && !prefix_private(from))
+			findings_add(f, true, &at, "listen.proxy_from holds %s, and all of it may pose as any address; name the balancers", from);
+	}
+}
+
 static void check_limits(const struct site *site, struct findings *f)
 {
 	struct site_origin at = check_origin(site, "limits.connections_per_address");
@@ -255,5 +324,8 @@ void check_machine(const struct site *site, struct findings *f)
 	check_folders(site, f);
 	check_backups(site, f);
 	check_relay(site, f);
+	check_ways(site, f);
+	check_trusted(site, f);
+	check_balancers(site, f);
 	check_limits(site, f);
 }

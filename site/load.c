@@ -429,6 +429,7 @@ static struct site *finish(struct loader *l, size_t first, bool readable, bool f
 		check_firewall(site, l->findings);
 		check_gateway(site, l->findings);
 		check_dns(site, l->findings);
+		check_lists(site, l->findings);
 		if (files)
 			check_files(site, l->findings);
 	}
@@ -519,6 +520,10 @@ void site_unref(struct site *site)
 	free(site->accounts);
 	free(site->aliases);
 	free(site->backups);
+	free(site->routes);
+	free(site->checks.allow_lists);
+	free(site->checks.block_lists);
+	free(site->submission.trusted);
 	free(site->firewall.extra);
 	free(site->firewall.out);
 	free(site->firewall.tests);

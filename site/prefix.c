@@ -1,5 +1,6 @@
 /* IP addresses and prefixes as numbers: reading what the loader has normalised, and comparing. */
 #include <arpa/inet.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include "lib/text.h"
@@ -39,6 +40,22 @@ bool prefix_in(const struct strings *prefixes, const char *address)
 		if (prefix_parse(prefixes->at[i], &outer) == 0 && prefix_holds(&outer, &inner))
 			return true;
 	return false;
+}
+
+bool prefix_in_peer(const struct strings *prefixes, const struct sockaddr *sa)
+{
+	char text[INET6_ADDRSTRLEN];
+	const struct sockaddr_in *v4 = (const void *)sa;
+	const struct sockaddr_in6 *v6 = (const void *)sa;
+	if (prefixes->count == 0 || (sa->sa_family != AF_INET && sa->sa_family != AF_INET6))
+		return false;
+	if (sa->sa_family == AF_INET)
+		inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text));
+	else if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+		inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], text, sizeof(text));
+	else
+		inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text));
+	return prefix_in(prefixes, text);
 }
 
 bool prefix_private(const char *address)

@@ -3,6 +3,7 @@
 #define SITE_PREFIX_H
 
 #include <stdbool.h>
+#include <sys/socket.h>
 
 #include "site.h"
 
@@ -16,6 +17,8 @@ struct prefix {
 int prefix_parse(const char *text, struct prefix *out);
 bool prefix_holds(const struct prefix *outer, const struct prefix *inner);
 bool prefix_in(const struct strings *prefixes, const char *address); /* does one of them hold it? */
+/* The same for a peer's address; that of an IPv4 peer on an IPv6 socket counts as IPv4. Other families: false. */
+bool prefix_in_peer(const struct strings *prefixes, const struct sockaddr *);
 /* Loopback, private, link-local, shared or unique-local: what other hosts on the Internet cannot reach. */
 bool prefix_private(const char *address);
 

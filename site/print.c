@@ -75,6 +75,7 @@ static void put_value(struct buf *out, const struct schema_row *row, const void 
 	case TYPE_ADDRESSES:
 	case TYPE_DOMAINS:
 	case TYPE_PREFIXES:
+	case TYPE_MATCHES:
 		put_strings(out, member(row, base));
 		break;
 	default:
@@ -239,6 +240,7 @@ static json_t *json_value(const struct schema_row *row, const void *base)
 	case TYPE_ADDRESSES:
 	case TYPE_DOMAINS:
 	case TYPE_PREFIXES:
+	case TYPE_MATCHES:
 		return json_strings(member(row, base));
 	default:
 		return json_string(*(char *const *)member(row, base));

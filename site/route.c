@@ -1,10 +1,11 @@
 /*
- * Routing: exact account or alias, then without the plus-tag, then the addresses every domain answers, then the
- * domain's catch-all.  Aliases and lists are expanded here, each once, so that even an unchecked loop would end.
+ * Routing: exact account or alias, then without the plus-tag, then the addresses every domain answers, then the host
+ * that keeps the domain's other addresses (hop.h), then the domain's catch-all.  Aliases and lists are expanded here, each once, so that even an unchecked loop would end.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "hop.h"
 #include "index.h"
 
 static const char *const every_domain[] = { "postmaster", "abuse", NULL };
@@ -44,6 +45,12 @@ static bool split_tag(const char *address, char base[ADDRESS_MAX], char tag[ADDR
 	return ok;
 }
 
+/* Nobody here, but mail for it goes on to another host. */
+static bool sent_on(const struct site *site, const char *address, const struct site_domain *d)
+{
+	return (d && (d->deliver[0] || d->elsewhere[0])) || site_routes_address(site, address);
+}
+
 /* Direct: account, alias, tagged account or alias, or another host. */
 static bool find_direct(const struct site *site, const char *address, struct hop *hop)
 {
@@ -73,6 +80,7 @@ static bool is_implied(const struct site *site, const char *address)
 
 void route_hop(const struct site *site, const char *normalised, struct hop *hop)
 {
+	const struct site_domain *domain = site_find_domain(site, strrchr(normalised, '@') + 1);
 	*hop = (struct hop){ 0 };
 	if (find_direct(site, normalised, hop))
 		return;
@@ -80,8 +88,11 @@ void route_hop(const struct site *site, const char *normalised, struct hop *hop)
 	if (is_implied(site, normalised)) {
 		onward = site->admin.contact;
 		hop->implied = true;
+	} else if (sent_on(site, normalised, domain)) {
+		hop->kind = HOP_REMOTE;
+		view_copy(view_of(normalised), hop->address, sizeof(hop->address));
+		return;
 	} else {
-		const struct site_domain *domain = site_find_domain(site, strrchr(normalised, '@') + 1);
 		onward = domain ? domain->catch_all : NULL;
 		hop->caught = onward != NULL;
 	}
@@ -131,6 +142,7 @@ static void add_target(struct expansion *e, const struct hop *hop, const char *a
 		.address = hop->account ? NULL : xstrdup(address),
 		.tag = hop->tag[0] && hop->account ? xstrdup(hop->tag) : NULL,
 		.sender = sender ? xstrdup(sender) : NULL,
+		.forwarded = hop->kind == HOP_REMOTE && !site_is_local_domain(e->site, strrchr(address, '@') + 1),
 	};
 }
 
@@ -236,6 +248,11 @@ static void resolve(const struct site *site, struct view address, bool forwards,
 		goto out;
 	}
 	route_hop(site, normal, &hop);
+	if (hop.kind == HOP_REMOTE && strcmp(hop.address, normal) == 0) { /* as it was written */
+		char *remote = remote_address(&a, domain);
+		view_copy(view_of(remote), hop.address, sizeof(hop.address));
+		free(remote);
+	}
 	expand(&e, &hop, NULL, 0);
 	out->status = out->count ? ROUTE_OK : e.closed ? ROUTE_CLOSED : ROUTE_UNKNOWN;
 out:

@@ -20,6 +20,7 @@ struct route_target {
 	char *address;                      /* else: remote recipient (normalised domain, local part as written) */
 	char *tag;                          /* "x" of user+x@, or NULL */
 	char *sender;                       /* the envelope sender when a list replaced it, or NULL: as it was */
+	bool forwarded;                     /* from an address of ours to one that is not */
 };
 
 struct route {

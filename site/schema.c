@@ -17,6 +17,8 @@
 #define DAY (UINT64_C(24) * 3600)
 
 static const char *const dmarc_words[] = { "none", "quarantine", "reject", NULL };
+static const char *const rule_words[] = { "off", "mark", "refuse", NULL };
+static const char *const list_words[] = { "mark", "refuse", NULL };
 static const char *const level_words[] = { "error", "warn", "info", "debug", NULL };
 static const char *const transport_words[] = { "tcp", "udp", NULL };
 static const char *const role_words[] = { "host", "gateway", NULL };
@@ -25,8 +27,11 @@ static const char *const verdict_words[] = { "accept", "drop", NULL };
 static const char *const sts_words[] = { "none", "testing", "enforce", NULL };
 static const char *const pop3_words[] = { "expunge", "hide", "keep", NULL };
 static const char *const over_quota_words[] = { "defer", "refuse", NULL };
+static const char *const from_words[] = { "domain", "off", NULL };
 static const char *const sharing_words[] = { "domain", "host", "none", NULL };
 static const char *const state_words[] = { "active", "suspended", "closed", NULL };
+static const char *const protocol_words[] = { "smtp", "lmtp", NULL };
+static const char *const tls_words[] = { "opportunistic", "encrypt", "required", "none", NULL };
 static const char *const dns_server_words[] = { "auto", "bind", "none", NULL };
 
 static bool is_alias(const void *element)
@@ -87,6 +92,14 @@ const struct schema_row schema[] = {
 	{ "domains[].records", TYPE_STRINGS, IN(site_domain, records), .check = check_line,
 	  .doc = "Further lines of the zone, in presentation form. An SPF or DMARC record among them stands instead of the one that "
 		 "mailadm writes." },
+	{ "domains[].elsewhere", TYPE_STRING, IN(site_domain, elsewhere), .fallback = "", .optional = true, .check = check_hop,
+	  .example = "\"old.example.net:25\"",
+	  .doc = "A host that still has some of the domain's addresses, for a move in stages: mail to addresses that are unknown here "
+		 "is sent on to it." },
+	{ "domains[].deliver", TYPE_STRING, IN(site_domain, deliver), .fallback = "", .optional = true, .check = check_hop,
+	  .example = "\"lmtp:127.0.0.1:8024\"",
+	  .doc = "Other software that keeps the domain's mail (Mailman, Sympa, Dovecot), by LMTP or SMTP. Accounts, aliases and lists "
+		 "of the domain that stand in this file come first." },
 
 	{ "accounts", TYPE_GROUPS, LIST(site_account, accounts, account_count), .what = "account",
 	  .doc = "Who has a mailbox. Passwords are set with mailadm account passwd." },
@@ -153,10 +166,32 @@ const struct schema_row schema[] = {
 	{ "listen.insecure_loopback", TYPE_BOOL, SITE(listen.insecure_loopback), .fallback = "false",
 	  .doc = "Allow logins without TLS from loopback: for measuring." },
 
+	{ "listen.proxy_from", TYPE_PREFIXES, SITE(listen.proxy_from), .shown = "none",
+	  .doc = "Addresses of load balancers (haproxy with send-proxy-v2) in front of the mail services. What they bring begins with a "
+		 "PROXY v2 header that says who the client is; without one it is refused, and nobody else's header is read." },
+
+	{ "submission", TYPE_GROUP, .example = "{ trusted = ( { from = ( \"192.0.2.64/28\" ); account = \"scanner@example.org\"; } ); }",
+	  .doc = "Mail that users hand in." },
+	{ "submission.trusted", TYPE_GROUPS, LIST(site_trusted, submission.trusted, submission.trusted_count), .what = "trusted range",
+	  .doc = "Printers, scanners and machines that cannot log in: they may send, on every SMTP port and without TLS, as an account "
+		 "that exists for them." },
+	{ "submission.trusted[].from", TYPE_PREFIXES, IN(site_trusted, from), .required = true,
+	  .doc = "Their addresses." },
+	{ "submission.trusted[].account", TYPE_ADDRESS, IN(site_trusted, account), .required = true,
+	  .example = "\"scanner@example.org\"",
+	  .doc = "The account that they act for: they may send as its addresses only, and its rates hold for them." },
+	{ "submission.from", TYPE_ENUM, SITE(submission.from), .fallback = "domain", .words = from_words,
+	  .doc = "domain: an address of ours in the field From must be one that the account may send as. off: From is not looked at." },
+
 	{ "tls", TYPE_GROUP, .doc = "The certificate; without one, a self-signed one is made in STATE/tls." },
 	{ "tls.certificate", TYPE_STRING, SITE(tls.certificate), .fallback = "", .optional = true,
 	  .doc = "A PEM file with the certificate and its chain." },
 	{ "tls.key", TYPE_STRING, SITE(tls.key), .fallback = "", .optional = true, .doc = "A PEM file with its private key." },
+	{ "tls.channel_binding", TYPE_BOOL, SITE(tls.channel_binding), .fallback = "false",
+	  .doc = "Offer SCRAM-SHA-256-PLUS, a login that nobody in the middle of its TLS connection can use. mutt and neomutt of Debian "
+		 "choose it when it is offered and then fail, hence the default." },
+	{ "tls.trust", TYPE_STRING, SITE(tls.trust), .fallback = "", .optional = true,
+	  .doc = "A PEM file with the CA certificates that other hosts' certificates are checked against; \"\" for the system's." },
 
 	{ "limits", TYPE_GROUP, .doc = "How much is accepted, from whom, for how long." },
 	{ "limits.message_size", TYPE_SIZE, SITE(limits.message_size), .fallback = "50M", .min = 65536, .max = 1 << 30,
@@ -185,6 +220,14 @@ const struct schema_row schema[] = {
 	{ "limits.quota_warnings", TYPE_STRING, SITE(limits.quota_warnings), .fallback = "80 95", .optional = true,
 	  .check = check_percents, .example = "\"80 95\"",
 	  .doc = "At how many percent of its quota an account gets a message that warns of it, once each; \"\" for never." },
+	{ "limits.send_rate", TYPE_INT, SITE(limits.send_rate), .fallback = "500", .max = 10000000,
+	  .doc = "Recipients that an account may send to in an hour, at once or spread; what goes beyond is told to come later (450). 0 is "
+		 "no limit." },
+	{ "limits.send_rate_domain", TYPE_INT, SITE(limits.send_rate_domain), .fallback = "0", .max = 100000000,
+	  .doc = "The same for all accounts of a domain together." },
+	{ "limits.send_stop", TYPE_INT, SITE(limits.send_stop), .fallback = "3000", .max = 100000000,
+	  .doc = "Recipients in a day, those beyond the rate included, that stop an account as hijacked: it may not send until mailadm "
+		 "account resume, and the administrator is told. 0 is never." },
 
 	{ "relay", TYPE_GROUP, .doc = "How mail leaves." },
 	{ "relay.smarthost", TYPE_STRING, SITE(relay.smarthost), .fallback = "", .optional = true, .check = check_host,
@@ -203,14 +246,69 @@ const struct schema_row schema[] = {
 	{ "relay.retry_max", TYPE_DURATION, SITE(relay.retry_max), .fallback = "4h", .min = 1, .max = 7 * DAY,
 	  .doc = "The longest pause between attempts." },
 	{ "relay.connections", TYPE_INT, SITE(relay.connections), .fallback = "100", .min = 1, .max = 5000,
-	  .doc = "Outgoing connections at once." },
+	  .doc = "Connections to other hosts at once." },
+	{ "relay.connections_each", TYPE_INT, SITE(relay.connections_each), .fallback = "20", .min = 1, .max = 1000,
+	  .doc = "Connections to one destination at most. It begins with few, adds some while mail is taken, and takes back when it is "
+		 "not." },
+	{ "relay.rate", TYPE_INT, SITE(relay.rate), .fallback = "0", .max = 100000,
+	  .doc = "Messages a minute to one destination; 0 is no limit." },
+	{ "relay.ipv4", TYPE_IP4, SITE(relay.ipv4), .fallback = "", .optional = true,
+	  .doc = "The IPv4 address to send from, when it is not host.ipv4." },
+	{ "relay.ipv6", TYPE_IP6, SITE(relay.ipv6), .fallback = "", .optional = true, .doc = "The same for IPv6." },
+	{ "relay.family", TYPE_ENUM, SITE(relay.family), .fallback = "both", .words = family_words,
+	  .doc = "Which addresses of other hosts mail is sent to: both (IPv6 first), ipv4 or ipv6." },
+	{ "relay.delay_warning", TYPE_DURATION, SITE(relay.delay_warning), .fallback = "4h", .max = 30 * DAY,
+	  .doc = "After how long without success the sender is told of the delay, once; 0 for never." },
+	{ "relay.srs", TYPE_BOOL, SITE(relay.srs), .fallback = "true",
+	  .doc = "What is forwarded to other hosts leaves with a sender of this host (SRS), through which bounces find back, so that it "
+		 "passes their SPF checks." },
+	{ "relay.dane", TYPE_BOOL, SITE(relay.dane), .fallback = "true",
+	  .doc = "Hold a host to the TLSA records that DNSSEC proves of it (RFC 7672)." },
+	{ "relay.mta_sts", TYPE_BOOL, SITE(relay.mta_sts), .fallback = "true",
+	  .doc = "Hold the hosts of a domain to its MTA-STS policy (RFC 8461)." },
+	{ "relay.https_port", TYPE_INT, SITE(relay.https_port), .fallback = "443", .min = 1, .max = 65535,
+	  .doc = "The port where domains serve their MTA-STS policies: for tests." },
 	{ "relay.port_out", TYPE_INT, SITE(relay.port_out), .fallback = "25", .min = 1, .max = 65535,
 	  .doc = "The SMTP port of other hosts: for tests." },
+
+	{ "routes", TYPE_GROUPS, LIST(site_route, routes, route_count), .what = "route",
+	  .example = "( { name = \"partner\"; to = (\"partner.example\"); hosts = (\"smtp.partner.example:587\"); } )",
+	  .doc = "Other ways out, by recipient or sender. The first that fits counts: those that name the recipient, then a domain's own "
+		 "deliver or elsewhere, then those for all recipients, then relay.smarthost, then MX." },
+	{ "routes[].name", TYPE_STRING, IN(site_route, name), .required = true, .check = check_name, .example = "\"partner\"",
+	  .doc = "Its name, for the log and for the password." },
+	{ "routes[].to", TYPE_MATCHES, IN(site_route, to), .shown = "all",
+	  .doc = "Recipients: domains, \".domain\" for all below it, and addresses. An address in one of our own domains is then "
+		 "taken there though it is no account." },
+	{ "routes[].from", TYPE_MATCHES, IN(site_route, from), .shown = "all", .doc = "Senders, likewise." },
+	{ "routes[].hosts", TYPE_STRINGS, IN(site_route, hosts), .check = check_hop, .shown = "by MX",
+	  .example = "( \"smtp.example.net:587\", \"[2001:db8::1]:25\" )",
+	  .doc = "Where to, one after the other until one takes the mail." },
+	{ "routes[].protocol", TYPE_ENUM, IN(site_route, protocol), .fallback = "smtp", .words = protocol_words,
+	  .doc = "How the hosts are spoken to: smtp or lmtp." },
+	{ "routes[].user", TYPE_STRING, IN(site_route, user), .fallback = "", .optional = true, .check = check_line,
+	  .doc = "The user name at these hosts; the password is in STATE/secrets as route.NAME.password. With it, opportunistic means required." },
+	{ "routes[].password", TYPE_SECRET,
+	  .doc = "write it into the secrets file of state_dir (mode 0600), as: route.NAME.password = \"...\"" },
+	{ "routes[].tls", TYPE_ENUM, IN(site_route, tls), .fallback = "opportunistic", .words = tls_words,
+	  .doc = "opportunistic: TLS where the hosts offer it; encrypt: always, with any certificate; required: always, with a "
+		 "certificate that is valid for the host's name; none: never." },
+	{ "routes[].ipv4", TYPE_IP4, IN(site_route, ipv4), .fallback = "", .optional = true,
+	  .doc = "The IPv4 address to send from, when it is not relay.ipv4." },
+	{ "routes[].ipv6", TYPE_IP6, IN(site_route, ipv6), .fallback = "", .optional = true, .doc = "The same for IPv6." },
+	{ "routes[].family", TYPE_ENUM, IN(site_route, family), .fallback = "both", .words = family_words,
+	  .doc = "Which addresses of the hosts are used." },
+	{ "routes[].connections", TYPE_INT, IN(site_route, connections), .fallback = "0", .max = 1000,
+	  .shown = "relay.connections_each", .doc = "Connections at once at most." },
+	{ "routes[].rate", TYPE_INT, IN(site_route, rate), .fallback = "0", .max = 100000, .shown = "relay.rate",
+	  .doc = "Messages a minute." },
 
 	{ "dns", TYPE_GROUP, .doc = "How names are asked for, and what the zones say." },
 	{ "dns.forward", TYPE_STRINGS, SITE(dns.forward), .check = check_forwarder, .shown = "127.0.0.1 with local_resolver, else none: ask from the root",
 	  .doc = "Resolvers to ask, as ADDRESS or ADDRESS@PORT." },
 	{ "dns.dnssec", TYPE_BOOL, SITE(dns.dnssec), .fallback = "true", .doc = "Validate answers." },
+	{ "dns.trust_anchors", TYPE_STRINGS, SITE(dns.trust_anchors), .check = check_anchor, .example = "[ \"corp.example. DS 12345 13 2 49FD46E6C4B45C55D4AC1BC1D3A2F5E9B1F6B0C7A8D9E0F1A2B3C4D5E6F70819\" ]",
+	  .doc = "DS or DNSKEY records of zones that are signed though their parents are not, trusted beside the root's key." },
 	{ "dns.ttl", TYPE_DURATION, SITE(dns.ttl), .fallback = "1h", .min = 1, .max = 7 * DAY,
 	  .doc = "The time to live of published records." },
 	{ "dns.nameservers", TYPE_DOMAINS, SITE(dns.nameservers), .check = check_fqdn, .shown = "this host, as ns1.DOMAIN",
@@ -349,6 +447,54 @@ const struct schema_row schema[] = {
 	{ "backup[].keep_monthly", TYPE_INT, IN(site_backup, keep_monthly), .fallback = "12", .max = 10000,
 	  .doc = "Monthly snapshots to keep." },
 
+	{ "checks", TYPE_GROUP, .example = "{ block_lists = ( { name = \"zen.spamhaus.org\"; } ); }",
+	  .doc = "How mail from other hosts is checked. A rule is off, mark (named in the field X-Mailadm-Checks and in the log) or "
+		 "refuse. Who logs in, this machine itself and checks.trusted are not checked." },
+	{ "checks.trusted", TYPE_PREFIXES, SITE(checks.trusted), .shown = "none",
+	  .doc = "Addresses whose mail is taken unchecked: a secondary MX, a filter in front." },
+	{ "checks.early_talker", TYPE_ENUM, SITE(checks.early_talker), .fallback = "refuse", .words = rule_words,
+	  .doc = "Who speaks before the greeting." },
+	{ "checks.helo", TYPE_ENUM, SITE(checks.helo), .fallback = "mark", .words = rule_words,
+	  .doc = "A name in EHLO that is ours, has no dot, is another address than the peer's, or is not in DNS." },
+	{ "checks.reverse_dns", TYPE_ENUM, SITE(checks.reverse_dns), .fallback = "mark", .words = rule_words,
+	  .doc = "An address without a name that leads back to it." },
+	{ "checks.block_lists", TYPE_GROUPS, LIST(site_dnslist, checks.block_lists, checks.block_list_count), .what = "block list",
+	  .doc = "DNS block lists that are asked about the peer's address." },
+	{ "checks.block_lists[].name", TYPE_DOMAIN, IN(site_dnslist, name), .required = true,
+	  .example = "\"zen.spamhaus.org\"", .doc = "The list's zone." },
+	{ "checks.block_lists[].action", TYPE_ENUM, IN(site_dnslist, action), .fallback = "refuse", .words = list_words,
+	  .doc = "What being listed means: refuse, or mark, which also makes the peer doubtful for greylisting." },
+	{ "checks.block_lists[].codes", TYPE_PREFIXES, IN(site_dnslist, codes), .shown = "all", .example = "( \"127.0.0.2/31\" )",
+	  .doc = "Which answers of the list count." },
+	{ "checks.allow_lists", TYPE_GROUPS, LIST(site_dnslist, checks.allow_lists, checks.allow_list_count), .what = "allow list",
+	  .doc = "DNS lists of good hosts: who is on one of them is neither greylisted nor kept out by a block list." },
+	{ "checks.allow_lists[].name", TYPE_DOMAIN, IN(site_dnslist, name), .required = true, .example = "\"list.dnswl.org\"",
+	  .doc = "The list's zone." },
+	{ "checks.allow_lists[].codes", TYPE_PREFIXES, IN(site_dnslist, codes), .shown = "all",
+	  .doc = "Which answers of the list count." },
+	{ "checks.spf", TYPE_ENUM, SITE(checks.spf), .fallback = "mark", .words = rule_words,
+	  .doc = "The sender's domain says by SPF that the peer may not send for it. With refuse, mail is put off while DNS has no "
+		 "answer." },
+	{ "checks.dkim", TYPE_ENUM, SITE(checks.dkim), .fallback = "mark", .words = rule_words,
+	  .doc = "Mail with DKIM signatures, none of which is right." },
+	{ "checks.dmarc", TYPE_ENUM, SITE(checks.dmarc), .fallback = "refuse", .words = rule_words,
+	  .doc = "Mail that the domain in From does not stand by. refuse does what that domain asks: reject it, put it into Junk, or "
+		 "nothing." },
+	{ "checks.arc_sealers", TYPE_DOMAINS, SITE(checks.arc_sealers), .shown = "none",
+	  .doc = "Domains of forwarders and lists that are believed: mail that came by one of them with a good ARC seal is not held to "
+		 "DMARC, unless the seal says that it failed DMARC there." },
+	{ "checks.greylist", TYPE_ENUM, SITE(checks.greylist), .fallback = "refuse", .words = rule_words,
+	  .doc = "Doubtful peers (no reverse DNS, a dynamic name, softly listed, not allowed by SPF) are to come again once (451)." },
+	{ "checks.greylist_delay", TYPE_DURATION, SITE(checks.greylist_delay), .fallback = "1m", .max = DAY,
+	  .doc = "How long a greylisted peer has to wait at least." },
+	{ "checks.tarpit", TYPE_DURATION, SITE(checks.tarpit), .fallback = "3s", .max = 60,
+	  .doc = "How long doubtful peers wait for the greeting, and strangers after each refusal; 0 for not at all." },
+	{ "checks.dns_wait", TYPE_DURATION, SITE(checks.dns_wait), .fallback = "5s", .min = 1, .max = 60,
+	  .doc = "How long each step waits for DNS; what has no answer then is no reason to refuse." },
+	{ "checks.connection_rate", TYPE_INT, SITE(checks.connection_rate), .fallback = "120", .min = 1, .max = 1000000,
+	  .doc = "New connections a minute from one address (an IPv6 /64)." },
+	{ "checks.command_rate", TYPE_INT, SITE(checks.command_rate), .fallback = "3000", .min = 10, .max = 1000000,
+	  .doc = "Commands a minute from one address; further ones are answered slowly." },
 	{ "pop3", TYPE_GROUP, .doc = "What POP3 does to mailboxes." },
 	{ "pop3.delete", TYPE_ENUM, SITE(pop3.delete), .fallback = "expunge", .words = pop3_words,
 	  .doc = "What becomes of messages that a POP3 client deletes: expunged at QUIT; hidden from POP3 alone, so that IMAP still has "
@@ -466,6 +612,7 @@ static const struct {
 	[TYPE_ADDRESSES] = { "list of mail addresses", "( \"alice@example.org\", \"bob@example.net\" )" },
 	[TYPE_DOMAINS] = { "list of domain names", "( \"ns1.example.org\", \"ns2.example.net\" )" },
 	[TYPE_PREFIXES] = { "list of addresses and prefixes", "( \"192.0.2.0/24\", \"2001:db8::/32\" )" },
+	[TYPE_MATCHES] = { "list of domains and mail addresses", "( \"example.org\", \".example.net\", \"alice@example.com\" )" },
 };
 
 const char *schema_type_name(enum schema_type type)

@@ -26,6 +26,7 @@ enum schema_type {
 	TYPE_ADDRESSES, /* struct strings, normalised */
 	TYPE_DOMAINS,   /* struct strings, normalised */
 	TYPE_PREFIXES,  /* struct strings, canonical "192.0.2.0/24", "2001:db8::/32"; a single address has no length */
+	TYPE_MATCHES,   /* struct strings, normalised: a domain, ".domain" for what is below it, or a mail address */
 };
 
 struct schema_row {

@@ -50,13 +50,32 @@ static void wipe(char **secret)
 	*secret = NULL;
 }
 
+/* "route.NAME.password": where its value is kept, else NULL. */
+static char **route_secret(struct secrets *s, struct view key)
+{
+	static const char before[] = "route.", after[] = ".password";
+	size_t b = sizeof(before) - 1, a = sizeof(after) - 1;
+	if (key.len <= b + a || memcmp(key.ptr, before, b) != 0 || memcmp(key.ptr + key.len - a, after, a) != 0)
+		return NULL;
+	struct view name = { key.ptr + b, key.len - b - a };
+	for (size_t i = 0; i < s->route_count; i++)
+		if (view_eq(name, s->routes[i].name))
+			return &s->routes[i].value;
+	if (s->route_count == SECRETS_ROUTES_MAX)
+		return NULL;
+	s->routes = xreallocarray(s->routes, s->route_count + 1, sizeof(*s->routes));
+	s->routes[s->route_count] = (struct secret){ view_dup(name), NULL };
+	return &s->routes[s->route_count++].value;
+}
+
 static int set(struct secrets *s, struct view key, struct view value, unsigned line, struct error *e)
 {
 	char **secret = view_eq(key, "relay.password")    ? &s->relay_password
 	                : view_eq(key, "dns.tsig_secret") ? &s->dns_tsig_secret
-	                                                  : NULL;
+	                                                  : route_secret(s, key);
 	if (!secret)
-		return error_set(e, "secrets:%u: unknown key; there are: relay.password, dns.tsig_secret", line);
+		return error_set(
+		    e, "secrets:%u: unknown key; there are: relay.password, dns.tsig_secret, route.NAME.password", line);
 	char *text = value_of(value);
 	if (!text)
 		return error_set(e, "secrets:%u: no value; write %.*s = \"...\"", line, (int)key.len, key.ptr);
@@ -115,5 +134,20 @@ void secrets_free(struct secrets *s)
 {
 	wipe(&s->relay_password);
 	wipe(&s->dns_tsig_secret);
+	for (size_t i = 0; i < s->route_count; i++) {
+		free(s->routes[i].name);
+		wipe(&s->routes[i].value);
+	}
+	free(s->routes);
 	*s = (struct secrets){ 0 };
+}
+
+const char *secrets_route(const struct secrets *s, const char *name)
+{
+	if (strcmp(name, "relay") == 0)
+		return s->relay_password ? s->relay_password : "";
+	for (size_t i = 0; i < s->route_count; i++)
+		if (strcmp(s->routes[i].name, name) == 0 && s->routes[i].value)
+			return s->routes[i].value;
+	return "";
 }

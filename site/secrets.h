@@ -12,7 +12,14 @@
 struct secrets {
 	char *relay_password;  /* "" when there is none */
 	char *dns_tsig_secret; /* base64, likewise */
+	struct secret {
+		char *name, *value;
+	} *routes; /* route.NAME.password */
+	size_t route_count;
 };
+#define SECRETS_ROUTES_MAX 1000
+/* The password of a route of the site ("relay": relay.password); "" when there is none. */
+const char *secrets_route(const struct secrets *, const char *name);
 
 /* Reads fd from its start (it stays open). -1 on an error that names the line, never a value. */
 int secrets_load(int fd, struct secrets *, struct error *);

@@ -40,6 +40,8 @@ struct site_domain {
 	char *reports;          /* where DMARC and TLS reports go, or NULL: postmaster@name */
 	char *mta_sts;          /* none (default), testing, enforce */
 	struct strings records; /* further lines of the zone, in presentation form */
+	char *elsewhere;        /* "host:port" that knows the addresses that we do not (a staged move), "" none */
+	char *deliver;          /* "lmtp:host:port" or "host:port" that keeps the domain's mail, "" none */
 	struct site_origin origin;
 };
 
@@ -126,6 +128,32 @@ struct site_fwtest { /* firewall.tests */
 	struct site_origin origin;
 };
 
+struct site_route { /* routes: where mail to some, or of some, goes; hop.h */
+	char *name;
+	struct strings to, from; /* domains, ".domain" (below it) and addresses, normalised; empty: all */
+	struct strings hosts;    /* hop_host_parse, in order; empty: by MX */
+	char *protocol;          /* smtp (default), lmtp */
+	char *user;              /* "" : no AUTH; the password is route.NAME.password of the secrets file */
+	char *tls;               /* opportunistic (default), encrypt, required, none */
+	char *ipv4, *ipv6;       /* to send from, "" : as relay says */
+	char *family;            /* both (default), ipv4, ipv6 */
+	int connections, rate;   /* 0: as relay says */
+	struct site_origin origin;
+};
+
+struct site_trusted { /* submission.trusted: printers and the like, which cannot log in */
+	struct strings from; /* prefixes */
+	char *account;       /* whom they act for: a normalised address */
+	struct site_origin origin;
+};
+
+struct site_dnslist { /* checks.block_lists, checks.allow_lists */
+	char *name;
+	char *action;         /* mark, refuse (default); of block lists */
+	struct strings codes; /* prefixes of 127.0.0.0/8 that count; empty: all */
+	struct site_origin origin;
+};
+
 struct site {
 	unsigned references;
 	char *path;           /* the file that was read */
@@ -151,9 +179,17 @@ struct site {
 		bool on[SERVICE_COUNT]; /* all true by default */
 		bool loopback;          /* listen on loopback where the host's address is not on this machine */
 		bool insecure_loopback; /* login without TLS from loopback peers: for measuring */
+		struct strings proxy_from; /* prefixes of load balancers, which begin with a PROXY v2 header */
 	} listen;
 	struct {
+		struct site_trusted *trusted;
+		size_t trusted_count;
+		char *from; /* domain (default), off: who may stand in From, see schema */
+	} submission;
+	struct {
 		char *certificate, *key; /* PEM files; "" : self-signed in STATE/tls */
+		bool channel_binding;    /* SCRAM-SHA-256-PLUS is offered, default false */
+		char *trust;             /* PEM file of CAs for other hosts' certificates; "" : the system's */
 	} tls;
 	struct {
 		uint64_t message_size;       /* bytes, default 50M */
@@ -168,7 +204,24 @@ struct site {
 		char *over_quota;      /* defer (default): 452 4.2.2; refuse: 552 5.2.2 */
 		char *sharing;         /* by users themselves, with: domain (default), host, none */
 		char *quota_warnings;  /* percents, such as "80 95" (default); "" none */
+		int send_rate;         /* recipients an hour and account, default 500; 0: any number */
+		int send_rate_domain;  /* the same for a domain's accounts together, default 0 */
+		int send_stop;         /* recipients a day that stop an account, default 3000; 0: never */
 	} limits;
+	struct { /* of mail from outside; rules are off, mark or refuse */
+		struct strings trusted; /* prefixes: their mail is not checked */
+		char *early_talker;     /* refuse */
+		char *helo, *reverse_dns, *spf, *dkim; /* mark */
+		char *dmarc, *greylist;                /* refuse */
+		struct site_dnslist *block_lists, *allow_lists;
+		size_t block_list_count, allow_list_count;
+		struct strings arc_sealers; /* domains whose word counts when DMARC fails */
+		uint64_t greylist_delay;    /* seconds, 1m */
+		uint64_t tarpit;            /* seconds, 3s; 0: none */
+		uint64_t dns_wait;          /* seconds, 5s */
+		int connection_rate;        /* a minute and source, 120 */
+		int command_rate;           /* a minute and source, 3000 */
+	} checks;
 	struct {
 		char *delete;  /* expunge (default), hide, keep */
 		uint64_t keep; /* seconds, default 30d */
@@ -180,12 +233,21 @@ struct site {
 		bool tls_required;             /* with a smarthost: default true */
 		uint64_t expire;               /* seconds until a bounce, default 5d */
 		uint64_t retry_min, retry_max; /* 5m, 4h */
-		int connections;               /* at once, default 100; per destination: 4 */
+		int connections;               /* at once, default 100 */
+		int connections_each;          /* to one destination at most, default 20 */
+		int rate;                      /* messages a minute to one destination, 0 (default): any number */
+		char *ipv4, *ipv6;             /* to send from; "" : host's */
+		char *family;                  /* both (default), ipv4, ipv6 */
+		uint64_t delay_warning;        /* seconds until the sender is told of a delay, default 4h; 0: never */
+		bool srs;                      /* forwarded mail leaves with a sender of ours, default true */
+		bool dane, mta_sts;            /* default true */
 		int port_out;                  /* remote SMTP port, default 25; for tests */
+		int https_port;                /* where MTA-STS policies are, default 443; for tests */
 	} relay;
 	struct {
 		struct strings forward; /* resolver: ask these "addr" or "addr@port"; empty: recurse from the root */
 		bool dnssec;            /* default true */
+		struct strings trust_anchors; /* DS or DNSKEY lines, beside the root's */
 		uint64_t ttl;           /* of published records, default 1h */
 		struct strings nameservers; /* host names; default: the host itself, as ns1.DOMAIN */
 		char *caa;                  /* "letsencrypt.org"; "" none */
@@ -233,6 +295,8 @@ struct site {
 		char *level;       /* error, warn, info (default), debug */
 	} log;
 
+	struct site_route *routes;
+	size_t route_count;
 	struct site_domain *domains;
 	size_t domain_count;
 	struct site_account *accounts;

@@ -11,6 +11,7 @@
 #include <utf8proc.h>
 
 #include "address.h"
+#include "hop.h"
 #include "lib/log.h"
 #include "lib/text.h"
 #include "prescan.h"
@@ -65,6 +66,17 @@ int prefix_normalise(const char *text, char *out, size_t size)
 	return result;
 }
 
+/* "example.org", ".example.org" or "alice@example.org" */
+static int match_normalise(const char *text, char *out, size_t size)
+{
+	if (strchr(text, '@'))
+		return address_normalise(view_of(text), out, size);
+	if (text[0] != '.')
+		return domain_normalise(view_of(text), out, size);
+	out[0] = '.';
+	return domain_normalise(view_of(text + 1), out + 1, size - 1);
+}
+
 /* The text in its normal form (malloc'd), or NULL with the reason. */
 static char *normal_text(const struct schema_row *row, const char *text, struct error *why)
 {
@@ -89,6 +101,11 @@ static char *normal_text(const struct schema_row *row, const char *text, struct 
 	case TYPE_DOMAINS:
 		if (domain_normalise(view_of(text), out, sizeof(out)) < 0)
 			wrong = "is no domain name; write it like \"example.org\"";
+		break;
+	case TYPE_MATCHES:
+		if (match_normalise(text, out, sizeof(out)) < 0)
+			wrong = "is no domain and no mail address; write it like \"example.org\", \".example.org\" or "
+				"\"alice@example.org\"";
 		break;
 	case TYPE_IP4:
 		if (inet_pton(AF_INET, text, bytes) != 1)
@@ -394,6 +411,14 @@ const char *check_host(const char *s)
 	return "is no host name; write it like \"mail.example.org\"";
 }
 
+const char *check_hop(const char *s)
+{
+	struct hop_host h;
+	return hop_host_parse(s, &h) == 0 ? NULL
+					  : "is no host with a port; write it like \"mail.example.net:25\", \"[2001:db8::1]:25\" or "
+					    "\"lmtp:127.0.0.1:8024\"";
+}
+
 const char *check_percents(const char *s)
 {
 	unsigned last = 0, count = 0;
@@ -471,4 +496,27 @@ const char *check_forwarder(const char *s)
 	    (at && (view_u64(view_of(at + 1), 65535, &port) < 0 || port == 0)))
 		return "is no resolver; write it like \"192.0.2.53\" or \"192.0.2.53@5353\"";
 	return NULL;
+}
+
+/* NAME [TTL] [IN] DS number number number hex..., or DNSKEY number number number base64... */
+const char *check_anchor(const char *s)
+{
+	static const char *const why =
+	    "is no DS or DNSKEY record; write it like \"corp.example. DS 12345 13 2 49FD46E6...\"";
+	const char *type = strstr(s, " DS ");
+	size_t plain = strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.+/= ");
+	bool ds = type != NULL;
+
+	if (!ds)
+		type = strstr(s, " DNSKEY ");
+	if (type == NULL || type == s || s[0] == ' ' || s[plain] != '\0')
+		return why;
+	const char *p = type + (ds ? 4 : 8);
+	for (int i = 0; i < 3; i++) {
+		size_t digits = strspn(p, "0123456789");
+		if (digits == 0 || digits > 5 || p[digits] != ' ')
+			return why;
+		p += digits + 1;
+	}
+	return strlen(p) >= 32 && (!ds || strspn(p, "0123456789ABCDEFabcdef ") == strlen(p)) ? NULL : why;
 }

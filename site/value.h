@@ -22,6 +22,7 @@ int prefix_normalise(const char *v, char *out, size_t size);
 /* Checks that schema rows name: why a text does not fit (with what to do), or NULL. */
 const char *check_fqdn(const char *);
 const char *check_host(const char *);
+const char *check_hop(const char *); /* hop_host_parse takes it */
 #define PERCENTS_MAX 8
 const char *check_percents(const char *);
 const char *check_ip(const char *);
@@ -33,5 +34,6 @@ const char *check_text(const char *); /* a line of a message */
 const char *check_day(const char *);  /* YYYY-MM-DD */
 const char *check_log(const char *);
 const char *check_forwarder(const char *);
+const char *check_anchor(const char *);
 
 #endif

@@ -53,13 +53,16 @@ static int receive_check(struct asking_peer *peer, const struct asker *asker, st
 static int receive_first(struct asking_peer *peer, const struct asker *asker, struct imsg *m)
 {
 	struct cursor c = cursor_of(m->data.ptr, m->data.len);
-	unsigned protocol = cursor_u8(&c);
-	struct view message = cursor_blob(&c, SCRAM_CLIENT_MAX);
+	unsigned protocol = cursor_u8(&c), use = cursor_u8(&c);
+	struct view data = cursor_bytes(&c, SCRAM_CHANNEL_LEN), message = cursor_blob(&c, SCRAM_CLIENT_MAX);
+	struct scram_channel channel = { .use = (enum scram_channel_use)use };
 	struct source source;
 
-	if (source_get(&c, &source) < 0 || !cursor_done(&c) || !may_check(peer->role, protocol))
+	if (source_get(&c, &source) < 0 || !cursor_done(&c) || !may_check(peer->role, protocol) ||
+	    use > SCRAM_CHANNEL_BOUND)
 		return -1;
-	exchange_begin(peer->auth, asker, (enum protocol)protocol, message, &source);
+	memcpy(channel.data, data.ptr, sizeof(channel.data));
+	exchange_begin(peer->auth, asker, (enum protocol)protocol, message, &channel, &source);
 	return 0;
 }
 

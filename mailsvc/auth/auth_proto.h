@@ -13,7 +13,7 @@ enum auth_message {
 	AUTH_MSG_CHECK = 1,   /* u8 protocol, blob user, blob password, source (source_put) */
 	AUTH_MSG_REDEEM,      /* 16 bytes */
 	AUTH_MSG_ANSWER,      /* u8 status, str address, 16 bytes ticket, u32 protocols, str message, u64 exchange */
-	AUTH_MSG_SCRAM_FIRST, /* u8 protocol, blob client-first-message, source */
+	AUTH_MSG_SCRAM_FIRST, /* u8 protocol, u8 enum scram_channel_use, 32 bytes, blob client-first-message, source */
 	AUTH_MSG_SCRAM_FINAL, /* u64 exchange, blob client-final-message */
 	AUTH_MSG_FEATURES,    /* auth's own, id 0: u8 1 where every account can use SCRAM */
 };

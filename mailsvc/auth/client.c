@@ -109,12 +109,14 @@ uint32_t auth_check(struct auth_client *c, enum protocol protocol, struct view u
 }
 
 uint32_t auth_scram_first(struct auth_client *c, enum protocol protocol, struct view message,
-    const struct sockaddr *peer, auth_fn fn, void *arg)
+    const struct scram_channel *channel, const struct sockaddr *peer, auth_fn fn, void *arg)
 {
 	struct buf out = BUF_INIT(IMSG_MAX);
 	uint32_t id;
 
 	buf_put_u8(&out, (uint8_t)protocol);
+	buf_put_u8(&out, (uint8_t)channel->use);
+	buf_add(&out, channel->data, SCRAM_CHANNEL_LEN);
 	buf_put_blob(&out, message.len <= SCRAM_CLIENT_MAX ? message : VIEW_NONE); /* nobody's, as above */
 	source_put(&out, peer);
 	id = call(c, AUTH_MSG_SCRAM_FIRST, buf_view(&out), fn, arg);

@@ -43,8 +43,8 @@ uint32_t auth_check(struct auth_client *, enum protocol, struct view user, struc
  * SCRAM-SHA-256: client-first-message, then client-final-message in the exchange that the answer names.  Each exchange
  * is good for one try, within a minute.
  */
-uint32_t auth_scram_first(
-    struct auth_client *, enum protocol, struct view message, const struct sockaddr *peer, auth_fn, void *arg);
+uint32_t auth_scram_first(struct auth_client *, enum protocol, struct view message, const struct scram_channel *,
+    const struct sockaddr *peer, auth_fn, void *arg);
 uint32_t auth_scram_final(struct auth_client *, uint64_t exchange, struct view message, auth_fn, void *arg);
 /* Every account can log in by SCRAM: it is worth offering, since a client that is offered it tries nothing else. */
 bool auth_offers_scram(const struct auth_client *);

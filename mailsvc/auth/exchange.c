@@ -1,5 +1,5 @@
 /*
- * SCRAM-SHA-256 (scram.h) in two messages.  What an exchange needs for the second one is kept here, for one try.  An
+ * SCRAM-SHA-256 and -PLUS (scram.h) in two messages.  What an exchange needs for the second one is kept here, for one try.  An
  * account that does not exist, or has no keys, is answered with the salt that it would have and keys that nobody's
  * password gives: neither the answers nor their time say who exists.  Throttling, bans and the delay of a failure are
  * those of any other login.
@@ -22,6 +22,7 @@ struct exchange {
 	unsigned instance;
 	enum protocol protocol;
 	struct source source;
+	struct scram_channel channel;
 	char user[ADDRESS_MAX];
 	char first[SCRAM_CLIENT_MAX + 1], server_first[SCRAM_MESSAGE_MAX];
 	size_t first_len;
@@ -74,11 +75,11 @@ static bool make_nonce(char out[32])
 }
 
 void exchange_begin(struct auth *auth, const struct asker *asker, enum protocol protocol, struct view message,
-    const struct source *source)
+    const struct scram_channel *channel, const struct source *source)
 {
 	struct auth_answer answer = { .status = AUTH_CONTINUE };
 	struct scram_first first = { .user = "" };
-	bool malformed = scram_client_first(message, &first) < 0;
+	bool malformed = scram_client_first(message, channel, &first) < 0;
 	enum throttle_answer allowed;
 	struct check *c = check_new(auth, asker, protocol, view_of(malformed ? "" : first.user), source, &allowed);
 	struct scram_keys keys;
@@ -105,6 +106,7 @@ void exchange_begin(struct auth *auth, const struct asker *asker, enum protocol 
 		.instance = asker->instance,
 		.protocol = protocol,
 		.source = *source,
+		.channel = *channel,
 		.first_len = message.len };
 	memcpy(x->first, message.ptr, message.len);
 	memcpy(x->user, first.user, sizeof(x->user));
@@ -131,7 +133,7 @@ static struct digest failure_of(
 
 	if (real && own->has_former && memcmp(own->former.salt, own->keys.salt, SCRAM_SALT_LEN) == 0 &&
 	    own->former.iterations == own->keys.iterations &&
-	    scram_client_final(message, (struct view){ x->first, x->first_len }, x->server_first, &own->former, out) ==
+	    scram_client_final(message, (struct view){ x->first, x->first_len }, x->server_first, &own->former, &x->channel, out) ==
 		1)
 		parts[1] = (struct view){ (const char *)own->former.stored, SCRAM_KEY_LEN };
 	return digest_of(auth->key, "scram-final", parts, 2);
@@ -142,7 +144,7 @@ static void decide(struct auth *auth, struct check *c, const struct exchange *x,
 	struct scram_keys keys;
 	bool real = choose_keys(auth, c->account, &keys);
 	int proof =
-	    scram_client_final(message, (struct view){ x->first, x->first_len }, x->server_first, &keys, c->proof);
+	    scram_client_final(message, (struct view){ x->first, x->first_len }, x->server_first, &keys, &x->channel, c->proof);
 
 	explicit_bzero(&keys, sizeof(keys));
 	if (proof == 1 && real) {

@@ -108,7 +108,8 @@ void learn_take(struct auth *, const char *account, const char *hash, const char
 void learn_keep_former(const struct credentials *old, struct credentials *new); /* at a reload */
 
 /* exchange.c */
-void exchange_begin(struct auth *, const struct asker *, enum protocol, struct view message, const struct source *);
+void exchange_begin(struct auth *, const struct asker *, enum protocol, struct view message, const struct scram_channel *,
+    const struct source *);
 void exchange_end(struct auth *, const struct asker *, uint64_t id, struct view message);
 
 /* check.c */

@@ -183,14 +183,27 @@ static bool is_nonce(struct view v)
 	return true;
 }
 
-/* Flag "y" (the client could bind and thinks that we cannot) is as good as "n": we offer no -PLUS. */
-int scram_client_first(struct view message, struct scram_first *out)
+/* gs2-cbind-flag (RFC 5802 6): "n" the client cannot bind; "y" it could, and thinks that we cannot; "p=" it does. */
+static bool flag_fits(struct view flag, const struct scram_channel *channel)
+{
+	switch (channel != NULL ? channel->use : SCRAM_NO_CHANNEL) {
+	case SCRAM_NO_CHANNEL:
+		return view_eq(flag, "n") || view_eq(flag, "y");
+	case SCRAM_CHANNEL_OFFERED:
+		return view_eq(flag, "n");
+	case SCRAM_CHANNEL_BOUND:
+		return view_eq(flag, "p=tls-exporter");
+	}
+	return false;
+}
+
+int scram_client_first(struct view message, const struct scram_channel *channel, struct scram_first *out)
 {
 	struct view rest = message, flag, other, name;
 	char actor[ADDRESS_MAX];
 
 	if (message.len > SCRAM_CLIENT_MAX || !take_until(&rest, ',', &flag) || !take_until(&rest, ',', &other) ||
-	    !(view_eq(flag, "n") || view_eq(flag, "y")))
+	    !flag_fits(flag, channel))
 		return -1;
 	out->header = (struct view){ message.ptr, message.len - rest.len };
 	out->bare = rest;
@@ -256,19 +269,31 @@ static int split_final(
 	return 0;
 }
 
+/* cbind-input in base64: the header that the client began with, and what it bound to. */
+static void put_binding(struct buf *out, struct view header, const struct scram_channel *channel)
+{
+	struct buf input = BUF_INIT(2 * SCRAM_CLIENT_MAX);
+
+	buf_addv(&input, header);
+	if (channel != NULL && channel->use == SCRAM_CHANNEL_BOUND)
+		buf_add(&input, channel->data, SCRAM_CHANNEL_LEN);
+	text_base64_encode(out, buf_view(&input));
+	buf_free(&input);
+}
+
 int scram_client_final(struct view message, struct view first, const char *server_first, const struct scram_keys *keys,
-    char out[SCRAM_MESSAGE_MAX])
+    const struct scram_channel *channel, char out[SCRAM_MESSAGE_MAX])
 {
 	struct view header, nonce, without_proof, proof_text, ours = view_of(server_first), sent;
-	struct buf expected = BUF_INIT(2 * SCRAM_CLIENT_MAX), text = BUF_INIT(4 * SCRAM_CLIENT_MAX);
+	struct buf expected = BUF_INIT(4 * SCRAM_CLIENT_MAX), text = BUF_INIT(4 * SCRAM_CLIENT_MAX);
 	uint8_t proof[SCRAM_KEY_LEN], signature[SCRAM_KEY_LEN];
 	struct scram_first parsed;
 	int r = -1;
 
-	if (scram_client_first(first, &parsed) < 0 || !take_prefix(&ours, "r=") || !take_until(&ours, ',', &sent) ||
+	if (scram_client_first(first, channel, &parsed) < 0 || !take_prefix(&ours, "r=") || !take_until(&ours, ',', &sent) ||
 	    split_final(message, &header, &nonce, &without_proof, &proof_text) < 0)
 		goto out;
-	text_base64_encode(&expected, parsed.header);
+	put_binding(&expected, parsed.header, channel);
 	if (!secret_eq(header.ptr, header.len, expected.data, expected.len) ||
 	    !secret_eq(nonce.ptr, nonce.len, sent.ptr, sent.len) || !get_base64(proof_text, proof, SCRAM_KEY_LEN))
 		goto out;

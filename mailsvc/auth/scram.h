@@ -1,5 +1,5 @@
 /*
- * SCRAM-SHA-256, the server's side (RFC 5802, 7677): keys of a password, and the messages of an exchange.  Pure logic
+ * SCRAM-SHA-256 and SCRAM-SHA-256-PLUS, the server's side (RFC 5802, 7677, 9266): keys of a password, and the messages of an exchange.  Pure logic
  * without state or I/O; exchange.c runs it in auth, the one process that holds keys.
  */
 #ifndef MAILSVC_AUTH_SCRAM_H
@@ -32,6 +32,17 @@ void scram_keys_make(
 void scram_keys_text(const struct scram_keys *, char out[SCRAM_TEXT_MAX]);
 int scram_keys_parse(struct view, struct scram_keys *out); /* -1: is none */
 
+#define SCRAM_CHANNEL_LEN 32 /* of tls-exporter (RFC 9266) */
+/* The TLS channel that an exchange runs over, for its binding. NULL stands for SCRAM_NO_CHANNEL. */
+struct scram_channel {
+	enum scram_channel_use {
+		SCRAM_NO_CHANNEL,      /* none, or none that can be bound to: -PLUS is not offered */
+		SCRAM_CHANNEL_OFFERED, /* -PLUS was offered, and the client chose the plain mechanism */
+		SCRAM_CHANNEL_BOUND,   /* the mechanism is -PLUS */
+	} use;
+	uint8_t data[SCRAM_CHANNEL_LEN]; /* both ends have the same, and nobody between them has */
+};
+
 struct scram_first { /* client-first-message */
 	char user[ADDRESS_MAX];
 	struct view header; /* gs2-header, borrowed from the message as the next two are */
@@ -39,9 +50,10 @@ struct scram_first { /* client-first-message */
 	struct view nonce;
 };
 /*
- * -1: malformed, or it wants what we do not do: channel binding, extensions, acting for another user.
+ * -1: malformed, or it wants what we do not do: another channel binding than tls-exporter, extensions, acting for
+ * another user; or it thinks that we offer no -PLUS when we did, so that somebody took it out of the offer.
  */
-int scram_client_first(struct view message, struct scram_first *out);
+int scram_client_first(struct view message, const struct scram_channel *, struct scram_first *out);
 /* server-first-message; server_nonce is printable without a comma. */
 void scram_server_first(
     struct view client_nonce, const char *server_nonce, const struct scram_keys *, char out[SCRAM_MESSAGE_MAX]);
@@ -50,6 +62,6 @@ void scram_server_first(
  * and out is the server-final-message that proves to it that we know it; 0: it does not; -1: malformed.
  */
 int scram_client_final(struct view message, struct view first, const char *server_first, const struct scram_keys *,
-    char out[SCRAM_MESSAGE_MAX]);
+    const struct scram_channel *, char out[SCRAM_MESSAGE_MAX]);
 
 #endif

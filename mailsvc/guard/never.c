@@ -60,6 +60,11 @@ void never_of_site(struct never *n, const struct site *site)
 		never_add(n, site->firewall.admin_from.at[i], "firewall.admin_from");
 	for (size_t i = 0; i < site->firewall.never_ban.count; i++)
 		never_add(n, site->firewall.never_ban.at[i], "firewall.never_ban");
+	/* A balancer is everybody's way in; a backup MX passes on what others sent to nobody. */
+	for (size_t i = 0; i < site->listen.proxy_from.count; i++)
+		never_add(n, site->listen.proxy_from.at[i], "listen.proxy_from");
+	for (size_t i = 0; i < site->checks.trusted.count; i++)
+		never_add(n, site->checks.trusted.at[i], "checks.trusted");
 	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
 		never_add(n, own[i], own_address);
 	never_add(n, "127.0.0.0/8", "loopback");

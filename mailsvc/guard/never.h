@@ -1,4 +1,4 @@
-/* Who is never banned: firewall.admin_from, firewall.never_ban, the host itself. */
+/* Who is never banned: firewall.admin_from, firewall.never_ban, listen.proxy_from, checks.trusted, the host itself. */
 #ifndef MAILSVC_GUARD_NEVER_H
 #define MAILSVC_GUARD_NEVER_H
 

@@ -2,7 +2,7 @@
  * FETCH and UID FETCH, as a job in steps: keep of the ranges what changed (CHANGEDSINCE, RFC 7162), look for unread
  * messages where reading marks them (without PEEK, in a mailbox open for writing), have store mark them, send.
  *
- * Replies (fetch_reply.h) gather and go to the connection in pieces of about FLUSH bytes.  A slice ends when the output
+ * Replies (fetch_reply.h) gather and go to the connection in pieces of about FETCH_FLUSH bytes.  A slice ends when the output
  * is at its mark, or after SLICE_MS; a snapshot lives within a slice.  Messages that went meanwhile are passed over; one
  * that cannot be read is left out, and the command ends with NO; one that fails in the middle of its literal ends the
  * session.
@@ -17,7 +17,6 @@
 #include "mailsvc/imap/namespace.h"
 #include "mailsvc/imap/process.h"
 
-#define FLUSH (64 * 1024)
 #define SLICE_MS 20
 #define LOOK_ROWS 128 /* rows between two looks at the clock */
 
@@ -163,7 +162,7 @@ static bool send_row(void *arg, const struct message_row *row)
 		log_warnx("imap: cannot read a message: mailbox=%u uid=%u", f->session->mailbox->id, row->uid);
 		f->failed = true;
 	}
-	if (r->piece_count == 0 && r->out.len >= FLUSH) {
+	if (r->piece_count == 0 && r->out.len >= FETCH_FLUSH) {
 		fetch_reply_flush(r);
 		full = imap_output_full(f->session);
 	}

@@ -12,6 +12,8 @@
 #include "mailsvc/imap/objectid.h"
 
 #define INLINE_MAX (32 * 1024) /* longer contents are streamed */
+#define ROOM (FETCH_FLUSH + INLINE_MAX + 4096) /* for what gathers until it is flushed, as a rule */
+#define GIVE (16 * 1024)       /* less is copied */
 #define STREAM (128 * 1024)    /* bytes of a read; bodies have a checksum per CHUNK */
 #define CHUNK (64 * 1024)
 #define MEASURE (1024 * 1024) /* bytes that are decoded before others have their turn */
@@ -21,17 +23,6 @@
 enum { PUT_DONE = 0, PUT_AGAIN = 1, PUT_FAILED = -1, PUT_UNKNOWN = -2 };
 
 /* Pieces of replies ---------------------------------------------------------------------------------------------- */
-
-static void put_number(struct buf *out, uint64_t n)
-{
-	char digits[20];
-	size_t i = sizeof(digits);
-
-	do
-		digits[--i] = (char)('0' + n % 10);
-	while ((n /= 10) > 0);
-	buf_add(out, digits + i, sizeof(digits) - i);
-}
 
 static void put_two(char *p, unsigned n)
 {
@@ -92,14 +83,14 @@ static void prepare_flag_text(struct fetch_reply *r)
 static void put_modseq(struct buf *out, uint64_t modseq)
 {
 	buf_add(out, "MODSEQ (", 8);
-	put_number(out, modseq);
+	buf_decimal(out, modseq);
 	buf_addc(out, ')');
 }
 
 static void put_literal(struct buf *out, bool nul, uint64_t length)
 {
 	buf_puts(out, nul ? " ~{" : " {");
-	put_number(out, length);
+	buf_decimal(out, length);
 	buf_add(out, "}\r\n", 3);
 }
 
@@ -135,7 +126,7 @@ static int put_size(struct fetch_reply *r, const struct fetch_item *item, uint64
 {
 	buf_add(&r->out, item->label, item->label_len);
 	buf_addc(&r->out, ' ');
-	put_number(&r->out, size);
+	buf_decimal(&r->out, size);
 	return PUT_DONE;
 }
 
@@ -279,7 +270,7 @@ static int put_item(struct fetch_reply *r, const struct message_row *row, size_t
 	switch (r->items->at[i].kind) {
 	case FETCH_UID:
 		buf_add(out, "UID ", 4);
-		put_number(out, row->uid);
+		buf_decimal(out, row->uid);
 		return PUT_DONE;
 	case FETCH_FLAGS:
 		buf_add(out, "FLAGS ", 6);
@@ -291,7 +282,7 @@ static int put_item(struct fetch_reply *r, const struct message_row *row, size_t
 		return PUT_DONE;
 	case FETCH_SIZE:
 		buf_add(out, "RFC822.SIZE ", 12);
-		put_number(out, row->size);
+		buf_decimal(out, row->size);
 		return PUT_DONE;
 	case FETCH_MODSEQ:
 		put_modseq(out, row->modseq);
@@ -379,7 +370,7 @@ static int put_items(struct fetch_reply *r, const struct message_row *row, uint3
 	int rc = PUT_DONE;
 
 	buf_add(&r->out, "* ", 2);
-	put_number(&r->out, seq);
+	buf_decimal(&r->out, seq);
 	buf_add(&r->out, " FETCH (", 8);
 	if (!r->items->flags && uid_ranges_have(r->marked, r->marked_count, row->uid)) {
 		buf_add(&r->out, "FLAGS ", 6);
@@ -406,6 +397,8 @@ int fetch_reply_put(struct fetch_reply *r, const struct message_row *row, uint32
 
 	if (r->flag_text[0].len == 0)
 		prepare_flag_text(r);
+	if (r->out.cap == 0)
+		buf_reserve(&r->out, ROOM);
 	if (r->items->body && open_body(r, row) != 0)
 		return PUT_FAILED;
 	rc = put_items(r, row, seq);
@@ -425,8 +418,11 @@ int fetch_reply_put(struct fetch_reply *r, const struct message_row *row, uint32
 
 void fetch_reply_flush(struct fetch_reply *r)
 {
-	if (r->out.len > 0)
-		evbuffer_add(conn_output(r->session->conn), r->out.data, r->out.len);
+	if (r->out.len >= GIVE) {
+		conn_give(r->session->conn, &r->out);
+		return;
+	}
+	evbuffer_add(conn_output(r->session->conn), r->out.data, r->out.len);
 	buf_reset(&r->out);
 }
 

@@ -8,6 +8,8 @@
 #include "mailsvc/imap/fetch.h"
 #include "mailsvc/imap/imap.h"
 
+#define FETCH_FLUSH (64 * 1024) /* bytes that gather before they go to the connection */
+
 struct fetch_piece { /* bytes of the body that go between out[..at] and out[at..] */
 	size_t at;
 	uint64_t offset, left; /* of the body as it is stored */

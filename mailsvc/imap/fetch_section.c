@@ -101,18 +101,58 @@ static int find_fields(struct fetch_source *src, const struct fetch_section *s, 
 	return rc;
 }
 
+/* A field's line begins with one of the names, which are proper ones (mime_kept). */
+static bool begins_wanted(const struct fetch_section *s, const char *p, const char *end)
+{
+	for (size_t i = 0; i < s->field_count; i++) {
+		struct view f = s->fields[i];
+		const char *colon = p + f.len;
+
+		if (((f.ptr[0] ^ *p) & 0xdf) != 0 || (size_t)(end - p) <= f.len)
+			continue;
+		while (colon < end && (*colon == ' ' || *colon == '\t'))
+			colon++;
+		if (colon < end && *colon == ':' && strncasecmp(f.ptr, p, f.len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* filter for a block of fields and nothing else, without a look at what is not wanted; neighbours are taken in one. */
+static void filter_kept(struct view block, const struct fetch_section *s, struct buf *out)
+{
+	const char *p = block.ptr, *end = block.len > 0 ? p + block.len : p, *next, *from = NULL;
+
+	for (; p < end; p = next) {
+		next = p;
+		do {
+			next = memchr(next, '\n', (size_t)(end - next));
+			next = next != NULL ? next + 1 : end;
+		} while (next < end && (*next == ' ' || *next == '\t'));
+		if (begins_wanted(s, p, next)) {
+			from = from != NULL ? from : p;
+		} else if (from != NULL) {
+			buf_add(out, from, (size_t)(p - from));
+			from = NULL;
+		}
+	}
+	if (from != NULL)
+		buf_add(out, from, (size_t)(end - from));
+}
+
 /* The same from what the record keeps; false: it does not. */
 static bool find_kept(
     const struct fetch_source *src, const struct fetch_section *s, struct buf *scratch, struct fetch_content *c)
 {
-	struct mime_record r;
+	struct view kept;
+	bool ends;
 
-	if (mime_record_peek(&r, src->mime, src->length) != 0 || r.kept.ptr == NULL)
+	if (!mime_record_kept(src->mime, src->length, &kept, &ends))
 		return false;
 	buf_reset(scratch);
-	(void)filter(src->prefix, s, scratch);
-	(void)filter(r.kept, s, scratch);
-	if (r.header_ends)
+	filter_kept(src->prefix, s, scratch);
+	filter_kept(kept, s, scratch);
+	if (ends)
 		buf_puts(scratch, "\r\n");
 	c->exists = true;
 	c->text = buf_view(scratch);

@@ -7,18 +7,18 @@
  */
 #include "mailsvc/imap/order.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/clock.h"
 
 #define LOOK_ROWS 64         /* between two looks at the clock */
-#define TEXTS_MAX (1u << 30) /* bytes of a column */
 #define SLACK_ROWS 1000      /* rows of messages that are gone may be so many, beside as many as there are others */
 
 struct pair {
-	uint64_t prefix;
-	uint32_t row;
+	uint64_t prefix; /* orders as far as it reaches */
+	uint32_t row;    /* or text */
 };
 
 struct order_sorting {
@@ -48,14 +48,14 @@ static void table_free(struct order_table *t)
 		struct order_column *c = &t->column[k];
 
 		sorting_free(c);
-		free(c->prefix);
+		free(c->number);
 		free(c->text);
-		buf_free(&c->texts);
+		order_texts_free(&c->texts);
 		free(c->rank);
 	}
 	for (unsigned k = 0; k < MIME_FOLDED; k++) {
 		free(t->folded[k].text);
-		buf_free(&t->folded[k].texts);
+		order_texts_free(&t->folded[k].texts);
 	}
 	free(t->uid);
 	free(t->links);
@@ -71,13 +71,15 @@ static size_t table_bytes(const struct order_table *t)
 		n += (size_t)t->cap * sizeof(*t->links);
 	for (unsigned k = 0; k < MIME_FOLDED; k++)
 		if (t->folded[k].text != NULL)
-			n += (size_t)t->cap * sizeof(*t->folded[k].text) + t->folded[k].texts.cap;
+			n += (size_t)t->cap * sizeof(*t->folded[k].text) + order_texts_bytes(&t->folded[k].texts);
 	for (unsigned k = 0; k < ORDER_KINDS; k++) {
 		const struct order_column *c = &t->column[k];
 
-		n += c->texts.cap + (size_t)c->ranked * sizeof(*c->rank);
-		if (c->prefix != NULL)
-			n += (size_t)t->cap * (sizeof(*c->prefix) + (c->text != NULL ? sizeof(*c->text) : 0));
+		n += order_texts_bytes(&c->texts) + (size_t)c->ranked * sizeof(*c->rank);
+		if (c->number != NULL)
+			n += (size_t)t->cap * sizeof(*c->number);
+		if (c->text != NULL)
+			n += (size_t)t->cap * sizeof(*c->text);
 	}
 	return n;
 }
@@ -169,7 +171,7 @@ void order_release(struct order_table *t)
 
 void order_add_number(struct order_column *c, int64_t n)
 {
-	c->prefix[c->rows++] = (uint64_t)n ^ (uint64_t)1 << 63;
+	c->number[c->rows++] = (uint64_t)n ^ (uint64_t)1 << 63;
 }
 
 static unsigned char upper(char c)
@@ -178,21 +180,11 @@ static unsigned char upper(char c)
 }
 
 /* Texts are folded to small letters; i;unicode-casemap (RFC 5051) orders by capitals, which lie before "[" and "_". */
-void order_add_text(struct order_column *c, struct view v)
+void order_add_text(struct order_column *c, struct buf *text)
 {
-	uint64_t prefix = 0;
-	size_t start = c->texts.len;
-
-	for (size_t i = 0; i < 8; i++)
-		prefix = prefix << 8 | (i < v.len ? upper(v.ptr[i]) : 0);
-	c->prefix[c->rows] = prefix;
-	c->texts.max = TEXTS_MAX;
-	c->text[c->rows] = (struct order_text){ (uint32_t)c->texts.len, (uint32_t)v.len };
-	if (v.len > 8 && buf_addv(&c->texts, v) != 0)
-		c->text[c->rows].len = 8;
-	for (size_t i = start; i < c->texts.len; i++)
-		c->texts.data[i] = (char)upper(c->texts.data[i]);
-	c->rows++;
+	for (size_t i = 0; i < text->len; i++)
+		text->data[i] = (char)upper(text->data[i]);
+	c->text[c->rows++] = order_texts_add(&c->texts, buf_view(text));
 }
 
 static bool is_number(unsigned kind)
@@ -204,16 +196,17 @@ static bool is_number(unsigned kind)
 static void make_room(struct order_table *t, unsigned kinds, bool grow)
 {
 	if (grow) {
-		t->cap = t->cap + t->cap / 2 + 256;
+		t->cap = t->cap + t->cap / 4 + 256;
 		t->uid = xreallocarray(t->uid, t->cap, sizeof(*t->uid));
 	}
 	for (unsigned k = 0; k < ORDER_KINDS; k++) {
 		struct order_column *c = &t->column[k];
 
-		if (t->cap == 0 || (c->prefix != NULL ? !grow : !(kinds >> k & 1)))
+		if (t->cap == 0 || (c->number != NULL || c->text != NULL ? !grow : !(kinds >> k & 1)))
 			continue;
-		c->prefix = xreallocarray(c->prefix, t->cap, sizeof(*c->prefix));
-		if (!is_number(k))
+		if (is_number(k))
+			c->number = xreallocarray(c->number, t->cap, sizeof(*c->number));
+		else
 			c->text = xreallocarray(c->text, t->cap, sizeof(*c->text));
 	}
 	for (unsigned k = 0; k < MIME_FOLDED; k++)
@@ -318,24 +311,44 @@ struct view order_folded(const struct order_table *t, enum mime_folded field, ui
 	const struct order_folded *f = &t->folded[field];
 	uint32_t row = f->rows > 0 ? order_row(t, uid) : ORDER_NONE;
 
-	if (row == ORDER_NONE || row >= f->rows || f->text[row].len == ORDER_NONE)
+	if (row == ORDER_NONE || row >= f->rows || f->text[row] == ORDER_NONE)
 		return VIEW_NONE;
-	return (struct view){ f->texts.data ? f->texts.data + f->text[row].at : "", f->text[row].len };
+	return order_texts_get(&f->texts, f->text[row]);
 }
 
 /* Ranking
  * ------------------------------------------------------------------------------------------------------------------ */
 
+/* How many things there are to rank. */
+static uint32_t things(const struct order_column *c)
+{
+	return c->text != NULL ? c->texts.count : c->rows;
+}
+
+static struct pair pair_of(const struct order_column *c, uint32_t thing)
+{
+	struct pair pair = { 0, thing };
+	struct view v;
+
+	if (c->text == NULL) {
+		pair.prefix = c->number[thing];
+		return pair;
+	}
+	v = order_texts_get(&c->texts, thing);
+	memcpy(&pair.prefix, v.ptr, v.len < 8 ? v.len : 8);
+	pair.prefix = be64toh(pair.prefix);
+	return pair;
+}
+
 /* Beyond equal prefixes. */
 static int compare_texts(const struct order_column *c, uint32_t a, uint32_t b)
 {
-	const struct order_text *x = &c->text[a], *y = &c->text[b];
+	struct view x = order_texts_get(&c->texts, a), y = order_texts_get(&c->texts, b);
 	int order = 0;
 
-	if (x->len > 8 && y->len > 8)
-		order = memcmp(
-		    c->texts.data + x->at + 8, c->texts.data + y->at + 8, (x->len < y->len ? x->len : y->len) - 8);
-	return order != 0 ? order : x->len < y->len ? -1 : x->len > y->len;
+	if (x.len > 8 && y.len > 8)
+		order = memcmp(x.ptr + 8, y.ptr + 8, (x.len < y.len ? x.len : y.len) - 8);
+	return order != 0 ? order : x.len < y.len ? -1 : x.len > y.len;
 }
 
 static int compare(const struct order_column *c, const struct pair *a, const struct pair *b)
@@ -356,15 +369,15 @@ static void merge(const struct order_column *c, const struct pair *a, const stru
 		memcpy(out, b, (size_t)(b_end - b) * sizeof(*b));
 }
 
-/* The ranked rows in their order, the others behind them. */
+/* What is ranked in its order, the others behind it. */
 static void start_sorting(struct order_column *c)
 {
 	struct order_sorting *s = xcalloc(1, sizeof(*s));
 	uint32_t *at = xcalloc((size_t)c->distinct + 1, sizeof(*at));
 
-	s->from = xreallocarray(NULL, c->rows, sizeof(*s->from));
-	s->to = xreallocarray(NULL, c->rows, sizeof(*s->to));
-	s->count = c->rows;
+	s->count = things(c);
+	s->from = xreallocarray(NULL, s->count, sizeof(*s->from));
+	s->to = xreallocarray(NULL, s->count, sizeof(*s->to));
 	s->sorted = s->at = c->ranked;
 	s->width = 1;
 	for (uint32_t i = 0; i < c->ranked; i++)
@@ -372,9 +385,9 @@ static void start_sorting(struct order_column *c)
 	for (uint32_t i = 0; i < c->distinct; i++)
 		at[i + 1] += at[i];
 	for (uint32_t i = 0; i < c->ranked; i++)
-		s->from[at[c->rank[i]]++] = (struct pair){ c->prefix[i], i };
-	for (uint32_t i = c->ranked; i < c->rows; i++)
-		s->from[i] = (struct pair){ c->prefix[i], i };
+		s->from[at[c->rank[i]]++] = pair_of(c, i);
+	for (uint32_t i = c->ranked; i < s->count; i++)
+		s->from[i] = pair_of(c, i);
 	free(at);
 	c->sorting = s;
 }
@@ -427,7 +440,7 @@ static bool rank_column(struct order_column *c, uint64_t slice_end)
 {
 	unsigned steps = 0;
 
-	while (c->ranked < c->rows) {
+	while (c->ranked < things(c)) {
 		if (c->sorting == NULL)
 			start_sorting(c);
 		while (!sort_step(c, c->sorting))

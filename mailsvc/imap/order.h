@@ -1,8 +1,7 @@
 /*
- * What SORT and THREAD compare (RFC 5256, RFC 5957), and SEARCH FROM and the like, by message, in columns: a 64-bit
- * number that orders as far as it reaches, the rest of a text beside it, and, when all of a column is there, each
- * message's rank.  With ranks a SORT by any keys is a few counting passes, and THREAD knows equal subjects by equal
- * ranks.
+ * What SORT and THREAD compare (RFC 5256, RFC 5957), and SEARCH FROM and the like, by message, in columns: numbers, or
+ * numbers of texts; and, when all of a column is there, their ranks.  With ranks a SORT by any keys is a few counting
+ * passes, and THREAD knows equal subjects by equal ranks.
  *
  * A process keeps the tables of the mailboxes it sorted last, ORDER_CACHE_MAX bytes of them: a message's keys never
  * change, so that only new messages are read.
@@ -10,6 +9,7 @@
 #ifndef MAILSVC_IMAP_ORDER_H
 #define MAILSVC_IMAP_ORDER_H
 
+#include "mailsvc/imap/order_texts.h"
 #include "mailsvc/imap/search.h"
 
 #define ORDER_CACHE_MAX (64u << 20)
@@ -31,27 +31,26 @@ enum order_kind {
 };
 
 struct order_links {
-	uint64_t id;        /* of Message-ID, 0: there is none */
-	uint32_t at, count; /* references, oldest first, in order_table.ids */
-	bool reply;         /* the subject says that it answers or forwards */
+	uint64_t id;         /* of Message-ID, 0: there is none */
+	uint32_t at;         /* references, oldest first, in order_table.ids */
+	uint32_t count : 31; /* of them */
+	uint32_t reply : 1;  /* the subject says that it answers or forwards */
 };
 
 struct order_column {
-	uint32_t rows; /* filled */
-	uint64_t *prefix;
-	struct order_text {
-		uint32_t at, len;
-	} * text; /* in texts; NULL for numbers */
-	struct buf texts;
-	uint32_t *rank, ranked, distinct; /* ranks of the first `ranked` rows, 0 .. distinct - 1 */
+	uint32_t rows;                    /* filled */
+	uint64_t *number;                 /* of each; NULL: it is one of texts */
+	uint32_t *text;                   /* of each, in texts */
+	struct order_texts texts;
+	uint32_t *rank, ranked, distinct; /* of the first `ranked` rows, or texts: 0 .. distinct - 1 */
 	struct order_sorting *sorting;    /* under way */
 };
 
-/* A folded field as the record has it; len ORDER_NONE: it has not, ask the message. */
+/* A folded field as the record has it, in texts; ORDER_NONE: it has not, ask the message. */
 struct order_folded {
 	uint32_t rows;
-	struct order_text *text;
-	struct buf texts;
+	uint32_t *text;
+	struct order_texts texts;
 };
 
 struct order_table {
@@ -85,10 +84,14 @@ bool order_rank(struct order_table *, unsigned kinds, uint64_t slice_end);
 /* What the table knows of a folded field of a message: ptr NULL: nothing. */
 struct view order_folded(const struct order_table *, enum mime_folded, uint32_t uid);
 uint32_t order_row(const struct order_table *, uint32_t uid); /* ORDER_NONE: it was not there */
+static inline uint32_t order_rank_of(const struct order_column *c, uint32_t row)
+{
+	return c->rank[c->text != NULL ? c->text[row] : row];
+}
 
 /* Between order.c and order_keys.c */
 void order_add_number(struct order_column *, int64_t);
-void order_add_text(struct order_column *, struct view);
+void order_add_text(struct order_column *, struct buf *); /* which it changes */
 /* Adds what the kinds that have come as far as row want of a message; NULL: it is gone or cannot be read. */
 void order_add_row(struct order_table *, unsigned kinds, uint32_t row, struct search_message *m);
 

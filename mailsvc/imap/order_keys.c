@@ -4,12 +4,10 @@
  * in each process, so that nobody can prepare two that are one.  Limits: KEY_MAX bytes of a key, LINKS_MAX references.
  */
 #include <string.h>
-#include <sys/random.h>
 
 #include "mailsvc/imap/order.h"
 
 #define KEY_MAX 1024
-#define FOLDED_MAX (1u << 30)
 #define LINKS_MAX 256 /* the newest: those at the end */
 
 /* Addresses ----------------------------------------------------------------------------------------------------------
@@ -58,35 +56,15 @@ static void add_address(struct order_table *t, unsigned kinds, uint32_t row, str
 	if (raw.ptr != NULL)
 		mime_addresses(raw, take_first, &f);
 	if (want_local)
-		order_add_text(&t->column[local], buf_view(&a));
+		order_add_text(&t->column[local], &a);
 	if (want_display)
-		order_add_text(&t->column[display], buf_view(&b));
+		order_add_text(&t->column[display], &b);
 	buf_free(&a);
 	buf_free(&b);
 }
 
 /* Identifiers
  * ---------------------------------------------------------------------------------------------------------- */
-
-static uint64_t hash_id(const char *text, size_t len)
-{
-	static uint64_t seed[2];
-	uint64_t h, w;
-
-	while (seed[0] == 0)
-		if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
-			seed[0] = 0;
-	h = seed[0] ^ len;
-	for (; len > 0; text += len < 8 ? len : 8, len -= len < 8 ? len : 8) {
-		w = 0;
-		memcpy(&w, text, len < 8 ? len : 8);
-		h = (h ^ w) * (seed[1] | 1);
-		h ^= h >> 29;
-		h *= 0x9e3779b97f4a7c15u;
-		h ^= h >> 32;
-	}
-	return h != 0 ? h : 1;
-}
 
 /* The next "<id>" as a number, without quotes and white space (RFC 5256, "msg-id"); 0: no more. */
 static uint64_t next_id(struct view *v)
@@ -109,7 +87,7 @@ static uint64_t next_id(struct view *v)
 		}
 		*v = (struct view){ p, (size_t)(end - p) };
 		if (p < end && *p == '>' && n > 0)
-			return hash_id(plain, n);
+			return order_hash((struct view){ plain, n });
 	}
 	return 0;
 }
@@ -117,7 +95,7 @@ static uint64_t next_id(struct view *v)
 static void add_id(struct order_table *t, uint64_t id)
 {
 	if (t->id_count == t->id_cap) {
-		t->id_cap = t->id_cap * 2 + 256;
+		t->id_cap = t->id_cap + t->id_cap / 4 + 256;
 		t->ids = xreallocarray(t->ids, t->id_cap, sizeof(*t->ids));
 	}
 	t->ids[t->id_count++] = id;
@@ -139,7 +117,7 @@ static void add_links(struct order_table *t, const struct mime_record *r)
 	references = r->references;
 	while ((one = next_id(&references)) != 0)
 		add_id(t, one);
-	l->count = t->id_count - l->at;
+	l->count = (t->id_count - l->at) & INT32_MAX;
 	if (l->count > LINKS_MAX) {
 		memmove(t->ids + l->at, t->ids + t->id_count - LINKS_MAX, LINKS_MAX * sizeof(*t->ids));
 		l->count = LINKS_MAX;
@@ -152,14 +130,18 @@ static void add_links(struct order_table *t, const struct mime_record *r)
 	}
 }
 
+static void add_subject(struct order_column *c, struct view base)
+{
+	struct buf text = BUF_INIT(base.len);
+
+	buf_addv(&text, base);
+	order_add_text(c, &text);
+	buf_free(&text);
+}
+
 static void add_folded(struct order_folded *f, struct view v)
 {
-	struct order_text *text = &f->text[f->rows++];
-
-	f->texts.max = FOLDED_MAX;
-	*text = (struct order_text){ (uint32_t)f->texts.len, (uint32_t)v.len };
-	if (v.ptr == NULL || buf_addv(&f->texts, v) != 0)
-		text->len = ORDER_NONE;
+	f->text[f->rows++] = v.ptr != NULL ? order_texts_add(&f->texts, v) : ORDER_NONE;
 }
 
 /* A row
@@ -199,7 +181,7 @@ void order_add_row(struct order_table *t, unsigned kinds, uint32_t row, struct s
 	}
 	add_numbers(t, kinds, row, r, m != NULL ? m->row : NULL);
 	if ((kinds >> ORDER_SUBJECT & 1) && subject->rows == row)
-		order_add_text(subject, r != NULL ? r->base_subject : VIEW_NONE);
+		add_subject(subject, r != NULL ? r->base_subject : VIEW_NONE);
 	add_address(t, kinds, row, header, "From", ORDER_FROM, ORDER_DISPLAYFROM);
 	add_address(t, kinds, row, header, "To", ORDER_TO, ORDER_DISPLAYTO);
 	add_address(t, kinds, row, header, "Cc", ORDER_CC, ORDER_KINDS);

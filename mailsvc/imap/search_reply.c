@@ -73,17 +73,6 @@ static uint32_t edge(const struct search_reply *r, bool last)
 	return last ? uidmap_last(r->hits) : r->hits->run[0].first;
 }
 
-void search_put_number(struct buf *out, uint32_t n)
-{
-	char digits[10];
-	size_t i = sizeof(digits);
-
-	do
-		digits[--i] = (char)('0' + n % 10);
-	while ((n /= 10) > 0);
-	buf_add(out, digits + i, sizeof(digits) - i);
-}
-
 static void begin(struct imap_session *s, struct search_reply *r, struct buf *out)
 {
 	r->begun = true;
@@ -110,10 +99,10 @@ static void put_range(struct search_reply *r, struct buf *out)
 		return;
 	buf_puts(out, r->gap ? r->gap : "");
 	r->gap = ",";
-	search_put_number(out, r->low);
+	buf_decimal(out, r->low);
 	if (r->high != r->low) {
 		buf_addc(out, ':');
-		search_put_number(out, r->high);
+		buf_decimal(out, r->high);
 	}
 }
 
@@ -121,7 +110,7 @@ static void put_hit(struct search_reply *r, struct buf *out, uint32_t n)
 {
 	if (r->options == 0) {
 		buf_addc(out, ' ');
-		search_put_number(out, n);
+		buf_decimal(out, n);
 	} else if (r->low != 0 && n == r->high + 1) {
 		r->high = n;
 	} else {

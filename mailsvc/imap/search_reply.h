@@ -30,7 +30,6 @@ struct search_reply {
 };
 /* Sends until the output is at its mark; true when all is sent. */
 bool search_reply_send(struct imap_session *, struct search_reply *);
-void search_put_number(struct buf *, uint32_t); /* decimal, fast */
 /* What "$" is from now on (RFC 5182 2.4): of MIN and MAX alone just those, else all. */
 void search_reply_save(struct imap_session *, const struct search_reply *);
 

@@ -83,7 +83,7 @@ static void pass(
 
 	memset(at, 0, (size_t)c->distinct * sizeof(*at));
 	for (size_t i = 0; i < count; i++)
-		at[reverse ? top - c->rank[in[i]] : c->rank[in[i]]]++;
+		at[reverse ? top - order_rank_of(c, in[i]) : order_rank_of(c, in[i])]++;
 	for (uint32_t i = 0; i < c->distinct; i++) {
 		uint32_t n = at[i];
 
@@ -91,7 +91,7 @@ static void pass(
 		sum += n;
 	}
 	for (size_t i = 0; i < count; i++)
-		out[at[reverse ? top - c->rank[in[i]] : c->rank[in[i]]]++] = in[i];
+		out[at[reverse ? top - order_rank_of(c, in[i]) : order_rank_of(c, in[i])]++] = in[i];
 }
 
 uint32_t *sort_rows(

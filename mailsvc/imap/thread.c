@@ -226,7 +226,7 @@ static uint32_t subject_of(const struct forest *f, uint32_t message)
 {
 	const struct order_column *c = &f->table->column[ORDER_SUBJECT];
 
-	return c->text[f->row[message]].len > 0 ? c->rank[f->row[message]] : NONE;
+	return c->text[f->row[message]] != 0 ? order_rank_of(c, f->row[message]) : NONE;
 }
 
 struct subjects {
@@ -312,7 +312,7 @@ static void order_subjects(struct forest *f)
 
 	memset(first, 0xff, ((size_t)c->distinct + 1) * sizeof(*first));
 	for (uint32_t i = 0; i < f->count; i++) {
-		uint32_t subject = c->rank[f->row[i]];
+		uint32_t subject = order_rank_of(c, f->row[i]);
 
 		if (first[subject] == NONE)
 			first[subject] = i;
@@ -349,7 +349,7 @@ static void put_number(const struct forest *f, const struct uidmap *map, uint32_
 {
 	uint32_t uid = f->table->uid[f->row[message]];
 
-	search_put_number(out, map != NULL ? uidmap_seq(map, uid) : uid);
+	buf_decimal(out, map != NULL ? uidmap_seq(map, uid) : uid);
 }
 
 /*

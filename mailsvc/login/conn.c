@@ -14,6 +14,7 @@
 #include "lib/crc32c.h"
 #include "lib/text.h"
 #include "login.h"
+#include "mailsvc/auth/channel.h"
 
 #define CHANNEL_QUEUE_MAX (4u << 20) /* bytes waiting for an imap process before it counts as away */
 
@@ -205,7 +206,7 @@ static void ask(struct login_conn *lc, enum preauth_action action)
 	conn_pause(lc->conn);
 	if (action == PREAUTH_SCRAM_FIRST)
 		lc->auth_request =
-		    auth_scram_first(auth, p->protocol, buf_view(&p->secret), &lc->peer.sa, on_answer, lc);
+		    auth_scram_first(auth, p->protocol, buf_view(&p->secret), &p->channel, &lc->peer.sa, on_answer, lc);
 	else if (action == PREAUTH_SCRAM_FINAL)
 		lc->auth_request = auth_scram_final(auth, lc->exchange, buf_view(&p->secret), on_answer, lc);
 	else
@@ -281,6 +282,8 @@ static void on_secured(struct conn *c, void *arg)
 	struct login_conn *lc = arg;
 
 	lc->state = LOGIN_TALKING;
+	if (lc->login->ctx->site->tls.channel_binding)
+		scram_channel_of(conn_ssl(c), &lc->pre.channel);
 	if (lc->pre.tls) { /* from the start */
 		preauth_greet(&lc->pre, lc->login->ctx->site->host.name);
 		flush(lc);

@@ -22,7 +22,8 @@ static enum preauth_action capa(struct preauth *p, struct view arg)
 	if (p->starttls)
 		buf_puts(&p->out, "STLS\r\n");
 	if (preauth_may_login(p))
-		buf_printf(&p->out, "USER\r\nSASL PLAIN%s\r\n", p->scram ? " SCRAM-SHA-256" : "");
+		buf_printf(&p->out, "USER\r\nSASL PLAIN%s%s\r\n", p->scram ? " SCRAM-SHA-256" : "",
+		    p->scram && p->channel.use != SCRAM_NO_CHANNEL ? " SCRAM-SHA-256-PLUS" : "");
 	buf_puts(&p->out, ".\r\n");
 	return PREAUTH_MORE;
 }
@@ -107,7 +108,8 @@ static enum preauth_action auth(struct preauth *p, struct view arg)
 	if (!preauth_may_login(p))
 		return reply(p, NEEDS_TLS);
 	if (arg.len == 0) {
-		buf_printf(&p->out, "+OK\r\nPLAIN\r\n%s.\r\n", p->scram ? "SCRAM-SHA-256\r\n" : "");
+		buf_printf(&p->out, "+OK\r\nPLAIN\r\n%s%s.\r\n", p->scram ? "SCRAM-SHA-256\r\n" : "",
+		    p->scram && p->channel.use != SCRAM_NO_CHANNEL ? "SCRAM-SHA-256-PLUS\r\n" : "");
 		return PREAUTH_MORE;
 	}
 	if (sp != NULL)

@@ -27,6 +27,7 @@ struct preauth {
 	bool starttls;          /* it could be */
 	bool insecure;          /* a login without TLS is allowed here */
 	bool scram;             /* SCRAM is offered */
+	struct scram_channel channel; /* the caller sets it once TLS stands; BOUND while the client chose -PLUS */
 	enum preauth_sasl sasl; /* what the next line is a response to */
 	bool user_given;        /* POP3: secret holds the user */
 	bool cut;               /* it is closed for its errors */

@@ -9,7 +9,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/proxy.h"
 #include "login.h"
+#include "site/prefix.h"
 
 #define ACCEPTS_A_TURN 64
 #define ACCEPT_PAUSE_MS 200
@@ -42,6 +44,40 @@ static void stop_accepting(struct login *l)
 			event_del(k->event);
 }
 
+struct proxied {
+	struct login *login;
+	enum service service;
+};
+
+/* A load balancer has said for whom it speaks. */
+static void on_proxied(void *arg, int fd, const struct sockaddr_storage *from)
+{
+	struct proxied *p = arg;
+	union peer peer;
+
+	memcpy(&peer, from, sizeof(peer));
+	if (fd != -1)
+		login_accept(p->login, fd, &peer, p->service);
+	else
+		log_info("event=refused service=%s reason=\"no PROXY v2 header from listen.proxy_from\"", services[p->service].name);
+	free(p);
+}
+
+static void accepted(const struct login_listener *k, int fd, const union peer *peer)
+{
+	struct sockaddr_storage from = { 0 };
+	struct proxied *p;
+
+	if (!prefix_in_peer(&k->login->ctx->site->listen.proxy_from, &peer->sa)) {
+		login_accept(k->login, fd, peer, k->listener.service);
+		return;
+	}
+	memcpy(&from, peer, sizeof(*peer));
+	p = xcalloc(1, sizeof(*p));
+	*p = (struct proxied){ k->login, k->listener.service };
+	proxy_read(k->login->ctx->base, fd, &from, on_proxied, p);
+}
+
 static void on_accept(evutil_socket_t fd, short what, void *arg)
 {
 	static const struct timeval pause = { 0, ACCEPT_PAUSE_MS * 1000 };
@@ -54,7 +90,7 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
 		int c = accept4(fd, &peer.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (c >= 0) {
-			login_accept(k->login, c, &peer, k->listener.service);
+			accepted(k, c, &peer);
 			continue;
 		}
 		if (errno == ECONNABORTED || errno == EINTR)

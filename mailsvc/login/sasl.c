@@ -1,5 +1,5 @@
 /*
- * SASL before login: PLAIN (RFC 4616) and SCRAM-SHA-256 (RFC 7677).  Lines are base64; auth decides, and of SCRAM only
+ * SASL before login: PLAIN (RFC 4616), SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 7677, 9266).  Lines are base64; auth decides, and of SCRAM only
  * the messages pass through here.  IMAP and POP3 frame it alike: "+ challenge" and a line of response.
  */
 #include <string.h>
@@ -9,12 +9,16 @@
 
 bool preauth_sasl_begin(struct preauth *p, struct view mechanism)
 {
+	bool can_bind = p->channel.use != SCRAM_NO_CHANNEL, bound = view_caseeq(mechanism, "SCRAM-SHA-256-PLUS");
+
 	if (view_caseeq(mechanism, "PLAIN"))
 		p->sasl = SASL_PLAIN;
-	else if (view_caseeq(mechanism, "SCRAM-SHA-256"))
+	else if (view_caseeq(mechanism, "SCRAM-SHA-256") || (bound && can_bind))
 		p->sasl = SASL_SCRAM_FIRST;
 	else
 		return false;
+	if (can_bind)
+		p->channel.use = bound ? SCRAM_CHANNEL_BOUND : SCRAM_CHANNEL_OFFERED;
 	return true;
 }
 

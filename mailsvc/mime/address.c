@@ -16,7 +16,7 @@ struct piece {
 struct parser {
 	const char *p, *end;
 	struct piece phrase, local, domain, route, comment;
-	bool group;
+	bool group, more;
 	mime_mailbox_fn fn;
 	void *arg;
 };
@@ -54,6 +54,7 @@ static void take_comment(struct parser *s)
 			s->p++;
 		put(&s->comment, *s->p);
 	}
+	s->more = s->more || memchr(s->comment.data, '@', s->comment.len) != NULL; /* a comment without an end */
 }
 
 static void take_quoted(struct parser *s, struct piece *out)
@@ -150,10 +151,18 @@ static void emit(struct parser *s)
 	struct mime_mailbox m = { .name = piece_view(s->phrase.len ? &s->phrase : &s->comment),
 		.local = piece_view(&s->local),
 		.domain = piece_view(&s->domain),
-		.route = piece_view(&s->route) };
+		.route = piece_view(&s->route),
+		.more = s->more };
 
 	if (m.local.len > 0 || m.domain.len > 0 || s->phrase.len > 0)
 		s->fn(s->arg, &m);
+}
+
+/* To one of the two, over what makes no sense. */
+static void pass_over(struct parser *s, char a, char b)
+{
+	for (; s->p < s->end && *s->p != a && *s->p != b; s->p++)
+		s->more = s->more || *s->p == '@';
 }
 
 /* At "<". */
@@ -174,8 +183,7 @@ static void take_angle(struct parser *s)
 		s->p++;
 		take_domain(s);
 	}
-	while (s->p < s->end && *s->p != '>' && *s->p != ',')
-		s->p++;
+	pass_over(s, '>', ',');
 	if (s->p < s->end && *s->p == '>')
 		s->p++;
 }
@@ -213,6 +221,7 @@ static void take_one(struct parser *s)
 	char c;
 
 	s->local.len = s->domain.len = s->route.len = s->comment.len = 0;
+	s->more = false;
 	take_words(s, &s->phrase, s->group ? "<,;@" : "<,;:@", true);
 	c = s->p < s->end ? *s->p : '\0';
 	if (c == ':') {
@@ -229,9 +238,8 @@ static void take_one(struct parser *s)
 		s->phrase.len = 0;
 	}
 	skip_space(s);
+	pass_over(s, ',', ';');
 	emit(s);
-	while (s->p < s->end && *s->p != ',' && *s->p != ';')
-		s->p++;
 }
 
 void mime_addresses(struct view raw, mime_mailbox_fn fn, void *arg)
@@ -242,7 +250,7 @@ void mime_addresses(struct view raw, mime_mailbox_fn fn, void *arg)
 		return;
 	s.p = raw.ptr;
 	s.end = raw.ptr + raw.len;
-	s.group = false;
+	s.group = s.more = false;
 	s.fn = fn;
 	s.arg = arg;
 	while (s.p < s.end) {

@@ -63,6 +63,8 @@ int mime_record_open(struct mime_record *, struct view blob, uint64_t message_le
  * and bodystructure are not checked and must not be used.
  */
 int mime_record_peek(struct mime_record *, struct view blob, uint64_t message_len);
+/* Of those just kept, and whether the header ends with a blank line; false: it has none, or is broken as far as that. */
+bool mime_record_kept(struct view blob, uint64_t message_len, struct view *kept, bool *header_ends);
 void mime_record_part(const struct mime_record *, uint32_t index, struct mime_part *out);
 /* "1.2.3" as IMAP numbers parts (RFC 9051 6.4.5.1), path as numbers; the index, or -1 when there is none. Empty: the
  * root. */
@@ -97,6 +99,7 @@ struct mime_mailbox {
 	struct view name;          /* raw display name, quotes removed, not decoded */
 	struct view local, domain; /* domain empty when missing */
 	struct view route;         /* "@a,@b" of an obsolete source route (RFC 5322 4.4), usually empty */
+	bool more; /* an "@" was passed over in what makes no sense here: others may see another address */
 	bool group_start, group_end;
 };
 typedef void (*mime_mailbox_fn)(void *arg, const struct mime_mailbox *);

@@ -195,35 +195,67 @@ static void read_kept(struct cursor *c, struct mime_record *r)
 	if (ends > 1)
 		c->bad = true;
 	r->kept = read_optional(c);
-	for (unsigned i = 0; i < MIME_FOLDED; i++)
-		r->folded[i] = read_optional(c);
+}
+
+/* The beginning, to behind the parts. */
+static bool read_head(struct cursor *c, struct mime_record *r, uint64_t message_len, uint32_t *version)
+{
+	size_t size = c->left;
+
+	*version = cursor_u32(c);
+	r->message_len = cursor_u64(c);
+	r->part_count = cursor_u32(c);
+	r->date = (int64_t)cursor_u64(c);
+	r->date_zone = (int16_t)cursor_u16(c);
+	if (c->bad || size > MIME_RECORD_MAX || *version == 0 || *version > MIME_RECORD_VERSION ||
+	    r->message_len != message_len || r->part_count == 0 || r->part_count > MIME_PARTS_MAX)
+		return false;
+	(void)cursor_bytes(c, (size_t)r->part_count * PART_SIZE);
+	return true;
+}
+
+static void read_texts(struct cursor *c, struct mime_record *r)
+{
+	r->envelope = cursor_blob(c, MIME_RECORD_MAX);
+	r->bodystructure = cursor_blob(c, MIME_RECORD_MAX);
+	r->subject = cursor_blob(c, SUBJECT_MAX);
+	r->base_subject = cursor_blob(c, SUBJECT_MAX);
+	r->message_id = cursor_blob(c, REFERENCES_MAX);
+	r->in_reply_to = cursor_blob(c, REFERENCES_MAX);
+	r->references = cursor_blob(c, REFERENCES_MAX);
 }
 
 int mime_record_peek(struct mime_record *r, struct view blob, uint64_t message_len)
 {
 	struct cursor c = cursor_of(blob.ptr, blob.len);
-	uint32_t version = cursor_u32(&c);
+	uint32_t version;
 
 	memset(r, 0, sizeof(*r));
 	r->blob = blob;
-	r->message_len = cursor_u64(&c);
-	r->part_count = cursor_u32(&c);
-	r->date = (int64_t)cursor_u64(&c);
-	r->date_zone = (int16_t)cursor_u16(&c);
-	if (c.bad || blob.len > MIME_RECORD_MAX || version == 0 || version > MIME_RECORD_VERSION ||
-	    r->message_len != message_len || r->part_count == 0 || r->part_count > MIME_PARTS_MAX)
+	if (!read_head(&c, r, message_len, &version))
 		return -1;
-	(void)cursor_bytes(&c, (size_t)r->part_count * PART_SIZE);
-	r->envelope = cursor_blob(&c, MIME_RECORD_MAX);
-	r->bodystructure = cursor_blob(&c, MIME_RECORD_MAX);
-	r->subject = cursor_blob(&c, SUBJECT_MAX);
-	r->base_subject = cursor_blob(&c, SUBJECT_MAX);
-	r->message_id = cursor_blob(&c, REFERENCES_MAX);
-	r->in_reply_to = cursor_blob(&c, REFERENCES_MAX);
-	r->references = cursor_blob(&c, REFERENCES_MAX);
-	if (version > 1)
+	read_texts(&c, r);
+	if (version > 1) {
 		read_kept(&c, r);
+		for (unsigned i = 0; i < MIME_FOLDED; i++)
+			r->folded[i] = read_optional(&c);
+	}
 	return cursor_done(&c) ? 0 : -1;
+}
+
+bool mime_record_kept(struct view blob, uint64_t message_len, struct view *kept, bool *header_ends)
+{
+	struct cursor c = cursor_of(blob.ptr, blob.len);
+	struct mime_record r;
+	uint32_t version;
+
+	if (!read_head(&c, &r, message_len, &version) || version == 1)
+		return false;
+	read_texts(&c, &r);
+	read_kept(&c, &r);
+	*kept = r.kept;
+	*header_ends = r.header_ends;
+	return !c.bad && r.kept.ptr != NULL;
 }
 
 int mime_record_open(struct mime_record *r, struct view blob, uint64_t message_len)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/err.h>
+#include <openssl/rand.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,9 @@
 #include "lib/proc.h"
 #include "mailsvc/monitor/dkimkeys.h"
 #include "mailsvc/monitor/internal.h"
-#include "mailsvc/smtp/replied.h"
+#include "mailsvc/send/sts.h"
+#include "mailsvc/smtp/shared_table.h"
+#include "mailsvc/smtp/srs.h"
 
 #define EXPIRES_SOON (14 * 86400)
 
@@ -119,14 +122,37 @@ static int open_state(const struct site *site, const char *name, int flags)
 }
 
 /* Made where it is not there, and of the one size that it has. */
-static int open_replied(const struct site *site)
+static int open_table(const struct site *site, const char *name, off_t bytes)
 {
-	char *path = site_state(site, "auto-replied");
+	char *path = site_state(site, name);
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    (st.st_size != REPLIED_BYTES && (ftruncate(fd, 0) < 0 || posix_fallocate(fd, 0, REPLIED_BYTES) != 0))) {
+	    (st.st_size != bytes && (ftruncate(fd, 0) < 0 || posix_fallocate(fd, 0, bytes) != 0))) {
+		log_warn("event=open file=%s", path);
+		if (fd >= 0)
+			close(fd);
+		fd = -1;
+	}
+	free(path);
+	return fd;
+}
+
+/* Random bytes that stay: made where they are not there. */
+static int open_key(const struct site *site, const char *name, size_t bytes)
+{
+	char *path = site_state(site, name);
+	unsigned char key[64];
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	struct stat st;
+	bool ok = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+
+	if (ok && st.st_size != (off_t)bytes)
+		ok = RAND_bytes(key, (int)bytes) == 1 && ftruncate(fd, 0) == 0 && pwrite(fd, key, bytes, 0) == (ssize_t)bytes &&
+		     fdatasync(fd) == 0;
+	explicit_bzero(key, sizeof(key));
+	if (!ok) {
 		log_warn("event=open file=%s", path);
 		if (fd >= 0)
 			close(fd);
@@ -154,7 +180,17 @@ int handout_fd(const struct site *site, const struct handout *h, enum role_fd wh
 	case ROLE_FD_TLS:
 		return memfd_sealed("tls", buf_view(&h->tls));
 	case ROLE_FD_REPLIED:
-		return open_replied(site);
+		return open_table(site, "auto-replied", SHARED_REPLIED_BYTES);
+	case ROLE_FD_GREYLIST:
+		return open_table(site, "greylist", SHARED_GREYLIST_BYTES);
+	case ROLE_FD_RATES:
+		return open_table(site, "send-rates", SHARED_RATES_BYTES);
+	case ROLE_FD_SOURCES:
+		return open_table(site, "source-rates", SHARED_SOURCES_BYTES);
+	case ROLE_FD_SRS:
+		return open_key(site, "srs-key", SRS_KEY_LEN);
+	case ROLE_FD_MTA_STS:
+		return open_table(site, "mta-sts", STS_CACHE_BYTES);
 	case ROLE_FD_COUNT:
 		break;
 	}

@@ -60,13 +60,17 @@ static void send_site(struct child *c)
 	buf_free(&out);
 }
 
+static bool sent_on_reload(int which)
+{
+	return which == ROLE_FD_CREDENTIALS || which == ROLE_FD_SECRETS || which == ROLE_FD_DKIM_KEYS || which == ROLE_FD_TLS;
+}
+
 static void send_fds(struct child *c, bool reload)
 {
 	for (int which = 0; which < ROLE_FD_COUNT; which++) {
 		int fd;
 
-		if (!(role_policy(c->role)->fds >> which & 1) ||
-		    (reload && (which == ROLE_FD_STORE_DIR || which == ROLE_FD_BANS_DIR || which == ROLE_FD_REPLIED || which == ROLE_FD_FTS_DIR)))
+		if (!(role_policy(c->role)->fds >> which & 1) || (reload && !sent_on_reload(which)))
 			continue;
 		fd = handout_fd(c->monitor->site, &c->monitor->handout, (enum role_fd)which);
 		if (fd >= 0)

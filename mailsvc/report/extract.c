@@ -8,6 +8,8 @@
 #include "mailsvc/mime/mime.h"
 #include "mailsvc/report/report.h"
 
+#define PARTS_MAX 20 /* that are looked at: each may unpack to REPORT_TEXT_MAX */
+
 /* As types and file names have them: RFC 9990 4.1.1, RFC 8460 5.3; and what reporters do instead. */
 static const char *const dmarc_marks[] = { "gzip", "x-gzip", "zip", "xml", "octet-stream", NULL };
 static const char *const tls_marks[] = { "tlsrpt+gzip", "tlsrpt+json", "gzip", "json", "octet-stream", NULL };
@@ -164,7 +166,7 @@ int report_extract(enum report_kind kind, struct view message, struct buf *text,
 	error_set(e, "there is no report in it");
 	mime_parse(message, &blob);
 	if (mime_record_open(&record, buf_view(&blob), message.len) == 0) {
-		for (uint32_t i = 0; i < record.part_count && rc == -1; i++) {
+		for (uint32_t i = 0; i < record.part_count && i < PARTS_MAX && rc == -1; i++) {
 			struct mime_part part;
 
 			mime_record_part(&record, i, &part);

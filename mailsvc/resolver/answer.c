@@ -67,6 +67,7 @@ static bool put_record(struct buf *out, enum dns_type type, const ldns_rr *rr, s
 	case DNS_AAAA:
 		return count == 1 && size == (type == DNS_A ? 4u : 16u) && put_rdata(out, rr);
 	case DNS_PTR:
+	case DNS_CNAME:
 		return count == 1 && put_name(out, ldns_rr_rdf(rr, 0));
 	case DNS_MX:
 		if (count != 2 || size != 2)
@@ -109,6 +110,22 @@ static void take_records(const ldns_rr_list *list, enum dns_type type, struct dn
 		a->ttl = 0;
 }
 
+/* The owner of the addresses, where the name that was asked for is an alias. */
+static void take_canonical(const ldns_rr_list *list, enum dns_type type, struct dns_parsed *out)
+{
+	const ldns_rr *last = NULL;
+	bool alias = false;
+
+	for (size_t i = 0; i < ldns_rr_list_rr_count(list); i++) {
+		const ldns_rr *rr = ldns_rr_list_rr(list, i);
+		alias |= ldns_rr_get_type(rr) == LDNS_RR_TYPE_CNAME;
+		if (ldns_rr_get_type(rr) == (ldns_rr_type)type)
+			last = rr;
+	}
+	if ((type == DNS_A || type == DNS_AAAA) && alias && last != NULL && put_name(&out->name, ldns_rr_owner(last)))
+		out->answer.canonical = buf_view(&out->name);
+}
+
 static bool holds_type(const ldns_rr_list *list, enum dns_type type)
 {
 	for (size_t i = 0; i < ldns_rr_list_rr_count(list); i++) {
@@ -125,6 +142,7 @@ void dns_answer_parse(const uint8_t *packet, size_t len, enum dns_type type, str
 	memset(out, 0, sizeof(*out));
 	out->answer = (struct dns_answer){ .status = DNS_TEMPFAIL, .records = out->records };
 	out->data = BUF_INIT(DNS_ANSWER_MAX);
+	out->name = BUF_INIT(DNS_NAME_MAX);
 	if (ldns_wire2pkt(&pkt, packet, len) != LDNS_STATUS_OK)
 		return;
 	const ldns_rr_list *list = ldns_pkt_answer(pkt);
@@ -132,10 +150,12 @@ void dns_answer_parse(const uint8_t *packet, size_t len, enum dns_type type, str
 		out->answer.status = DNS_NXDOMAIN;
 	} else if (ldns_pkt_get_rcode(pkt) == LDNS_RCODE_NOERROR) {
 		take_records(list, type, out);
-		if (out->answer.count > 0)
+		if (out->answer.count > 0) {
 			out->answer.status = DNS_OK;
-		else if (!holds_type(list, type))
+			take_canonical(list, type, out);
+		} else if (!holds_type(list, type)) {
 			out->answer.status = DNS_NODATA;
+		}
 	}
 	ldns_pkt_free(pkt);
 }
@@ -143,4 +163,5 @@ void dns_answer_parse(const uint8_t *packet, size_t len, enum dns_type type, str
 void dns_parsed_free(struct dns_parsed *p)
 {
 	buf_free(&p->data);
+	buf_free(&p->name);
 }

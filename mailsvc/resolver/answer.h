@@ -10,6 +10,7 @@ struct dns_parsed {
 	struct dns_answer answer; /* .records points at records */
 	struct dns_record records[DNS_RECORDS_MAX];
 	struct buf data;
+	struct buf name; /* of answer.canonical */
 };
 
 /*

@@ -6,7 +6,7 @@
 
 static bool known_type(unsigned type)
 {
-	return type == DNS_A || type == DNS_PTR || type == DNS_MX || type == DNS_TXT || type == DNS_AAAA ||
+	return type == DNS_A || type == DNS_CNAME || type == DNS_PTR || type == DNS_MX || type == DNS_TXT || type == DNS_AAAA ||
 	       type == DNS_TLSA;
 }
 
@@ -30,7 +30,7 @@ int dns_query_get(struct view in, char *name, enum dns_type *type)
 
 void dns_answer_put(struct buf *out, const struct dns_answer *a)
 {
-	size_t size = 8, count = 0;
+	size_t size = 8 + 4 + a->canonical.len, count = 0;
 
 	while (count < a->count && count < DNS_RECORDS_MAX) {
 		size_t len = a->records[count].data.len;
@@ -42,6 +42,7 @@ void dns_answer_put(struct buf *out, const struct dns_answer *a)
 	buf_put_u8(out, (uint8_t)a->status);
 	buf_put_u8(out, a->secure);
 	buf_put_u32(out, a->ttl);
+	buf_put_blob(out, a->canonical);
 	buf_put_u16(out, (uint16_t)count);
 	for (size_t i = 0; i < count; i++) {
 		buf_put_u16(out, a->records[i].preference);
@@ -56,6 +57,7 @@ int dns_answer_get(struct view in, struct dns_answer *a, struct dns_record *reco
 
 	*a = (struct dns_answer){ .secure = secure == 1, .records = records };
 	a->ttl = cursor_u32(&c);
+	a->canonical = cursor_blob(&c, DNS_NAME_MAX);
 	a->count = cursor_u16(&c);
 	if (c.bad || status > DNS_TEMPFAIL || secure > 1 || a->count > DNS_RECORDS_MAX)
 		return -1;

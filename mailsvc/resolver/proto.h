@@ -7,7 +7,7 @@
 enum dns_message {
 	DNS_MESSAGE_QUERY = 1, /* u16 type, blob name */
 	DNS_MESSAGE_ANSWER =
-	    2, /* u8 status, u8 secure, u32 ttl, u16 count, then a record each: u16 preference, blob data */
+	    2, /* u8 status, u8 secure, u32 ttl, blob canonical, u16 count, then a record each: u16 preference, blob data */
 };
 
 #define DNS_NAME_MAX 255     /* bytes of a name in presentation form, without the final dot */

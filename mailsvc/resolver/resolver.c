@@ -286,6 +286,8 @@ static char *settings_of(const struct site *site)
 	buf_printf(&text, "dnssec=%d", site->dns.dnssec);
 	for (size_t i = 0; i < site->dns.forward.count; i++)
 		buf_printf(&text, " %s", site->dns.forward.at[i]);
+	for (size_t i = 0; i < site->dns.trust_anchors.count; i++)
+		buf_printf(&text, " anchor=%s", site->dns.trust_anchors.at[i]);
 	char *s = xstrdup(buf_str(&text));
 	buf_free(&text);
 	return s;
@@ -302,6 +304,11 @@ static int open_context(struct resolver *r, const struct site *site, struct erro
 	 */
 	if (site->dns.dnssec && add_anchors(ub, err) == -1)
 		return -1;
+	for (size_t i = 0; site->dns.dnssec && i < site->dns.trust_anchors.count; i++) {
+		rc = ub_ctx_add_ta(ub, site->dns.trust_anchors.at[i]);
+		if (rc != 0)
+			return error_set(err, "dns.trust_anchors: %s: %s", site->dns.trust_anchors.at[i], ub_strerror(rc));
+	}
 	set_option(ub, "use-syslog:", "no");
 	set_option(ub, "do-not-query-localhost:", "no");
 	set_option(ub, "qname-minimisation:", "yes");

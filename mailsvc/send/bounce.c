@@ -1,17 +1,21 @@
 /*
- * Bounces.  The sender is told, from <>.  A message without a sender, or that is such a notification itself, is told to
- * the postmaster (site.admin) instead; and if it was the postmaster who could not be reached, to nobody: it is only
- * logged. So a chain of notifications ends after two.
+ * Bounces and other notifications: of what failed, of delays, and of success where the next host tells nobody of it;
+ * one message for all recipients of a result.  The sender is told, from <>, what it asked for (RFC 3461).  A message
+ * without a sender, or that is such a notification itself, is told to the postmaster (site.admin) instead; and if it
+ * was the postmaster who could not be reached, to nobody: it is only logged. So a chain of notifications ends after
+ * two.
  */
 #include "bounce.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "dsn.h"
 #include "lib/clock.h"
 #include "mailsvc/mime/mime.h"
+#include "mailsvc/smtp/srs.h"
 #include "reply.h"
 
 static bool reached_for(const struct item *it, const char *address)
@@ -29,39 +33,74 @@ static bool reached_for(const struct item *it, const char *address)
 	return false;
 }
 
-static void write_message(const struct site *site, const struct item *it, const char *to, bool undeliverable,
-    bool expired, int64_t now, struct bounce *b, struct dsn_needs *needs)
+/* Does the sender want to hear this of that recipient?  RFC 3461 4.1; what was not said means failures and delays. */
+static bool wanted(
+    const struct item *it, const struct recipient *r, bool undeliverable, bool delay, enum dsn_action *action)
 {
-	struct dsn_recipient *failed = xcalloc(it->count + 1, sizeof(*failed));
-	char(*status)[16] = xcalloc(it->count + 1, sizeof(*status));
-	char unique[64];
-	struct dsn dsn = { .host = site->host.name,
-		.unique = unique,
-		.to = to,
-		.sender = it->sender,
-		.undeliverable_bounce = undeliverable,
-		.expired = expired,
-		.arrived = it->created,
-		.now = now,
-		.recipients = failed,
-		.message = it->message };
+	bool said = r->notify != 0 && !undeliverable;
 
-	snprintf(unique, sizeof(unique), "%016llx.%lld", (unsigned long long)it->id, (long long)clock_wall_us());
+	switch (r->outcome) {
+	case QUEUE_FAILED:
+		*action = DSN_FAILED;
+		return !said || (r->notify & DSN_FAILURE) != 0;
+	case QUEUE_RETRY: /* nobody hears of the delays of what went to a whole list */
+		*action = DSN_DELAYED;
+		return delay && !undeliverable && (said ? (r->notify & DSN_DELAY) != 0 : it->priority != QUEUE_BULK);
+	case QUEUE_DELIVERED:
+		*action = r->final ? DSN_DELIVERED : DSN_RELAYED;
+		return said && r->silent && (r->notify & DSN_SUCCESS) != 0;
+	}
+	return false;
+}
+
+static size_t collect(const struct item *it, const struct bounce_ask *ask, bool undeliverable,
+    struct dsn_recipient *out, char (*status)[16])
+{
+	static const char classes[] = {
+		[DSN_FAILED] = '5', [DSN_DELAYED] = '4', [DSN_RELAYED] = '2', [DSN_DELIVERED] = '2'
+	};
+	size_t n = 0;
+
 	for (size_t i = 0; i < it->count; i++) {
 		const struct recipient *r = &it->recipients[i];
-		if (r->outcome != QUEUE_FAILED)
+		enum dsn_action action;
+		if (!r->settled || !wanted(it, r, undeliverable, ask->delay, &action))
 			continue;
-		reply_enhanced(r->reply, '5', status[i]);
+		reply_enhanced(r->reply, classes[action], status[n]);
 		/* A temporary answer that lasted too long: RFC 3463's 4.4.7. */
-		failed[dsn.count++] =
-		    (struct dsn_recipient){ r->address, r->reply[0] == '4' ? "4.4.7" : status[i], r->remote, r->reply };
+		out[n] = (struct dsn_recipient){
+			.address = r->address,
+			.status = action == DSN_FAILED && r->reply[0] == '4' ? "4.4.7" : status[n],
+			.remote = r->remote,
+			.reply = r->reply,
+			.action = action,
+			.orcpt = r->orcpt,
+		};
+		n++;
 	}
+	return n;
+}
+
+static void write_message(const struct site *site, const struct item *it, const struct bounce_ask *ask, struct dsn *dsn,
+    struct bounce *b, struct dsn_needs *needs)
+{
+	char unique[64];
+
+	snprintf(unique, sizeof(unique), "%016llx.%lld", (unsigned long long)it->id, (long long)clock_wall_us());
+	dsn->host = site->host.name;
+	dsn->unique = unique;
+	dsn->sender = it->sender;
+	dsn->expired = ask->expired;
+	dsn->envid = it->envid;
+	dsn->full = it->ret == DSN_RET_FULL;
+	dsn->arrived = it->created;
+	dsn->now = ask->now;
+	dsn->until = it->created + (int64_t)site->relay.expire;
+	dsn->message = it->message;
 	b->message = BUF_INIT(DSN_MAX);
 	b->mime = BUF_INIT(MIME_RECORD_MAX);
-	dsn_build(&dsn, &b->message, needs);
+	dsn_build(dsn, &b->message, needs);
 	mime_parse(buf_view(&b->message), &b->mime);
-	free(failed);
-	free(status);
 }
 
 static void add_local(struct bounce *b, const char *account)
@@ -87,24 +126,13 @@ static void add_remote(struct bounce *b, const char *const *address, const struc
 		.domain = b->domains[b->domain_count++],
 		.smtputf8 = needs->smtputf8,
 		.eight_bit = needs->eight_bit,
-		.bounce = true };
+		.bounce = true,
+		.priority = QUEUE_LAST };
 }
 
-int bounce_make(const struct site *site, const struct item *it, bool expired, int64_t now, struct bounce *b)
+/* Where it goes; false: nowhere. */
+static bool address_it(struct bounce *b, int64_t now, const struct dsn_needs *needs)
 {
-	bool undeliverable = it->bounce || it->sender[0] == '\0';
-	const char *to = undeliverable ? site->admin.contact : it->sender;
-	struct dsn_needs needs;
-
-	memset(b, 0, sizeof(*b));
-	if (item_count(it, QUEUE_FAILED) == 0 || to[0] == '\0' || (undeliverable && reached_for(it, to)))
-		return 1;
-	route_resolve(site, view_of(to), &b->route);
-	if ((b->route.status != ROUTE_OK && b->route.status != ROUTE_FOREIGN) || b->route.count == 0) {
-		route_free(&b->route);
-		return 1;
-	}
-	write_message(site, it, to, undeliverable, expired, now, b, &needs);
 	b->local = xcalloc(b->route.count, sizeof(*b->local));
 	b->remote = xcalloc(b->route.count, sizeof(*b->remote));
 	b->prefixes = xcalloc(b->route.count, sizeof(*b->prefixes));
@@ -118,12 +146,48 @@ int bounce_make(const struct site *site, const struct item *it, bool expired, in
 		if (t->account != NULL)
 			add_local(b, t->account->address);
 		else
-			add_remote(b, (const char *const *)&t->address, &needs);
+			add_remote(b, (const char *const *)&t->address, needs);
 	}
-	if (b->delivery.local_count + b->delivery.remote_count > 0)
-		return 0;
-	bounce_free(b);
-	return 1;
+	return b->delivery.local_count + b->delivery.remote_count > 0;
+}
+
+/* Whom the envelope sender stands for: one that forwarding made (SRS) for who wrote to the address that forwards. */
+static const char *sender_of(const struct site *site, const struct item *it, char origin[ADDRESS_MAX])
+{
+	const char *at = strrchr(it->sender, '@');
+
+	return srs_looks_like(view_of(it->sender)) && at != NULL && strcasecmp(at + 1, site->host.name) == 0 &&
+	               srs_origin(view_of(it->sender), origin) == 0
+	           ? origin
+	           : it->sender;
+}
+
+int bounce_make(const struct site *site, const struct item *it, const struct bounce_ask *ask, struct bounce *b)
+{
+	bool undeliverable = it->bounce || it->sender[0] == '\0';
+	char origin[ADDRESS_MAX];
+	const char *to = undeliverable ? site->admin.contact : sender_of(site, it, origin);
+	struct dsn_recipient *recipients = xcalloc(it->count + 1, sizeof(*recipients));
+	char(*status)[16] = xcalloc(it->count + 1, sizeof(*status));
+	struct dsn dsn = { .to = to, .undeliverable_bounce = undeliverable, .recipients = recipients };
+	struct dsn_needs needs;
+	bool made = false;
+
+	memset(b, 0, sizeof(*b));
+	dsn.count = collect(it, ask, undeliverable, recipients, status);
+	if (dsn.count > 0 && to[0] != '\0' && !(undeliverable && reached_for(it, to))) {
+		route_resolve(site, view_of(to), &b->route);
+		made = (b->route.status == ROUTE_OK || b->route.status == ROUTE_FOREIGN) && b->route.count > 0;
+	}
+	if (made)
+		write_message(site, it, ask, &dsn, b, &needs);
+	free(recipients);
+	free(status);
+	if (made)
+		made = address_it(b, ask->now, &needs);
+	if (!made)
+		bounce_free(b);
+	return made ? 0 : 1;
 }
 
 void bounce_sign(struct bounce *b, struct view field)

@@ -17,11 +17,16 @@ struct bounce {
 	size_t prefix_count, domain_count;
 };
 
+struct bounce_ask {
+	bool expired; /* some failed because their time ran out */
+	bool delay;   /* those that are QUEUE_RETRY are told of, too */
+	int64_t now;
+};
 /*
- * Makes the notification of all recipients of item that are QUEUE_FAILED.  0: made; 1: there is nobody to tell (none
- * failed, or the one to tell is who cannot be reached: no loop).
+ * Makes the notification of what became of the item's recipients, as far as the sender wants to know it.  0: made; 1:
+ * there is nothing to tell, or nobody (the one to tell is who cannot be reached: no loop).
  */
-int bounce_make(const struct site *, const struct item *, bool expired, int64_t now, struct bounce *out);
+int bounce_make(const struct site *, const struct item *, const struct bounce_ask *, struct bounce *out);
 /* Puts a DKIM-Signature in front. */
 void bounce_sign(struct bounce *, struct view field);
 void bounce_free(struct bounce *);

@@ -3,11 +3,12 @@
  * what a reply in that state leads to.  Everything up to READY is the session; from ENVELOPE to FINAL is a transaction
  * (client_tx.c).
  *
- * A reply that is not one, a 421 at any time, or silence ends the connection; what has no result by then has none.
+ * A reply that is not one, a 421 at any time, one more than there were commands, or silence ends the connection; what
+ * has no result by then has none.  A host that says more than it was asked, later than at the next step, cannot be told
+ * from one that answers.
  */
 #include "client_internal.h"
 
-#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +80,14 @@ void client_fail_reply(struct smtp_client *c, enum smtp_failure why)
 	client_fail(c, why, text);
 }
 
+bool client_out_of_step(struct smtp_client *c)
+{
+	if (evbuffer_get_length(conn_input(c->conn)) == 0)
+		return false;
+	client_fail(c, SMTP_FAILURE_CONNECT, "4.5.0 the host answers what it was not asked");
+	return true;
+}
+
 static bool positive(const struct smtp_client *c)
 {
 	return c->reply.code / 100 == 2;
@@ -88,7 +97,7 @@ static bool positive(const struct smtp_client *c)
 
 static void say_ehlo(struct smtp_client *c)
 {
-	conn_printf(c->conn, "EHLO %s\r\n", c->helo);
+	conn_printf(c->conn, "%s %s\r\n", c->lmtp ? "LHLO" : "EHLO", c->helo);
 	client_enter(c, CLIENT_EHLO);
 }
 
@@ -102,6 +111,8 @@ static void on_greeting(struct smtp_client *c)
 
 static void become_ready(struct smtp_client *c)
 {
+	if (client_out_of_step(c))
+		return;
 	client_enter(c, CLIENT_READY);
 	c->ops->ready(c->arg);
 }
@@ -137,16 +148,30 @@ static void authenticate(struct smtp_client *c)
 	buf_free(&text);
 }
 
+static void tell_tls(struct smtp_client *c, enum tls_result result, const char *reason)
+{
+	if (c->tls == NULL || c->tls_told || c->dead)
+		return;
+	c->tls_told = true;
+	if (c->ops->secured != NULL)
+		c->ops->secured(c->arg, result, reason);
+}
+
 static void after_hello(struct smtp_client *c)
 {
+	if (client_out_of_step(c))
+		return;
 	if (c->tls != NULL && !conn_is_tls(c->conn) && c->ehlo.starttls && !c->starttls_refused) {
 		conn_printf(c->conn, "STARTTLS\r\n");
 		client_enter(c, CLIENT_STARTTLS);
-	} else if (c->tls_required && !conn_is_tls(c->conn)) {
-		client_fail(c, SMTP_FAILURE_TLS, "4.7.4 TLS is required and the host does not offer it");
-	} else {
-		authenticate(c);
+		return;
 	}
+	if (!conn_is_tls(c->conn))
+		tell_tls(c, TLS_RESULT_STARTTLS, c->starttls_refused ? "STARTTLS is refused" : "STARTTLS is not offered");
+	if (!conn_is_tls(c->conn) && c->policy != NULL && tls_policy_insists(c->policy))
+		client_fail(c, SMTP_FAILURE_TLS, "4.7.4 TLS is required and the host does not offer it");
+	else
+		authenticate(c);
 }
 
 static void on_ehlo(struct smtp_client *c)
@@ -154,7 +179,7 @@ static void on_ehlo(struct smtp_client *c)
 	if (positive(c)) {
 		reply_ehlo(&c->reply, &c->ehlo);
 		after_hello(c);
-	} else if (c->reply.code / 100 == 5) {
+	} else if (c->reply.code / 100 == 5 && !c->lmtp) {
 		conn_printf(c->conn, "HELO %s\r\n", c->helo);
 		client_enter(c, CLIENT_HELO);
 	} else {
@@ -176,11 +201,22 @@ static const char *server_name(const struct smtp_client *c)
 	return c->to.host[0] != '\0' && c->to.host[0] != '[' ? c->to.host : NULL;
 }
 
+static void start_tls(struct smtp_client *c)
+{
+	bool dane = c->policy != NULL && c->policy->level == TLS_DANE;
+
+	client_enter(c, CLIENT_HANDSHAKE);
+	conn_start_tls(c->conn, c->tls, false, dane ? c->policy->dane.base : server_name(c));
+	if (c->policy != NULL && tls_policy_arm(c->policy, conn_ssl(c->conn)) == -1) {
+		tell_tls(c, dane ? TLS_RESULT_TLSA : TLS_RESULT_NAME, "nothing the certificate could be checked against");
+		client_fail(c, SMTP_FAILURE_TLS, "4.7.5 there is nothing that the host's certificate could be checked against");
+	}
+}
+
 static void on_starttls(struct smtp_client *c)
 {
 	if (c->reply.code == 220) {
-		client_enter(c, CLIENT_HANDSHAKE);
-		conn_start_tls(c->conn, c->tls, false, server_name(c));
+		start_tls(c);
 	} else {
 		c->starttls_refused = true;
 		after_hello(c);
@@ -233,6 +269,12 @@ static void on_unasked(struct smtp_client *c)
 
 /* Events ------------------------------------------------------------------------------------------------------ */
 
+static void tell_heard(struct smtp_client *c, const struct reply *reply)
+{
+	if (c->ops->heard != NULL && !c->dead)
+		c->ops->heard(c->arg, steps[c->state].name, reply);
+}
+
 static void on_readable(struct conn *conn, void *arg)
 {
 	struct smtp_client *c = arg;
@@ -251,6 +293,7 @@ static void on_readable(struct conn *conn, void *arg)
 			client_fail(c, SMTP_FAILURE_REPLY, "4.5.0 the host does not speak SMTP");
 			return;
 		}
+		tell_heard(c, &c->reply);
 		if (c->reply.code == 421 && c->state < CLIENT_BODY)
 			client_fail_reply(c, c->state == CLIENT_GREETING ? SMTP_FAILURE_REPLY : SMTP_FAILURE_CONNECT);
 		else
@@ -259,33 +302,36 @@ static void on_readable(struct conn *conn, void *arg)
 	}
 }
 
+/* The handshake is over: false, and the connection has failed, when the certificate is not what it must be. */
 static bool certificate_fits(struct smtp_client *c)
 {
-	X509 *cert = SSL_get1_peer_certificate(conn_ssl(c->conn));
-	bool ok = cert != NULL && SSL_get_verify_result(conn_ssl(c->conn)) == X509_V_OK && server_name(c) != NULL &&
-	          X509_check_host(cert, c->to.host, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1;
+	char why[160] = "", text[REPLY_TEXT_MAX];
+	enum tls_result result =
+	    c->policy != NULL ? tls_policy_check(c->policy, conn_ssl(c->conn), why) : TLS_RESULT_OK;
 
-	X509_free(cert);
-	return ok;
+	tell_tls(c, result, why);
+	if (result == TLS_RESULT_OK || !tls_policy_authenticates(c->policy))
+		return true;
+	snprintf(text, sizeof(text), "4.7.5 the certificate of %.100s is not acceptable: %.160s", c->to.host, why);
+	client_fail(c, SMTP_FAILURE_TLS, text);
+	return false;
 }
 
 static void on_secured(struct conn *conn, void *arg)
 {
 	struct smtp_client *c = arg;
 
+	tell_heard(c, NULL);
 	if (c->state == CLIENT_CONNECT) {
 		if (c->implicit_tls) {
-			client_enter(c, CLIENT_HANDSHAKE);
-			conn_start_tls(conn, c->tls, false, server_name(c));
+			start_tls(c);
 			return;
 		}
 		client_enter(c, CLIENT_GREETING);
 	} else if (c->state == CLIENT_HANDSHAKE) {
 		snprintf(c->tls_text, sizeof(c->tls_text), "%s", SSL_get_version(conn_ssl(conn)));
-		if (c->verify && !certificate_fits(c)) {
-			client_fail(c, SMTP_FAILURE_TLS, "4.7.5 the certificate is not valid for the host's name");
+		if (!certificate_fits(c))
 			return;
-		}
 		reply_reset(&c->reply);
 		if (c->implicit_tls)
 			client_enter(c, CLIENT_GREETING);
@@ -303,6 +349,7 @@ static void on_ended(struct conn *conn, void *arg, enum conn_end end)
 	if (end == CONN_TLS) {
 		const char *why = conn_tls_error(conn);
 		snprintf(text, sizeof(text), "4.7.5 TLS with %s failed: %.200s", c->to.host, why != NULL ? why : "");
+		tell_tls(c, TLS_RESULT_INVALID, text);
 		client_fail(c, SMTP_FAILURE_TLS, text);
 		return;
 	}
@@ -312,6 +359,8 @@ static void on_ended(struct conn *conn, void *arg, enum conn_end end)
 	else
 		snprintf(text, sizeof(text), "4.4.2 connection %s in %s",
 		    end == CONN_TIMEOUT ? "made no progress" : "lost", steps[c->state].name);
+	if (c->state == CLIENT_HANDSHAKE)
+		tell_tls(c, TLS_RESULT_INVALID, text);
 	client_fail(c, c->state == CLIENT_HANDSHAKE ? SMTP_FAILURE_TLS : SMTP_FAILURE_CONNECT, text);
 }
 
@@ -329,6 +378,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		snprintf(text, sizeof(text), "4.4.1 cannot connect to %s[%s]: timed out", c->to.host, c->to.text);
 	else
 		snprintf(text, sizeof(text), "4.4.2 timed out in %s", steps[c->state].name);
+	if (c->state == CLIENT_HANDSHAKE)
+		tell_tls(c, TLS_RESULT_INVALID, text);
 	client_fail(c, c->state == CLIENT_HANDSHAKE ? SMTP_FAILURE_TLS : SMTP_FAILURE_CONNECT, text);
 }
 
@@ -352,9 +403,10 @@ struct smtp_client *smtp_client_new(
 	c->to = *setup->to;
 	c->helo = xstrdup(setup->helo);
 	c->tls = setup->tls;
+	c->lmtp = setup->lmtp;
+	c->no_chunking = setup->no_chunking;
 	c->implicit_tls = setup->implicit_tls && setup->tls != NULL;
-	c->tls_required = setup->tls_required;
-	c->verify = setup->verify;
+	c->policy = setup->policy;
 	c->user = setup->user != NULL ? xstrdup(setup->user) : NULL;
 	c->password = setup->user != NULL ? xstrdup(setup->password) : NULL;
 	snprintf(c->tls_text, sizeof(c->tls_text), "none");
@@ -382,6 +434,7 @@ static void release(evutil_socket_t fd, short what, void *arg)
 	free(c->password);
 	free(c->user);
 	free(c->results);
+	tls_policy_free(c->policy);
 	free(c->helo);
 	free(c);
 }
@@ -410,7 +463,22 @@ void smtp_client_quit(struct smtp_client *c)
 	smtp_client_free(c);
 }
 
+bool smtp_client_knows_dsn(const struct smtp_client *c)
+{
+	return c->ehlo.dsn;
+}
+
 const char *smtp_client_tls(const struct smtp_client *c)
 {
 	return c->tls_text;
+}
+
+SSL *smtp_client_ssl(const struct smtp_client *c)
+{
+	return c->conn != NULL ? conn_ssl(c->conn) : NULL;
+}
+
+int smtp_client_fd(const struct smtp_client *c)
+{
+	return c->conn != NULL ? conn_fd(c->conn) : -1;
 }

@@ -12,6 +12,8 @@
 
 #include "mailsvc/store/client.h"
 #include "mx.h"
+#include "reply.h"
+#include "tls_policy.h"
 
 struct smtp_client;
 
@@ -20,6 +22,7 @@ enum smtp_failure {
 	SMTP_FAILURE_TLS,     /* the handshake failed, or TLS is required and not offered */
 	SMTP_FAILURE_REPLY,   /* refused us, or is no SMTP server */
 	SMTP_FAILURE_AUTH,    /* our credentials are not accepted */
+	SMTP_FAILURE_CHUNKING, /* it offers BDAT and does not know it: setup.no_chunking will do */
 };
 
 struct smtp_client_setup {
@@ -27,10 +30,11 @@ struct smtp_client_setup {
 	const struct mx_address *to; /* copied */
 	const struct sockaddr *from; /* our own address, or NULL */
 	socklen_t from_len;
-	SSL_CTX *tls;      /* NULL: stay plain */
+	SSL_CTX *tls;      /* NULL: stay plain; with a trust store for tls_policy_trusts, made for DANE else */
+	bool lmtp;         /* RFC 2033 */
+	bool no_chunking;  /* DATA, whatever it offers */
 	bool implicit_tls; /* from the first byte (port 465) */
-	bool tls_required;
-	bool verify;                 /* the certificate must be valid for to->host */
+	struct tls_policy *policy;   /* taken over; NULL: TLS is tried, any certificate will do */
 	const char *user, *password; /* NULL: no AUTH; copied. A password is sent inside TLS only */
 };
 
@@ -41,6 +45,11 @@ struct smtp_tx {
 	size_t count;
 	struct view message;
 	bool smtputf8, eight_bit;
+	bool probe; /* ends with RSET before the message: whom the host would take counts as delivered */
+	/* RFC 3461, passed on where the host knows it; "" and NULL: nothing was said. */
+	const char *envid;
+	enum dsn_ret ret;
+	const struct queue_dsn *dsn; /* count, or NULL */
 };
 
 struct smtp_client_ops {
@@ -48,6 +57,13 @@ struct smtp_client_ops {
 	void (*result)(void *arg, size_t recipient, enum queue_outcome,
 	    const char *reply);  /* once each; may not free the client */
 	void (*done)(void *arg); /* every recipient had its result; ready for the next transaction */
+	/* How the policy fared, once at most; not without setup.tls.  May be NULL, and may not free the client. */
+	void (*secured)(void *arg, enum tls_result, const char *reason);
+	/*
+	 * Each reply, and (NULL) that the connection stands or a handshake is over, with the name of the step that it
+	 * ends; before what follows from it.  May be NULL, and may not free the client.
+	 */
+	void (*heard)(void *arg, const char *step, const struct reply *);
 	/* Of no use any more, free it.  Recipients of a running transaction without a result so far have none. */
 	void (*failed)(void *arg, enum smtp_failure, const char *reply);
 };
@@ -58,6 +74,9 @@ struct smtp_client *smtp_client_new(
 void smtp_client_free(struct smtp_client *);                         /* at once; NULL is fine */
 void smtp_client_quit(struct smtp_client *);                         /* politely, and frees it; only when ready */
 void smtp_client_send(struct smtp_client *, const struct smtp_tx *); /* only when ready */
+bool smtp_client_knows_dsn(const struct smtp_client *); /* it tells the sender itself what becomes of what it takes */
 const char *smtp_client_tls(const struct smtp_client *);             /* "TLSv1.3" or "none" */
+SSL *smtp_client_ssl(const struct smtp_client *);                    /* NULL when plain; lent, as is */
+int smtp_client_fd(const struct smtp_client *);                      /* the socket, or -1 */
 
 #endif

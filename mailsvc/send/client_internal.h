@@ -37,7 +37,9 @@ struct smtp_client {
 	struct mx_address to;
 	char *helo;
 	SSL_CTX *tls;
-	bool implicit_tls, tls_required, verify, starttls_refused;
+	bool lmtp, no_chunking;
+	struct tls_policy *policy; /* NULL: none */
+	bool implicit_tls, starttls_refused, tls_told;
 	char *user, *password;
 	char tls_text[16];
 	struct reply reply;
@@ -50,6 +52,8 @@ struct smtp_client {
 	size_t accepted;
 	int mail_code;                       /* the answer to MAIL, if it was not 2xx; else 0 */
 	char mail_reply[REPLY_TEXT_MAX + 1]; /* that answer, or our own words in CLIENT_REFUSED */
+	bool chunked; /* by BDAT: left is what is still to be written */
+	struct view left;
 	struct dotstuff dots;
 	struct buf slice;
 };
@@ -57,6 +61,12 @@ struct smtp_client {
 void client_enter(struct smtp_client *, enum client_state);
 void client_fail(struct smtp_client *, enum smtp_failure, const char *reply);
 void client_fail_reply(struct smtp_client *, enum smtp_failure); /* with the peer's own words */
+
+/*
+ * More has come than was asked for, so that what comes next would be taken for the answer to the wrong command: true,
+ * and the connection has failed.
+ */
+bool client_out_of_step(struct smtp_client *);
 
 void client_on_envelope(struct smtp_client *);
 void client_on_data(struct smtp_client *);

@@ -1,6 +1,10 @@
 /*
  * One mail transaction: MAIL and RCPT (pipelined where offered, RFC 2920), DATA, the message in slices as the socket
  * takes them, and the answer.  DATA is not pipelined: with it a host that refused every recipient might still say 354.
+ * Where CHUNKING is offered (RFC 3030) the message goes as one BDAT: no word to wait for before it, no dots to stuff.
+ * What the sender asked of notifications (RFC 3461) is passed on where the host knows it.
+ *
+ * LMTP (RFC 2033) answers the message once for each recipient that was accepted, in order.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +35,8 @@ static void settle_all(struct smtp_client *c, enum queue_outcome outcome, const 
 
 static void finish(struct smtp_client *c)
 {
+	if (client_out_of_step(c))
+		return;
 	client_enter(c, CLIENT_READY);
 	c->ops->done(c->arg);
 }
@@ -63,13 +69,50 @@ static bool ascii(const char *s)
 
 static void say_mail(struct smtp_client *c)
 {
+	static const char *const ret[] = {
+		[DSN_RET_UNSAID] = "", [DSN_RET_FULL] = " RET=FULL", [DSN_RET_HDRS] = " RET=HDRS"
+	};
 	const struct ehlo *e = &c->ehlo;
 	char size[32] = "";
 
 	if (e->size)
 		snprintf(size, sizeof(size), " SIZE=%zu", c->tx.message.len);
-	conn_printf(c->conn, "MAIL FROM:<%s>%s%s%s\r\n", c->tx.sender, size,
+	conn_printf(c->conn, "MAIL FROM:<%s>%s%s%s", c->tx.sender, size,
 	    c->tx.eight_bit && e->eight_bit ? " BODY=8BITMIME" : "", c->tx.smtputf8 ? " SMTPUTF8" : "");
+	if (e->dsn)
+		conn_printf(c->conn, "%s", ret[c->tx.ret]);
+	if (e->dsn && c->tx.envid != NULL && c->tx.envid[0] != '\0')
+		conn_printf(c->conn, " ENVID=%s", c->tx.envid);
+	conn_printf(c->conn, "\r\n");
+}
+
+static void say_notify(struct smtp_client *c, unsigned notify)
+{
+	static const struct {
+		unsigned bit;
+		const char *word;
+	} words[] = { { DSN_NEVER, "NEVER" }, { DSN_SUCCESS, "SUCCESS" }, { DSN_FAILURE, "FAILURE" },
+		{ DSN_DELAY, "DELAY" } };
+	const char *before = " NOTIFY=";
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (!(notify & words[i].bit))
+			continue;
+		conn_printf(c->conn, "%s%s", before, words[i].word);
+		before = ",";
+	}
+}
+
+static void say_rcpt(struct smtp_client *c, size_t i)
+{
+	const struct queue_dsn *d = c->ehlo.dsn && c->tx.dsn != NULL ? &c->tx.dsn[i] : NULL;
+
+	conn_printf(c->conn, "RCPT TO:<%s>", c->tx.recipients[i]);
+	if (d != NULL)
+		say_notify(c, d->notify);
+	if (d != NULL && d->orcpt != NULL && d->orcpt[0] != '\0' && (c->tx.smtputf8 || ascii(d->orcpt)))
+		conn_printf(c->conn, " ORCPT=%s", d->orcpt);
+	conn_printf(c->conn, "\r\n");
 }
 
 static void say_next(struct smtp_client *c)
@@ -78,17 +121,19 @@ static void say_next(struct smtp_client *c)
 		if (c->sent == 0)
 			say_mail(c);
 		else
-			conn_printf(c->conn, "RCPT TO:<%s>\r\n", c->tx.recipients[c->sent - 1]);
+			say_rcpt(c, c->sent - 1);
 		c->sent++;
 	} while (c->ehlo.pipelining && c->sent <= c->tx.count);
 }
 
 static const char *own_objection(struct smtp_client *c)
 {
-	bool safe = address_safe(c->tx.sender);
+	bool safe = address_safe(c->tx.sender) && (c->tx.envid == NULL || address_safe(c->tx.envid));
 
-	for (size_t i = 0; i < c->tx.count; i++)
-		safe = safe && address_safe(c->tx.recipients[i]);
+	for (size_t i = 0; i < c->tx.count; i++) {
+		const char *orcpt = c->tx.dsn != NULL ? c->tx.dsn[i].orcpt : NULL;
+		safe = safe && address_safe(c->tx.recipients[i]) && (orcpt == NULL || address_safe(orcpt));
+	}
 	if (!safe)
 		return "5.1.3 an address holds control characters";
 	if (c->tx.smtputf8 && !c->ehlo.smtputf8)
@@ -124,10 +169,30 @@ void client_refuse_all(struct smtp_client *c)
 	finish(c);
 }
 
+static void begin_body(struct smtp_client *c)
+{
+	c->left = c->tx.message;
+	dotstuff_init(&c->dots, c->tx.message);
+	conn_set_low_water(c->conn, SLICE);
+	c->slice.max = 4 * SLICE;
+	client_enter(c, CLIENT_BODY);
+	client_feed(c);
+}
+
 static void envelope_end(struct smtp_client *c)
 {
-	if (c->accepted == 0) {
+	if (client_out_of_step(c))
+		return;
+	if (c->tx.probe)
+		settle_all(c, QUEUE_DELIVERED, "it would be taken");
+	if (c->accepted == 0 || c->tx.probe) {
 		reset(c);
+		return;
+	}
+	c->chunked = c->ehlo.chunking && !c->no_chunking && c->tx.message.len > 0;
+	if (c->chunked) {
+		conn_printf(c->conn, "BDAT %zu LAST\r\n", c->tx.message.len);
+		begin_body(c);
 		return;
 	}
 	conn_printf(c->conn, "DATA\r\n");
@@ -168,11 +233,8 @@ void client_on_data(struct smtp_client *c)
 	char text[REPLY_TEXT_MAX + 1];
 
 	if (c->reply.code == 354) {
-		dotstuff_init(&c->dots, c->tx.message);
-		conn_set_low_water(c->conn, SLICE);
-		c->slice.max = 4 * SLICE;
-		client_enter(c, CLIENT_BODY);
-		client_feed(c);
+		if (!client_out_of_step(c)) /* it may have said already that it has the message */
+			begin_body(c);
 		return;
 	}
 	reply_text(&c->reply, text);
@@ -180,19 +242,39 @@ void client_on_data(struct smtp_client *c)
 	reset(c);
 }
 
+/* The next slice; false: that was the last one. */
+static bool feed_slice(struct smtp_client *c)
+{
+	if (c->chunked) {
+		size_t n = c->left.len < SLICE ? c->left.len : SLICE;
+		conn_write(c->conn, c->left.ptr, n);
+		c->left = (struct view){ c->left.ptr + n, c->left.len - n };
+		return c->left.len > 0;
+	}
+	buf_reset(&c->slice);
+	dotstuff_next(&c->dots, SLICE, &c->slice);
+	conn_writev(c->conn, buf_view(&c->slice));
+	return !c->dots.finished;
+}
+
 void client_feed(struct smtp_client *c)
 {
+	bool more = true;
+
 	if (c->state != CLIENT_BODY || c->conn == NULL)
 		return;
-	while (!c->dots.finished && conn_output_len(c->conn) <= SLICE) {
-		buf_reset(&c->slice);
-		dotstuff_next(&c->dots, SLICE, &c->slice);
-		conn_writev(c->conn, buf_view(&c->slice));
-	}
-	if (c->dots.finished) {
+	while (more && conn_output_len(c->conn) <= SLICE)
+		more = feed_slice(c);
+	if (!more) {
 		buf_free(&c->slice);
 		client_enter(c, CLIENT_FINAL);
 	}
+}
+
+/* A command that it does not know, though it offers it (a proxy may have let that through): no word on the message. */
+static bool bdat_unknown(const struct smtp_client *c)
+{
+	return c->chunked && c->reply.code >= 500 && c->reply.code <= 504;
 }
 
 /* The host has seen enough: its refusal counts, and the connection is of no use any more. */
@@ -200,9 +282,27 @@ void client_on_early(struct smtp_client *c)
 {
 	char text[REPLY_TEXT_MAX + 1];
 
+	if (bdat_unknown(c)) {
+		client_fail_reply(c, SMTP_FAILURE_CHUNKING);
+		return;
+	}
 	reply_text(&c->reply, text);
 	settle_all(c, outcome_of(c->reply.code) == QUEUE_FAILED ? QUEUE_FAILED : QUEUE_RETRY, text);
 	client_fail(c, SMTP_FAILURE_CONNECT, text);
+}
+
+/* LMTP: this answer is the first accepted recipient's that has none; true when others still wait for theirs. */
+static bool settle_one(struct smtp_client *c, enum queue_outcome outcome, const char *text)
+{
+	size_t i = 0;
+
+	while (i < c->tx.count && c->results[i] != RESULT_ACCEPTED)
+		i++;
+	if (i < c->tx.count)
+		settle(c, i, outcome, text);
+	while (i < c->tx.count && c->results[i] != RESULT_ACCEPTED)
+		i++;
+	return i < c->tx.count;
 }
 
 void client_on_final(struct smtp_client *c)
@@ -210,7 +310,22 @@ void client_on_final(struct smtp_client *c)
 	char text[REPLY_TEXT_MAX + 1];
 	int code = c->reply.code;
 
+	if (conn_output_len(c->conn) > 0) { /* the end of the message has not left yet */
+		client_on_early(c);
+		return;
+	}
+	if (bdat_unknown(c)) {
+		client_fail_reply(c, SMTP_FAILURE_CHUNKING);
+		return;
+	}
 	reply_text(&c->reply, text);
+	if (c->lmtp && code != 421) {
+		if (settle_one(c, outcome_of(code), text))
+			client_enter(c, CLIENT_FINAL);
+		else
+			finish(c);
+		return;
+	}
 	settle_all(c, outcome_of(code), text);
 	if (code == 421)
 		client_fail(c, SMTP_FAILURE_CONNECT, text);

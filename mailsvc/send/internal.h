@@ -6,12 +6,18 @@
 #include "item.h"
 #include "mailsvc/keys/client.h"
 #include "mailsvc/role.h"
+#include "route.h"
+#include "site/secrets.h"
+#include "sts.h"
+#include "tls_policy.h"
 
-#define DESTINATION_WORKERS 4
+#define DESTINATION_WORKERS 4 /* connections that a new destination may have; hop.connections at most */
 #define DESTINATIONS_MAX 10000 /* remembered; beyond, idle ones are forgotten early */
 #define REUSE_MESSAGES 100     /* a connection carries at most */
 #define REUSE_IDLE_S 5
 #define DESTINATION_BUCKETS 1024
+#define DESTINATION_TOLD_MAX 16
+#define SEND_PORTS_MAX 128
 
 struct route_ref { /* what a lookup found; workers keep the one they began with */
 	unsigned references;
@@ -23,10 +29,20 @@ struct destination {
 	LIST_ENTRY(destination) bucket;
 	TAILQ_ENTRY(destination) entry; /* all */
 	struct send *send;
-	char *key;  /* the domain, or "relay HOST PORT" */
-	char *name; /* what is looked up */
-	bool relay; /* a smarthost: no MX lookup */
-	uint16_t port;
+	char *key;      /* hop_key */
+	struct hop hop; /* where, how, how much at once */
+	char *domain;   /* of the item that it was made for */
+	bool relay;     /* hosts of the site file: no MX lookup */
+	bool no_chunking;        /* some host of it offers BDAT and does not know it */
+	unsigned window, taken;  /* connections it may have now; messages taken since that changed */
+	unsigned ceiling;        /* connections that it let stand when it refused another, */
+	uint64_t ceiling_until;  /* monotonic ms: and for how long no more are tried */
+	uint64_t next_at;        /* monotonic ms: with hop.rate, when the next message may begin */
+	struct event *pace;      /* then */
+	int64_t turn;            /* wall ms: of the last message that was put off for the rate's sake */
+	char *told[DESTINATION_TOLD_MAX]; /* domains that store knows are away */
+	size_t told_count;
+	int64_t told_until; /* the dead_until that it was told */
 	struct item_queue waiting;
 	size_t waiting_count;
 	LIST_HEAD(, worker) workers;
@@ -45,16 +61,20 @@ struct worker { /* one connection, and the item it carries */
 	struct destination *destination;
 	struct route_ref *route;
 	size_t at; /* index of the address being tried */
+	struct tls_lookup *asking;       /* for the policy of that address: no client yet */
+	const struct tls_policy *policy; /* of the client, which owns it; NULL: none */
 	struct smtp_client *client;
 	struct item *item;
 	bool ready;             /* between transactions */
 	bool plain;             /* TLS failed with this address: without */
+	bool insists;           /* plain is no alternative there */
 	bool reached;           /* some host answered for this item */
 	bool stale;             /* of before a reload: ends with its item */
 	bool retrying;          /* the connection that was reused was dead: a new one to the same address */
 	unsigned carried;       /* messages, on this connection */
 	const char **addresses; /* of the transaction */
 	size_t *map;            /* its recipients -> the item's */
+	struct queue_dsn *dsn;  /* and what was asked for them */
 	struct event *idle;
 	char relay_text[384]; /* host[address]:port */
 };
@@ -65,12 +85,17 @@ struct send {
 	struct store_client *store;
 	struct dns_client *dns;
 	struct keys_client *keys;
-	SSL_CTX *tls, *tls_verify;
-	char *password;                  /* of the smarthost, "" none */
-	struct sockaddr_storage from[2]; /* IPv4, IPv6 */
-	socklen_t from_len[2];           /* 0: let the kernel choose */
+	SSL_CTX *tls, *tls_verify; /* any certificate or DANE; with the trust store, NULL when there is none */
+	struct fetch_client *fetch;
+	struct sts_cache *sts_cache;
+	struct sts *sts;
+	struct tls_policies tls_policies;
+	struct tls_count *tls_count;
+	char *trust_file; /* that tls_verify was made from */
+	struct secrets secrets; /* passwords of routes */
 
-	int port, port_out; /* that the sandbox was made for */
+	uint16_t ports[SEND_PORTS_MAX]; /* that the sandbox was made for */
+	size_t port_count;
 
 	bool attached, draining;
 	LIST_HEAD(, item) items;              /* in hand */
@@ -92,12 +117,28 @@ void destination_submit(struct send *, struct item *);
 void destination_run(struct destination *);
 void destination_reached(struct destination *);                       /* somebody there answers */
 void destination_unreached(struct destination *, const char *reason); /* nobody does */
-struct item *destination_next(struct destination *);                  /* takes one that waits, or NULL */
+struct item *destination_next(struct destination *);                  /* takes one that waits and may begin now, or NULL */
+void destination_taken(struct destination *);                         /* a message was taken: more connections may pay */
+void destination_troubled(struct destination *);                      /* a connection broke, or it says 421: fewer */
+/*
+ * The worker could not connect.  While others of the destination stand or still try, its item waits for one of them and
+ * there will be no more of them for a while: true, and the item is no longer the worker's.
+ */
+bool destination_put_back(struct destination *, const struct worker *);
+bool destination_crowded(const struct destination *);                 /* it has more connections than it may */
 void destination_run_all(struct send *);
+void destination_store_forgot(struct send *); /* which destinations are away */
 void destination_relieve(struct send *); /* takes back the places that a stalled one holds */
 void destination_sweep(struct send *);   /* forgets idle ones */
 void destination_retire(struct send *);  /* a drain or a reload: idle connections end, the others with their item */
 void route_unref(struct route_ref *);
+
+/* send_tls.c */
+int send_tls_init(struct send *, struct error *); /* after s->dns */
+bool send_tls_reload(struct send *); /* false: it takes a new process */
+/* A session, or one that was not even tried, is counted; tls is "TLSv1.3" or "none". */
+void send_tls_count(struct send *, const struct tls_policy *, enum tls_result, const struct mx_address *, const char *tls,
+    const char *reason);
 
 /* worker.c */
 void worker_start(struct destination *, struct item *);

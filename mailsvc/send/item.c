@@ -7,18 +7,40 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "lib/log.h"
+#include "wash.h"
+
+/* In place of one that holds what must not leave (wash.h): a copy without it. */
+static int washed(uint64_t id, struct view *message)
+{
+	size_t strays = wash_count(*message);
+	char *copy;
+
+	if (strays == 0)
+		return 0;
+	log_warnx("event=washed id=%016llx bytes=%zu reason=\"a CR, LF or NUL that ends no line became a space\"",
+	    (unsigned long long)id, strays);
+	copy = mmap(NULL, message->len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (copy != MAP_FAILED)
+		wash_copy(*message, copy);
+	munmap((void *)message->ptr, message->len);
+	message->ptr = copy;
+	return copy == MAP_FAILED ? -1 : 0;
+}
+
 struct item *item_new(const struct queue_item *q)
 {
 	struct view message;
 	int rc = memfd_map_sealed(q->message_fd, STORE_BODY_MAX, &message);
 
 	close(q->message_fd);
-	if (rc == -1)
+	if (rc == -1 || washed(q->id, &message) == -1)
 		return NULL;
 	struct item *it = xcalloc(1, sizeof(*it));
 	it->id = q->id;
 	it->created = q->created;
 	it->attempts = q->attempts;
+	it->wanted = q->wanted;
 	it->sender = xstrdup(q->sender);
 	it->domain = xstrdup(q->domain);
 	it->smtputf8 = q->smtputf8;
@@ -27,8 +49,17 @@ struct item *item_new(const struct queue_item *q)
 	it->message = message;
 	it->count = q->recipient_count;
 	it->recipients = xcalloc(it->count + 1, sizeof(*it->recipients));
-	for (size_t i = 0; i < it->count; i++)
+	it->delay_told = q->delay_told;
+	it->priority = q->priority;
+	it->envid = xstrdup(q->envid != NULL ? q->envid : "");
+	it->ret = q->ret;
+	it->route = xstrdup(q->route != NULL ? q->route : "");
+	for (size_t i = 0; i < it->count; i++) {
+		const struct queue_dsn *d = q->dsn != NULL ? &q->dsn[i] : NULL;
 		it->recipients[i].address = xstrdup(q->recipients[i]);
+		it->recipients[i].notify = d != NULL ? d->notify : 0;
+		it->recipients[i].orcpt = xstrdup(d != NULL && d->orcpt != NULL ? d->orcpt : "");
+	}
 	return it;
 }
 
@@ -39,6 +70,7 @@ static void forget(struct recipient *r)
 	free(r->relay);
 	r->reply = r->remote = r->relay = NULL;
 	r->settled = false;
+	r->silent = r->final = false;
 }
 
 void item_free(struct item *it)
@@ -46,8 +78,11 @@ void item_free(struct item *it)
 	for (size_t i = 0; i < it->count; i++) {
 		forget(&it->recipients[i]);
 		free(it->recipients[i].address);
+		free(it->recipients[i].orcpt);
 	}
 	free(it->recipients);
+	free(it->envid);
+	free(it->route);
 	free(it->sender);
 	free(it->domain);
 	if (it->message.len > 0)
@@ -72,15 +107,29 @@ void item_settle(struct item *it, size_t i, enum queue_outcome outcome, const ch
 void item_settle_rest(struct item *it, enum queue_outcome outcome, const char *reply)
 {
 	for (size_t i = 0; i < it->count; i++) {
-		if (!it->recipients[i].settled)
+		if (item_open(it, i))
 			item_settle(it, i, outcome, reply, "", "none", "none");
 	}
+}
+
+bool item_open(const struct item *it, size_t i)
+{
+	return !it->recipients[i].settled && !it->recipients[i].later;
+}
+
+bool item_has_later(const struct item *it)
+{
+	for (size_t i = 0; i < it->count; i++) {
+		if (it->recipients[i].later)
+			return true;
+	}
+	return false;
 }
 
 bool item_settled(const struct item *it)
 {
 	for (size_t i = 0; i < it->count; i++) {
-		if (!it->recipients[i].settled)
+		if (item_open(it, i))
 			return false;
 	}
 	return true;
@@ -95,10 +144,32 @@ size_t item_count(const struct item *it, enum queue_outcome outcome)
 	return n;
 }
 
+void item_turn(struct item *it)
+{
+	for (size_t i = 0; i < it->count; i++) {
+		it->recipients[i].earlier = it->recipients[i].settled;
+		it->recipients[i].later = false;
+	}
+}
+
+static bool to_retry(const struct recipient *r)
+{
+	return r->settled && !r->earlier && r->outcome == QUEUE_RETRY;
+}
+
+bool item_has_retries(const struct item *it)
+{
+	for (size_t i = 0; i < it->count; i++) {
+		if (to_retry(&it->recipients[i]))
+			return true;
+	}
+	return false;
+}
+
 void item_unsettle_retries(struct item *it)
 {
 	for (size_t i = 0; i < it->count; i++) {
-		if (it->recipients[i].settled && it->recipients[i].outcome == QUEUE_RETRY)
+		if (to_retry(&it->recipients[i]))
 			forget(&it->recipients[i]);
 	}
 }

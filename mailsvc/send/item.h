@@ -8,6 +8,12 @@
 
 struct recipient {
 	char *address;
+	unsigned notify; /* dsn_notify, 0: not said */
+	char *orcpt;     /* as it travels, "" none */
+	bool later;      /* goes another way: not in hand until the others are settled */
+	bool earlier;    /* went another way, and its result stands while the others go theirs */
+	bool silent;     /* settled by a host that tells nobody about it (no DSN) */
+	bool final;      /* by LMTP: delivered, not handed on */
 	bool settled;
 	enum queue_outcome outcome;
 	char *reply;  /* the remote's words, or ours */
@@ -22,14 +28,23 @@ struct item {
 	uint64_t id;
 	int64_t created;
 	uint32_t attempts;
+	bool wanted; /* by the administrator, now */
 	char *sender, *domain;
 	bool smtputf8, eight_bit, bounce;
+	bool delay_told; /* the sender knows that it takes long */
+	enum queue_priority priority;
+	char *envid; /* as it travels, "" none */
+	enum dsn_ret ret;
+	char *route; /* "host:port" by `queue reroute`, "" none */
 	struct view message; /* mapped */
 	struct recipient *recipients;
 	size_t count;
 
 	int64_t not_before; /* the next try is not earlier; 0: as its age says */
 	bool postponed;     /* not tried at all, for want of room: its time does not run out by that */
+	unsigned put_back;  /* times that no connection was to be had for it while others worked */
+	bool tell_delay;    /* the result comes with a word about the delay */
+	bool soon;          /* the rest is to be handed out again at once */
 	bool expired;       /* some recipients failed because their time ran out */
 	bool finished;      /* every recipient has its result */
 	bool resulted;      /* and store was told: waiting for its word */
@@ -44,9 +59,14 @@ void item_settle(struct item *, size_t recipient, enum queue_outcome, const char
     const char *relay, const char *tls);
 /* Everybody without a result gets this one, in our own words. */
 void item_settle_rest(struct item *, enum queue_outcome, const char *reply);
-bool item_settled(const struct item *);                     /* all recipients */
+bool item_open(const struct item *, size_t recipient);      /* in hand, without a result */
+bool item_settled(const struct item *);                     /* no recipient is open */
+bool item_has_later(const struct item *);
 size_t item_count(const struct item *, enum queue_outcome); /* settled so */
-/* Forgets the temporary failures, so that another host can be asked. */
+/* Those that go another way are in hand now, and no others. */
+void item_turn(struct item *);
+bool item_has_retries(const struct item *); /* among those in hand */
+/* Forgets the temporary failures of those in hand, so that another host can be asked. */
 void item_unsettle_retries(struct item *);
 
 #endif

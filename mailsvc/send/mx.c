@@ -27,6 +27,7 @@ struct mx_lookup {
 	mx_fn fn;
 	void *arg;
 	uint32_t ttl;
+	bool secure; /* of the MX answer */
 	struct mx_hosts hosts;
 	struct host_query { /* two a host: AAAA, A */
 		struct mx_lookup *lookup;
@@ -166,6 +167,7 @@ static bool is_own(const struct site *site, const struct mx_address *a)
 static void lookup_end(struct mx_lookup *l, struct mx_route *route)
 {
 	route->ttl = l->ttl < ROUTE_TTL_MAX ? l->ttl : ROUTE_TTL_MAX;
+	route->secure = l->secure;
 	l->fn(l->arg, route);
 	site_unref(l->site);
 	free(l->name);
@@ -271,6 +273,7 @@ static void mx_answered(void *arg, const struct dns_answer *a)
 	if (RAND_bytes((unsigned char *)&random, sizeof(random)) != 1)
 		random = 0;
 	route->status = mx_select(a, l->name, l->site->host.name, random, &l->hosts, route->reason);
+	l->secure = a->secure;
 	if (a->status == DNS_OK)
 		l->ttl = a->ttl;
 	if (route->status != MX_OK) {

@@ -34,6 +34,7 @@ struct mx_route {
 	enum mx_status status;
 	char reason[160]; /* unless MX_OK: "5.1.2 ..." */
 	uint32_t ttl;
+	bool secure; /* DNSSEC proves which hosts these are */
 	struct mx_address at[MX_ADDRESSES_MAX];
 	size_t count;
 };

@@ -163,6 +163,8 @@ void reply_ehlo(const struct reply *r, struct ehlo *out)
 		out->eight_bit |= view_caseeq(word, "8BITMIME");
 		out->smtputf8 |= view_caseeq(word, "SMTPUTF8");
 		out->starttls |= view_caseeq(word, "STARTTLS");
+		out->dsn |= view_caseeq(word, "DSN");
+		out->chunking |= view_caseeq(word, "CHUNKING");
 		if (view_caseeq(word, "SIZE")) {
 			out->size = true;
 			if (view_u64(rest, UINT64_MAX, &out->size_max) == -1)

@@ -43,7 +43,7 @@ void reply_enhanced(const char *text, char class, char out[16]);
 
 /* What EHLO offered (RFC 5321 4.1.1.1). */
 struct ehlo {
-	bool pipelining, size, eight_bit, smtputf8, starttls, auth_plain, auth_login;
+	bool pipelining, size, eight_bit, smtputf8, starttls, auth_plain, auth_login, dsn, chunking;
 	uint64_t size_max; /* 0: none said */
 };
 void reply_ehlo(const struct reply *, struct ehlo *out);

@@ -24,7 +24,6 @@
 #include "lib/text.h"
 #include "reply.h"
 #include "retry.h"
-#include "site/secrets.h"
 
 #define CREDIT_MIN 8
 #define CREDIT_MAX 200
@@ -51,12 +50,12 @@ static void log_recipient(const struct item *it, const struct recipient *r, int6
 	buf_free(&reply);
 }
 
-/* What is temporary for too long has failed. */
+/* What is temporary for too long has failed; but not what was not tried yet, and is next. */
 static bool expire(const struct site *site, struct item *it, int64_t now)
 {
 	bool any = false;
 
-	if (it->postponed || !retry_expired(now, it->created, site->relay.expire))
+	if (it->postponed || it->soon || !retry_expired(now, it->created, site->relay.expire))
 		return false;
 	for (size_t i = 0; i < it->count; i++) {
 		if (it->recipients[i].outcome == QUEUE_RETRY) {
@@ -65,6 +64,24 @@ static bool expire(const struct site *site, struct item *it, int64_t now)
 		}
 	}
 	return any;
+}
+
+/* Once: when it has taken long, and still does. */
+static bool delay_due(const struct site *site, const struct item *it, int64_t now)
+{
+	return site->relay.delay_warning > 0 && !it->delay_told && !it->bounce && it->sender[0] != '\0' &&
+	       item_count(it, QUEUE_RETRY) > 0 && retry_expired(now, it->created, site->relay.delay_warning);
+}
+
+/* A message is looked at again when its sender is to be told of the delay, and when its time is over. */
+static int64_t not_later(const struct site *site, const struct item *it, int64_t due, int64_t now)
+{
+	int64_t warn = it->created + (int64_t)site->relay.delay_warning, end = it->created + (int64_t)site->relay.expire;
+
+	if (site->relay.delay_warning > 0 && !it->delay_told && !it->tell_delay && !it->bounce && it->sender[0] != '\0' && warn > now &&
+	    due > warn)
+		due = warn;
+	return end > now && due > end ? end : due;
 }
 
 static void on_resulted(void *arg, const struct store_result *result);
@@ -95,6 +112,11 @@ static void report_send(struct report *r)
 	result.next_due = retry_due(now, it->created, site->relay.retry_min, site->relay.retry_max, random);
 	if (it->postponed || it->not_before > result.next_due)
 		result.next_due = it->not_before + random % 8;
+	if (it->soon)
+		result.next_due = now;
+	else if (!it->postponed)
+		result.next_due = not_later(site, it, result.next_due, now);
+	result.delay_told = it->delay_told || it->tell_delay;
 	if (r->tell)
 		result.bounce = &r->bounce.delivery;
 	store_queue_result(r->send->store, &result, on_resulted, it);
@@ -115,15 +137,15 @@ static void on_signed(void *arg, enum dkim_status status, struct view field)
 	report_send(r);
 }
 
-static void result_send(struct send *s, struct item *it, bool expired)
+static void result_send(struct send *s, struct item *it)
 {
 	struct report *r = xcalloc(1, sizeof(*r));
 	const struct site_domain *signer = dkim_domain(s->ctx->site, s->ctx->site->host.name);
 
 	*r = (struct report){ .send = s, .site = site_ref(s->ctx->site), .item = it };
-	r->tell = bounce_make(r->site, it, expired, clock_wall(), &r->bounce) == 0;
+	r->tell = bounce_make(r->site, it, &(struct bounce_ask){ it->expired, it->tell_delay, clock_wall() }, &r->bounce) == 0;
 	if (!r->tell && item_count(it, QUEUE_FAILED) > 0)
-		log_warnx("event=no-bounce id=%016llx reason=\"there is nobody who can be told\"",
+		log_warnx("event=no-bounce id=%016llx reason=\"there is nobody who can be told, or who wants to be\"",
 		    (unsigned long long)it->id);
 	it->resulted = true;
 	it->arg = s;
@@ -133,8 +155,31 @@ static void result_send(struct send *s, struct item *it, bool expired)
 		report_send(r);
 }
 
+/*
+ * Recipients that go another way come next.  But when some have their last word already, the result goes to store at
+ * once, and the others are handed out again.
+ */
+static bool next_round(struct send *s, struct item *it)
+{
+	bool final = item_count(it, QUEUE_DELIVERED) + item_count(it, QUEUE_FAILED) > 0 || s->draining;
+
+	if (!item_has_later(it))
+		return false;
+	item_turn(it);
+	if (!final) {
+		it->postponed = false;
+		destination_submit(s, it);
+		return true;
+	}
+	item_settle_rest(it, QUEUE_RETRY, "4.3.2 goes another way, and comes next");
+	it->soon = true;
+	return false;
+}
+
 void send_finish(struct send *s, struct item *it)
 {
+	if (next_round(s, it))
+		return;
 	int64_t now = clock_wall();
 	bool expired = expire(s->ctx->site, it, now);
 
@@ -146,8 +191,9 @@ void send_finish(struct send *s, struct item *it)
 	s->deferred += item_count(it, QUEUE_RETRY);
 	s->bounced += item_count(it, QUEUE_FAILED);
 	it->expired = expired;
+	it->tell_delay = delay_due(s->ctx->site, it, now);
 	it->finished = true;
-	result_send(s, it, expired);
+	result_send(s, it);
 }
 
 /* Asks for as much as we may hold. */
@@ -198,7 +244,7 @@ static void send_results_again(struct send *s)
 	LIST_FOREACH(it, &s->items, entry)
 	{
 		if (!it->resulted && it->finished)
-			result_send(s, it, it->expired);
+			result_send(s, it);
 	}
 }
 
@@ -206,6 +252,28 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd, (void)what;
 	send_results_again(arg);
+}
+
+static void on_given_back(void *arg, const struct store_result *result)
+{
+	(void)arg, (void)result; /* a store that did not hear it hands the entry out again */
+}
+
+/* For want of memory, say.  Without a word store would take it to be in hand for ever. */
+static void give_back(struct send *s, const struct queue_item *q)
+{
+	const struct site *site = s->ctx->site;
+	struct queue_recipient_result *recipients = xcalloc(q->recipient_count + 1, sizeof(*recipients));
+	struct queue_result result = { .id = q->id, .recipients = recipients, .count = q->recipient_count,
+		.delay_told = q->delay_told };
+
+	log_warnx("event=item id=%016llx error=\"its message cannot be mapped\"", (unsigned long long)q->id);
+	for (size_t i = 0; i < q->recipient_count; i++)
+		recipients[i] = (struct queue_recipient_result){ q->recipients[i], QUEUE_RETRY,
+			"4.3.0 the message could not be mapped here" };
+	result.next_due = retry_due(clock_wall(), q->created, site->relay.retry_min, site->relay.retry_max, (uint32_t)q->id);
+	store_queue_result(s->store, &result, on_given_back, s);
+	free(recipients);
 }
 
 /* Items ------------------------------------------------------------------------------------------------------- */
@@ -229,7 +297,7 @@ static void on_item(void *arg, const struct queue_item *q)
 	}
 	it = item_new(q);
 	if (it == NULL) {
-		log_warnx("event=item id=%016llx error=\"its message cannot be mapped\"", (unsigned long long)q->id);
+		give_back(s, q);
 		give_credit(s);
 		return;
 	}
@@ -274,45 +342,27 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 
 /* The role ---------------------------------------------------------------------------------------------------- */
 
-/* Our own addresses as sources, where they are on this machine. */
-static void probe_sources(struct send *s)
-{
-	const struct site *site = s->ctx->site;
-	struct sockaddr_in sin = { .sin_family = AF_INET };
-	struct sockaddr_in6 sin6 = { .sin6_family = AF_INET6 };
-	bool have[2] = { inet_pton(AF_INET, site->host.ipv4, &sin.sin_addr) == 1,
-		inet_pton(AF_INET6, site->host.ipv6, &sin6.sin6_addr) == 1 };
-
-	memcpy(&s->from[0], &sin, sizeof(sin));
-	memcpy(&s->from[1], &sin6, sizeof(sin6));
-	for (int f = 0; f < 2; f++) {
-		socklen_t len = f == 0 ? sizeof(sin) : sizeof(sin6);
-		int fd = have[f] ? socket(f == 0 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
-		s->from_len[f] = fd != -1 && bind(fd, (struct sockaddr *)&s->from[f], len) == 0 ? len : 0;
-		if (fd != -1)
-			close(fd);
-	}
-}
-
 static int load_secrets(struct send *s, struct error *err)
 {
-	struct secrets secrets;
+	struct secrets secrets = { 0 };
 	int fd = s->ctx->fds[ROLE_FD_SECRETS];
-	char *password;
 
-	if (fd == -1) {
-		password = xstrdup("");
-	} else {
-		if (secrets_load(fd, &secrets, err) == -1)
-			return -1;
-		password = xstrdup(secrets.relay_password);
-		secrets_free(&secrets);
-	}
-	if (s->password != NULL)
-		explicit_bzero(s->password, strlen(s->password));
-	free(s->password);
-	s->password = password;
+	if (fd != -1 && secrets_load(fd, &secrets, err) == -1)
+		return -1;
+	secrets_free(&s->secrets);
+	s->secrets = secrets;
 	return 0;
+}
+
+/* What mail may leave to: 25, 465 and 587, for `queue reroute`, and what the site names. */
+static size_t ports_of(const struct site *site, uint16_t ports[SEND_PORTS_MAX])
+{
+	static const uint16_t always[] = { 25, 465, 587 };
+	size_t n = sizeof(always) / sizeof(always[0]), more;
+
+	memcpy(ports, always, sizeof(always));
+	more = site_ports_out(site, ports + n, SEND_PORTS_MAX - n);
+	return n + more <= SEND_PORTS_MAX ? n + more : SEND_PORTS_MAX;
 }
 
 static void set_limits(struct send *s)
@@ -322,7 +372,6 @@ static void set_limits(struct send *s)
 	s->credit_max = connections < CREDIT_MIN   ? CREDIT_MIN
 	                : connections > CREDIT_MAX ? CREDIT_MAX
 	                                           : (unsigned)connections;
-	probe_sources(s);
 }
 
 static struct event *timer_new(struct send *s, event_callback_fn fn, short flags)
@@ -350,30 +399,21 @@ static int send_init(struct role_ctx *ctx, struct error *err)
 	s->kick = timer_new(s, on_kick, 0);
 	s->again = timer_new(s, on_again, 0);
 	s->sweep = timer_new(s, on_sweep, EV_PERSIST);
-	s->tls = tls_client_ctx(false, err);
-	if (s->tls == NULL)
+	if (send_tls_init(s, err) == -1)
 		return -1;
-	/* Needed for a smarthost only, but a reload may bring one, and then the trust store cannot be opened any more.
-	 */
-	s->tls_verify = tls_client_ctx(true, err);
-	if (s->tls_verify == NULL) {
-		if (ctx->site->relay.smarthost[0] != '\0' && ctx->site->relay.tls_required)
-			return -1;
-		log_warnx("event=tls error=\"no trust store\" reason=\"%s\" hint=\"apt-get install ca-certificates\"",
-		    err->text);
-	}
-	s->port = ctx->site->relay.port;
-	s->port_out = ctx->site->relay.port_out;
+	s->port_count = ports_of(ctx->site, s->ports);
 	set_limits(s);
 	return load_secrets(s, err);
 }
 
 static void send_sandbox(struct role_ctx *ctx, struct sandbox *sb)
 {
-	static unsigned short ports[] = { 25, 465, 587, 0, 0, 0 };
+	static unsigned short ports[SEND_PORTS_MAX + 1];
+	const struct send *s = ctx->state;
 
-	ports[3] = (unsigned short)ctx->site->relay.port;
-	ports[4] = (unsigned short)ctx->site->relay.port_out;
+	for (size_t i = 0; i < s->port_count; i++)
+		ports[i] = s->ports[i];
+	ports[s->port_count] = 0;
 	sb->may |= SANDBOX_CONNECT_INET | SANDBOX_MEMFD;
 	sb->connect_ports = ports;
 }
@@ -390,7 +430,9 @@ static void send_start(struct role_ctx *ctx)
 /* The ports that the sandbox lets through cannot be added to: with others the process starts anew. */
 static bool ports_changed(const struct send *s)
 {
-	return s->port != s->ctx->site->relay.port || s->port_out != s->ctx->site->relay.port_out;
+	uint16_t now[SEND_PORTS_MAX];
+
+	return ports_of(s->ctx->site, now) != s->port_count || memcmp(now, s->ports, s->port_count * sizeof(now[0])) != 0;
 }
 
 static void send_drain(struct role_ctx *ctx);
@@ -403,9 +445,10 @@ static void send_reload(struct role_ctx *ctx)
 	if (load_secrets(s, &err) == -1)
 		log_warnx("event=reload error=\"%s\" hint=\"the old password stays in use\"", err.text);
 	set_limits(s);
-	destination_retire(s); /* what they were opened for may have changed: the smarthost's TLS, our name */
-	if (ports_changed(s)) {
-		log_info("event=reload reason=\"relay ports changed, starting anew\"");
+	destination_retire(s); /* what they were opened for may have changed: passwords, our name */
+	destination_store_forgot(s);
+	if (!send_tls_reload(s) || ports_changed(s)) {
+		log_info("event=reload reason=\"ports or the trust store changed, starting anew\"");
 		send_drain(ctx);
 		return;
 	}
@@ -421,12 +464,15 @@ static void send_peer(struct role_ctx *ctx, enum role_id role, unsigned instance
 		store_client_attach(s->store, fd);
 		s->attached = true;
 		s->credit = 0;
+		destination_store_forgot(s);
 		send_results_again(s); /* before the credit: store is not to hand these out again */
 		give_credit(s);
 	} else if (role == ROLE_RESOLVER) {
 		dns_client_attach(s->dns, fd);
 	} else if (role == ROLE_KEYS) {
 		keys_client_attach(s->keys, fd);
+	} else if (role == ROLE_FETCH) {
+		fetch_client_attach(s->fetch, fd);
 	} else {
 		close(fd);
 	}
@@ -459,9 +505,10 @@ static void send_status(struct role_ctx *ctx, struct buf *json)
 
 	buf_printf(json,
 	    "\"in_hand\": %u, \"connections\": %u, \"destinations\": %zu, \"delivered\": %llu, \"deferred\": %llu, "
-	    "\"bounced\": %llu",
+	    "\"bounced\": %llu, ",
 	    s->in_hand, s->connections, s->destination_count, (unsigned long long)s->delivered,
 	    (unsigned long long)s->deferred, (unsigned long long)s->bounced);
+	tls_count_status(s->tls_count, clock_wall(), json);
 }
 
 const struct role role_send = {

@@ -32,6 +32,7 @@ static void drop_client(struct worker *w)
 {
 	smtp_client_free(w->client);
 	w->client = NULL;
+	w->policy = NULL;
 	w->ready = false;
 	w->carried = 0;
 }
@@ -40,6 +41,7 @@ void worker_free(struct worker *w)
 {
 	struct send *s = w->destination->send;
 
+	tls_policy_cancel(w->asking);
 	if (w->client != NULL && w->ready)
 		smtp_client_quit(w->client);
 	else
@@ -51,6 +53,7 @@ void worker_free(struct worker *w)
 	event_free(w->idle);
 	free(w->addresses);
 	free(w->map);
+	free(w->dsn);
 	free(w);
 	send_work_ended(s);
 }
@@ -60,20 +63,24 @@ static void begin(struct worker *w)
 {
 	struct item *it = w->item;
 	struct smtp_tx tx = {
-		.sender = it->sender, .message = it->message, .smtputf8 = it->smtputf8, .eight_bit = it->eight_bit
+		.sender = it->sender, .message = it->message, .smtputf8 = it->smtputf8, .eight_bit = it->eight_bit,
+		.envid = it->envid, .ret = it->ret
 	};
 
 	w->ready = false;
 	event_del(w->idle);
 	w->addresses = xreallocarray(w->addresses, it->count + 1, sizeof(*w->addresses));
 	w->map = xreallocarray(w->map, it->count + 1, sizeof(*w->map));
+	w->dsn = xreallocarray(w->dsn, it->count + 1, sizeof(*w->dsn));
 	for (size_t i = 0; i < it->count; i++) {
-		if (it->recipients[i].settled)
+		if (!item_open(it, i))
 			continue;
 		w->map[tx.count] = i;
+		w->dsn[tx.count] = (struct queue_dsn){ it->recipients[i].notify, it->recipients[i].orcpt };
 		w->addresses[tx.count++] = it->recipients[i].address;
 	}
 	tx.recipients = w->addresses;
+	tx.dsn = w->dsn;
 	smtp_client_send(w->client, &tx);
 }
 
@@ -87,7 +94,7 @@ static void go_on(struct worker *w)
 	w->retrying = w->reached = false;
 	d->progress_at = clock_mono_ms();
 	send_finish(d->send, it);
-	if (w->stale || w->client == NULL || w->carried >= REUSE_MESSAGES) {
+	if (w->stale || w->client == NULL || w->carried >= REUSE_MESSAGES || destination_crowded(d)) {
 		worker_free(w);
 		return;
 	}
@@ -109,7 +116,7 @@ static bool next_address(struct worker *w, bool other_host)
 	if (i >= w->route->route.count)
 		return false;
 	w->at = i;
-	w->plain = false;
+	w->plain = w->insists = false;
 	w->retrying = false;
 	return true;
 }
@@ -130,6 +137,8 @@ static void on_result(void *arg, size_t recipient, enum queue_outcome outcome, c
 
 	item_settle(w->item, w->map[recipient], outcome, reply, ours ? "" : address_of(w)->host, w->relay_text,
 	    smtp_client_tls(w->client));
+	w->item->recipients[w->map[recipient]].silent = !smtp_client_knows_dsn(w->client);
+	w->item->recipients[w->map[recipient]].final = w->destination->hop.lmtp;
 }
 
 static void on_done(void *arg)
@@ -139,11 +148,16 @@ static void on_done(void *arg)
 
 	w->ready = true;
 	w->carried++;
-	if (item_count(it, QUEUE_RETRY) > 0 && item_count(it, QUEUE_DELIVERED) == 0 &&
+	if (item_count(it, QUEUE_DELIVERED) > 0)
+		destination_taken(w->destination);
+	else if (item_has_retries(it))
+		destination_troubled(w->destination);
+	if (item_has_retries(it) && item_count(it, QUEUE_DELIVERED) == 0 &&
 	    !w->destination->send->draining && next_address(w, true)) {
 		item_unsettle_retries(it);
 		smtp_client_quit(w->client);
 		w->client = NULL;
+		w->policy = NULL;
 		w->carried = 0;
 		connect_now(w);
 		return;
@@ -154,15 +168,35 @@ static void on_done(void *arg)
 static void alert_auth(struct worker *w, const char *reply)
 {
 	role_alert(w->destination->send->ctx, "relay-auth", "the smarthost %s does not accept our login: %.300s",
-	    w->destination->name, reply);
+	    w->destination->hop.domain, reply);
 }
 
 /* A smarthost that we log in to gets no password, and so no mail, without TLS. */
-static bool may_be_plain(const struct destination *d)
+static bool may_be_plain(const struct worker *w)
 {
-	const struct site *site = d->send->ctx->site;
+	const struct destination *d = w->destination;
+	const struct mx_address *to = address_of(w);
 
-	return !d->relay || (!site->relay.tls_required && site->relay.user[0] == '\0' && d->port != 465);
+	return !w->insists && d->hop.tls != HOP_TLS_REQUIRED && !(d->relay && mx_address_port(to) == 465);
+}
+
+/* Tries the next address, or the next host's; with the last one the item has its result. */
+static void give_up_address(struct worker *w, const char *text, const char *relay, const char *tls, bool host)
+{
+	struct destination *d = w->destination;
+
+	if (!d->send->draining && item_count(w->item, QUEUE_DELIVERED) == 0 && next_address(w, host)) {
+		connect_now(w);
+		return;
+	}
+	for (size_t i = 0; i < w->item->count; i++) {
+		if (item_open(w->item, i))
+			item_settle(
+			    w->item, i, QUEUE_RETRY, text, text[1] == '.' ? "" : address_of(w)->host, relay, tls);
+	}
+	if (!w->reached && !d->send->draining)
+		destination_unreached(d, text);
+	go_on(w);
 }
 
 static void on_failed(void *arg, enum smtp_failure why, const char *reply)
@@ -189,58 +223,106 @@ static void on_failed(void *arg, enum smtp_failure why, const char *reply)
 		return;
 	}
 	bool again = false;
-	if (why == SMTP_FAILURE_TLS && !w->plain && may_be_plain(d))
+	if (why == SMTP_FAILURE_TLS && !w->plain && may_be_plain(w))
 		again = w->plain = true;
+	else if (why == SMTP_FAILURE_CHUNKING)
+		again = d->no_chunking = true;
 	else if (reused && !w->retrying)
 		again = w->retrying = true;
 	if (d->send->draining)
 		again = false;
-	if (again || (!d->send->draining && item_count(w->item, QUEUE_DELIVERED) == 0 && next_address(w, false))) {
+	if (again) {
 		connect_now(w);
-		return;
+	} else if (!w->reached && !reused && (why == SMTP_FAILURE_CONNECT || why == SMTP_FAILURE_REPLY) &&
+	           destination_put_back(d, w)) {
+		w->item = NULL;
+		worker_free(w);
+	} else {
+		destination_troubled(d);
+		give_up_address(w, text, relay, tls, false);
 	}
-	for (size_t i = 0; i < w->item->count; i++) {
-		if (!w->item->recipients[i].settled)
-			item_settle(
-			    w->item, i, QUEUE_RETRY, text, text[1] == '.' ? "" : address_of(w)->host, relay, tls);
-	}
-	if (!w->reached && !d->send->draining)
-		destination_unreached(d, text);
-	go_on(w);
 }
 
-static const struct sockaddr *source(const struct send *s, const struct mx_address *to, socklen_t *len)
+static void on_tls(void *arg, enum tls_result result, const char *reason)
 {
-	int f = to->to.ss_family == AF_INET6;
-	const struct sockaddr_in *from = (const struct sockaddr_in *)&s->from[0],
-				 *sin = (const struct sockaddr_in *)&to->to;
+	struct worker *w = arg;
 
-	*len = s->from_len[f];
-	/* From 127.0.0.1 nothing but loopback is reached. */
-	if (*len > 0 && f == 0 && ntohl(from->sin_addr.s_addr) >> 24 == 127 && ntohl(sin->sin_addr.s_addr) >> 24 != 127)
-		*len = 0;
-	return *len > 0 ? (const struct sockaddr *)&s->from[f] : NULL;
+	if (w->policy != NULL)
+		send_tls_count(w->destination->send, w->policy, result, address_of(w), smtp_client_tls(w->client), reason);
 }
 
-static void connect_now(struct worker *w)
+/* policy is taken over; NULL: plain. */
+static void connect_with(struct worker *w, struct tls_policy *policy)
 {
-	static const struct smtp_client_ops ops = { on_ready, on_result, on_done, on_failed };
+	static const struct smtp_client_ops ops = { .ready = on_ready,
+		.result = on_result,
+		.done = on_done,
+		.secured = on_tls,
+		.failed = on_failed };
 	struct destination *d = w->destination;
 	struct send *s = d->send;
 	const struct site *site = s->ctx->site;
 	struct smtp_client_setup setup = { .helo = site->host.name, .to = address_of(w) };
 
-	setup.from = source(s, setup.to, &setup.from_len);
-	setup.verify = setup.tls_required = d->relay && site->relay.tls_required;
-	setup.implicit_tls = d->relay && d->port == 465;
-	setup.tls = w->plain ? NULL : setup.verify ? s->tls_verify : s->tls;
-	if (d->relay && site->relay.user[0] != '\0') {
-		setup.user = site->relay.user;
-		setup.password = s->password;
+	setup.from = hop_source(&d->hop, setup.to, &setup.from_len);
+	setup.lmtp = d->hop.lmtp;
+	setup.no_chunking = d->no_chunking;
+	setup.implicit_tls = d->relay && mx_address_port(setup.to) == 465;
+	setup.policy = policy;
+	setup.tls = policy == NULL ? NULL : tls_policy_trusts(policy) ? s->tls_verify : s->tls;
+	if (d->hop.user[0] != '\0') {
+		setup.user = d->hop.user;
+		setup.password = secrets_route(&s->secrets, d->hop.route);
 	}
-	snprintf(w->relay_text, sizeof(w->relay_text), "%s[%s]:%u", setup.to->host, setup.to->text, d->port);
-	w->ready = false;
+	w->policy = policy;
 	w->client = smtp_client_new(s->base, &setup, &ops, w);
+}
+
+/* The policy, with what cannot be checked here taken into account. */
+static void on_policy(void *arg, struct tls_policy *p)
+{
+	struct worker *w = arg;
+	struct send *s = w->destination->send;
+
+	w->asking = NULL;
+	if (tls_policy_trusts(p) && s->tls_verify == NULL) {
+		p->level = p->level == TLS_VERIFY ? TLS_REFUSE : TLS_OPPORTUNISTIC;
+		p->result = TLS_RESULT_TRUST;
+		snprintf(p->reason, sizeof(p->reason), "there is no trust store to check certificates with");
+	}
+	w->insists = tls_policy_insists(p);
+	if (p->level != TLS_REFUSE) {
+		connect_with(w, p);
+		return;
+	}
+	send_tls_count(s, p, p->result, address_of(w), "none", p->reason);
+	char text[sizeof(p->reason) + 8], relay[sizeof(w->relay_text)];
+	snprintf(text, sizeof(text), "4.7.5 %s", p->reason);
+	snprintf(relay, sizeof(relay), "%s", w->relay_text);
+	tls_policy_free(p);
+	give_up_address(w, text, relay, "none", true); /* w may be gone then */
+}
+
+static void connect_now(struct worker *w)
+{
+	static const enum tls_demand demands[] = { [HOP_TLS_ENCRYPT] = TLS_DEMAND_ENCRYPT, [HOP_TLS_REQUIRED] = TLS_DEMAND_VERIFY,
+		[HOP_TLS_NONE] = TLS_DEMAND_NONE };
+	struct destination *d = w->destination;
+	const struct mx_address *to = address_of(w);
+	const struct tls_question q = { .domain = d->hop.domain,
+		.host = to->host,
+		.port = mx_address_port(to),
+		.family = to->to.ss_family,
+		.secure = d->relay || w->route->route.secure,
+		.by_mx = !d->relay,
+		.demand = demands[d->hop.tls] };
+
+	w->ready = false;
+	snprintf(w->relay_text, sizeof(w->relay_text), "%s[%s]:%u", to->host, to->text, q.port);
+	if (w->plain || d->hop.tls == HOP_TLS_NONE)
+		connect_with(w, NULL);
+	else
+		w->asking = tls_policy_lookup(&d->send->tls_policies, &q, on_policy, w);
 }
 
 static void on_idle(evutil_socket_t fd, short what, void *arg)

@@ -1,5 +1,5 @@
 /*
- * AUTH PLAIN, LOGIN and SCRAM-SHA-256 (RFC 4954, 4616, 7677).  This process sees a password only between the line that
+ * AUTH PLAIN, LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 4954, 4616, 7677, 9266).  This process sees a password only between the line that
  * carries it and the question to auth; every copy is wiped at once, the one in the input buffer too.
  */
 #include "mailsvc/smtp/smtp.h"
@@ -8,16 +8,19 @@
 #include <string.h>
 
 #include "lib/text.h"
+#include "mailsvc/auth/channel.h"
 #include "mailsvc/auth/plain.h"
+#include "mailsvc/smtp/rate.h"
 
 #define RESPONSE_MAX (SMTP_AUTH_LINE_MAX)
 #define USER_MAX 1024
 
-static const struct smtp_refusal unknown_mechanism = { 504, "5.5.4", "Mechanisms are PLAIN, LOGIN and SCRAM-SHA-256" };
+static const struct smtp_refusal unknown_mechanism = { 504, "5.5.4", "Mechanisms are PLAIN, LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS" };
 static const struct smtp_refusal not_base64 = { 501, "5.5.2", "That is not base64" };
 static const struct smtp_refusal malformed = { 501, "5.5.2", "That is no such response" };
 static const struct smtp_refusal cancelled = { 501, "5.7.0", "Authentication cancelled" };
 static const struct smtp_refusal denied = { 535, "5.7.8", "User name or password is wrong" };
+static const struct smtp_refusal stopped = { 535, "5.7.13", "This account may not send for now; ask the administrator" };
 static const struct smtp_refusal throttled = { 454, "4.7.0", "Too many failures, try again later" };
 static const struct smtp_refusal unavailable = { 454, "4.7.0", "Cannot check passwords now, try again later" };
 static const struct smtp_refusal too_many = { 421, "4.7.0", "Too many failed authentications, closing" };
@@ -37,9 +40,17 @@ static void wipe(struct buf *b)
 	buf_free(b);
 }
 
+bool smtp_auth_can_bind(const struct smtp_session *s)
+{
+	struct scram_channel channel;
+
+	scram_channel_of(s->site->tls.channel_binding ? conn_ssl(s->conn) : NULL, &channel);
+	return channel.use != SCRAM_NO_CHANNEL;
+}
+
 bool smtp_auth_offered(const struct smtp_session *s)
 {
-	if (s->service == SERVICE_SMTP || s->local || s->account != NULL)
+	if (s->service == SERVICE_SMTP || s->local || (s->account != NULL && !s->by_address))
 		return false;
 	return conn_is_tls(s->conn) || (s->loopback && s->site->listen.insecure_loopback);
 }
@@ -83,6 +94,10 @@ static enum smtp_step authenticated(struct smtp_session *s, const char *address)
 	s->account = site_find_account(s->site, address);
 	if (s->account == NULL) /* came with a later site than this session's */
 		return fail(s, &unavailable);
+	if (rate_stopped(s->server->rates, address)) {
+		s->account = NULL;
+		return fail(s, &stopped);
+	}
 	log_info("id=%s event=authenticated account=%s", s->id, s->account->address);
 	smtp_auth_reset(s);
 	smtp_enter(s, SMTP_READY);
@@ -144,12 +159,16 @@ static enum smtp_step plain(struct smtp_session *s, struct view response)
 static enum smtp_step scram(struct smtp_session *s, struct view response)
 {
 	struct auth_client *auth = s->server->auth;
+	struct scram_channel channel;
 
 	if (response.len == 0 || response.len > SCRAM_CLIENT_MAX)
 		return fail(s, &malformed);
+	scram_channel_of(s->site->tls.channel_binding ? conn_ssl(s->conn) : NULL, &channel);
+	if (s->sasl.bound)
+		channel.use = SCRAM_CHANNEL_BOUND;
 	smtp_enter(s, SMTP_CHECKING);
 	s->request = s->sasl.step == SMTP_SASL_SCRAM_FIRST
-	                 ? auth_scram_first(auth, PROTOCOL_SUBMISSION, response, &s->peer.sa, on_checked, s)
+	                 ? auth_scram_first(auth, PROTOCOL_SUBMISSION, response, &channel, &s->peer.sa, on_checked, s)
 	                 : auth_scram_final(auth, s->sasl.exchange, response, on_checked, s);
 	return SMTP_WAIT;
 }
@@ -216,6 +235,10 @@ enum smtp_step smtp_auth_start(struct smtp_session *s, struct view args)
 		s->sasl.step = SMTP_SASL_LOGIN_USER;
 	} else if (view_caseeq(mechanism, "SCRAM-SHA-256")) {
 		s->sasl.step = SMTP_SASL_SCRAM_FIRST;
+		s->sasl.bound = false;
+	} else if (view_caseeq(mechanism, "SCRAM-SHA-256-PLUS") && smtp_auth_can_bind(s)) {
+		s->sasl.step = SMTP_SASL_SCRAM_FIRST;
+		s->sasl.bound = true;
 	} else {
 		wipe_view(initial);
 		return smtp_refuse(s, &unknown_mechanism, VIEW_NONE);

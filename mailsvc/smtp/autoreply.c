@@ -269,90 +269,17 @@ static void compose(const struct site *site, const struct site_account *a, const
 	put_text(out, &a->auto_reply.text);
 }
 
-/* On its way
- * ---------------------------------------------------------------------------------------------------------------- */
-
-struct reply { /* until it is signed */
-	struct smtp_server *server;
-	struct buf message;
-	char *sender;
-	char id[16];
-};
-
-static void on_stored(void *arg, const struct store_result *result)
-{
-	(void)arg;
-	if (result->status != STORE_OK)
-		log_warnx("event=auto-reply result=lost status=%d", (int)result->status);
-}
-
-static void deliver(struct reply *r, struct view signature)
-{
-	struct buf whole = BUF_INIT(4u << 20), record = BUF_INIT(2 * MIME_RECORD_MAX);
-	const struct site *site = r->server->ctx->site;
-	struct route route;
-	const struct route *routes[] = { &route };
-	struct smtp_plan plan;
-	char date[40];
-
-	route_resolve(site, view_of(r->sender), &route); /* now: the site may be another one since */
-	text_rfc5322_date(clock_wall(), date);
-	buf_printf(&whole, "Received: by %s (mailadm) id %s;\r\n\t%s\r\n", site->host.name, r->id, date);
-	buf_addv(&whole, signature);
-	buf_addv(&whole, buf_view(&r->message));
-	mime_parse(buf_view(&whole), &record);
-	smtp_plan_make(&plan, &(struct smtp_envelope){ .sender = "", .routes = routes, .route_count = 1 });
-	store_deliver(r->server->store,
-	    &(struct store_delivery){ .body = { buf_view(&whole), buf_view(&record) },
-		.local = plan.local,
-		.local_count = plan.local_count,
-		.remote = plan.remote,
-		.remote_count = plan.remote_count,
-		.internal_date = clock_wall() },
-	    on_stored, NULL);
-	smtp_plan_free(&plan);
-	route_free(&route);
-	buf_free(&whole);
-	buf_free(&record);
-}
-
-static void on_signed(void *arg, enum dkim_status status, struct view fields)
-{
-	struct reply *r = arg;
-
-	deliver(r, status == DKIM_SIGNED ? fields : VIEW_NONE);
-	free(r->sender);
-	buf_free(&r->message);
-	free(r);
-}
-
 static void answer(struct smtp_session *s, const struct site_account *a, struct view header)
 {
-	struct smtp_server *server = s->server;
-	const struct site_domain *domain = dkim_domain(s->site, strrchr(a->address, '@') + 1);
-	struct reply *r = xcalloc(1, sizeof(*r));
+	struct smtp_own own = {
+		.to = s->tx.sender, .signer = dkim_domain(s->site, strrchr(a->address, '@') + 1)
+	};
+	struct buf message = BUF_INIT(2u << 20);
 
-	r->server = server;
-	r->message = BUF_INIT(2u << 20);
-	smtp_new_id(server, r->id);
-	r->sender = xstrdup(s->tx.sender);
-	compose(s->site, a, r->id, s->tx.sender, header, &r->message);
-	log_info("id=%s event=auto-reply account=%s reply=%s", s->tx.id, a->address, r->id);
-	if (domain != NULL)
-		dkim_sign(server->keys, domain, buf_view(&r->message), on_signed, r);
-	else
-		on_signed(r, DKIM_NO_KEY, VIEW_NONE);
-}
-
-static bool reachable(const struct site *site, const char *sender)
-{
-	struct route route;
-	bool yes;
-
-	route_resolve(site, view_of(sender), &route);
-	yes = route.count > 0 && (route.status == ROUTE_OK || route.status == ROUTE_FOREIGN);
-	route_free(&route);
-	return yes;
+	smtp_new_id(s->server, own.id);
+	compose(s->site, a, own.id, s->tx.sender, header, &message);
+	log_info("id=%s event=auto-reply account=%s reply=%s", s->tx.id, a->address, own.id);
+	smtp_own_send(s->server, &own, &message);
 }
 
 static void consider(struct smtp_session *s, const struct site_account *a, struct view header)
@@ -361,7 +288,7 @@ static void consider(struct smtp_session *s, const struct site_account *a, struc
 
 	if (!is_on(a) || address_normalise(view_of(s->tx.sender), sender, sizeof(sender)) < 0 ||
 	    site_may_send_as(s->site, a, view_of(sender)) || !is_named(s->site, a, header) ||
-	    !reachable(s->site, sender) || !replied_take(s->server->replied, a->address, sender, clock_wall()))
+	    !smtp_own_reachable(s->site, sender) || !replied_take(s->server->replied, a->address, sender, clock_wall()))
 		return;
 	answer(s, a, header);
 }

@@ -1,7 +1,7 @@
 /*
- * The message is whole: checks its header, completes and signs what was submitted, and asks store for all deliveries in
- * one request.  250 is said only once store answered that everything is durable; until then the client owns the
- * message.
+ * The message is whole: checks its header, has what came from outside checked (check.h) and seals what of it is sent on,
+ * completes and signs what was submitted, and asks store for all deliveries in one request.  250 is said only once store
+ * answered that everything is durable; until then the client owns the message.
  */
 #include "mailsvc/smtp/smtp.h"
 
@@ -11,6 +11,7 @@
 #include "lib/clock.h"
 #include "lib/text.h"
 #include "mailsvc/mime/mime.h"
+#include "mailsvc/smtp/check.h"
 
 static const struct smtp_refusal header_big = { 552, "5.3.4", "Header is larger than this host takes" };
 static const struct smtp_refusal loop = { 554, "5.4.6", "Too many Received fields: a mail loop" };
@@ -110,7 +111,9 @@ static void on_stored(void *arg, const struct store_result *result)
 		step = transaction_refused(s, why);
 	} else {
 		log_accepted(s, result->queue_id);
-		smtp_auto_reply(s);
+		if (!smtp_check_forged(s))
+			smtp_auto_reply(s);
+		smtp_report(s); /* asks for proof of its own */
 		s->accepted++;
 		s->server->accepted++;
 		step = smtp_reply(s, 250, "2.0.0", "Ok queued as %s", s->tx.id);
@@ -135,21 +138,50 @@ static bool needs_utf8(const struct smtp_tx *tx, struct view content)
 	return false;
 }
 
+/* Does it say of itself that it goes to many (RFC 2919, RFC 3834's Precedence)? */
+static bool is_bulk(struct view content)
+{
+	struct view header = { content.ptr, mime_header_len(content) }, precedence = mime_header_find(header, "Precedence");
+
+	while (precedence.len > 0 && (unsigned char)precedence.ptr[0] <= ' ')
+		precedence = (struct view){ precedence.ptr + 1, precedence.len - 1 };
+	while (precedence.len > 0 && (unsigned char)precedence.ptr[precedence.len - 1] <= ' ')
+		precedence.len--;
+	return view_caseeq(precedence, "bulk") || view_caseeq(precedence, "list") || view_caseeq(precedence, "junk") ||
+	       mime_header_find(header, "List-Id").ptr != NULL;
+}
+
 static enum smtp_step store_message(struct smtp_session *s)
 {
 	struct smtp_tx *tx = &s->tx;
 	struct buf record = BUF_INIT(2 * MIME_RECORD_MAX);
 	const struct route **routes = xcalloc(tx->recipient_count, sizeof(struct route *));
+	const char **addresses = xcalloc(tx->recipient_count, sizeof(char *));
+	struct queue_dsn *dsn = xcalloc(tx->recipient_count, sizeof(*dsn));
+	char forwarder[ADDRESS_MAX];
 	struct smtp_plan plan;
 
-	for (size_t i = 0; i < tx->recipient_count; i++)
-		routes[i] = &tx->recipients[i].route;
+	for (size_t i = 0; i < tx->recipient_count; i++) {
+		const struct smtp_recipient *r = &tx->recipients[i];
+
+		routes[i] = &r->route;
+		addresses[i] = r->address;
+		dsn[i] = (struct queue_dsn){ r->notify, r->orcpt };
+	}
 	smtp_plan_make(&plan, &(struct smtp_envelope){
 				  .sender = tx->sender,
 				  .routes = routes,
 				  .route_count = tx->recipient_count,
+				  .addresses = addresses,
+				  .dsn = dsn,
+				  .envid = tx->envid,
+				  .ret = tx->ret,
+				  .bulk = is_bulk(smtp_tx_content_view(s)),
 				  .smtputf8 = needs_utf8(tx, smtp_tx_content_view(s)),
 				  .eight_bit = tx->reader.eight_bit,
+				  .mailbox = smtp_check_junk(s) ? "Junk" : NULL,
+				  .local_only = smtp_check_junk(s),
+				  .forwarder = smtp_forward_sender(s, forwarder),
 			      });
 	tx->queue_entries = plan.remote_count;
 	mime_parse(buf_view(&tx->message), &record);
@@ -166,6 +198,8 @@ static enum smtp_step store_message(struct smtp_session *s)
 	    on_stored, s);
 	smtp_plan_free(&plan);
 	free(routes);
+	free(addresses);
+	free(dsn);
 	buf_free(&record);
 	return SMTP_WAIT;
 }
@@ -189,6 +223,71 @@ static void on_signed(void *arg, enum dkim_status status, struct view field)
 	smtp_session_continue(s, why != NULL ? transaction_refused(s, why) : store_message(s));
 }
 
+/* ARC ------------------------------------------------------------------------------------------------------------ */
+
+/* The domain of ours in whose name the message is sent on: of the first recipient that leads elsewhere; NULL: none does. */
+static const struct site_domain *forwarder(const struct smtp_session *s)
+{
+	for (size_t i = 0; i < s->tx.recipient_count; i++) {
+		const struct smtp_recipient *r = &s->tx.recipients[i];
+		const char *at = strrchr(r->address, '@');
+		char domain[ADDRESS_MAX];
+
+		for (size_t j = 0; j < r->route.count; j++)
+			if (r->route.targets[j].account == NULL)
+				return at != NULL && domain_normalise(view_of(at + 1), domain, sizeof(domain)) == 0
+					   ? dkim_domain(s->site, domain)
+					   : NULL;
+	}
+	return NULL;
+}
+
+/* Without a seal it is sent on all the same: the next host decides by what it sees. */
+static void on_sealed(void *arg, enum dkim_status status, struct view fields)
+{
+	struct smtp_session *s = arg;
+
+	s->request = 0;
+	if (status == DKIM_SIGNED) {
+		smtp_tx_splice(s, 0, 0, fields);
+		s->tx.received_len += s->tx.message.full ? 0 : fields.len;
+	} else {
+		log_info("id=%s event=unsealed reason=\"%s\"", s->tx.id,
+		    status == DKIM_AWAY ? "keys is away" : "no DKIM key, or the chain is closed");
+	}
+	smtp_session_continue(s, s->tx.message.full ? transaction_refused(s, &header_big) : store_message(s));
+}
+
+/* What is sent on, forwarded or to a list, gets a seal that says what it was like when it came. */
+static enum smtp_step seal(struct smtp_session *s)
+{
+	const struct site_domain *domain = forwarder(s);
+
+	if (domain == NULL)
+		return store_message(s);
+	smtp_enter(s, SMTP_SIGNING);
+	s->request = smtp_check_seal(s, domain, on_sealed, s);
+	if (s->request != 0)
+		return SMTP_WAIT;
+	return store_message(s);
+}
+
+enum smtp_step smtp_checked(struct smtp_session *s, const struct smtp_refusal *why)
+{
+	if (why != NULL)
+		return transaction_refused(s, why);
+	smtp_check_fields(s);
+	return s->tx.message.full ? transaction_refused(s, &header_big) : seal(s);
+}
+
+/* Mail from outside.  Who is not checked is taken as it is, but for what claims to be ours. */
+static enum smtp_step receive(struct smtp_session *s)
+{
+	enum smtp_step step = smtp_check_content(s);
+
+	return step == SMTP_WAIT ? step : smtp_checked(s, NULL);
+}
+
 enum smtp_step smtp_deliver(struct smtp_session *s)
 {
 	const struct smtp_refusal *why = header_refusal(smtp_tx_content_view(s));
@@ -199,7 +298,8 @@ enum smtp_step smtp_deliver(struct smtp_session *s)
 	if (why != NULL)
 		return transaction_refused(s, why);
 	if (s->account == NULL && !s->local)
-		return store_message(s);
+		return receive(s);
+	smtp_check_fields(s);
 	signer = smtp_submit_signer(s->site, s->account, smtp_tx_content_view(s));
 	if (signer == NULL) {
 		log_info("id=%s event=unsigned reason=\"From is in no domain that may sign for it\"", s->tx.id);

@@ -2,7 +2,7 @@
  * The commands: one table of {verb, states in which it is legal, what is said elsewhere, check, run}.  A check decides
  * whether the command may be carried out now and changes nothing; run carries it out.
  */
-#include "mailsvc/smtp/smtp.h"
+#include "mailsvc/smtp/check.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +62,7 @@ static void hello(struct smtp_session *s, struct view args, bool esmtp)
 	smtp_tx_reset(s);
 	free(s->helo);
 	s->helo = view_dup(args);
+	smtp_check_helo(s);
 	s->esmtp = esmtp;
 	smtp_enter(s, SMTP_READY);
 }
@@ -79,12 +80,13 @@ static enum smtp_step run_ehlo(struct smtp_session *s, struct view args)
 	hello(s, args, true);
 	buf_printf(&out, "250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n", s->site->host.name,
 	    (unsigned long long)s->site->limits.message_size);
-	buf_puts(&out, "250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-ENHANCEDSTATUSCODES\r\n");
+	buf_puts(&out, "250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-DSN\r\n250-ENHANCEDSTATUSCODES\r\n");
 	if (s->server->tls != NULL && !s->local && !conn_is_tls(s->conn))
 		buf_puts(&out, "250-STARTTLS\r\n");
 	if (smtp_auth_offered(s))
-		buf_printf(&out, "250-AUTH PLAIN LOGIN%s\r\n",
-		    auth_offers_scram(s->server->auth) ? " SCRAM-SHA-256" : "");
+		buf_printf(&out, "250-AUTH PLAIN LOGIN%s%s\r\n",
+		    auth_offers_scram(s->server->auth) ? " SCRAM-SHA-256" : "",
+		    auth_offers_scram(s->server->auth) && smtp_auth_can_bind(s) ? " SCRAM-SHA-256-PLUS" : "");
 	buf_puts(&out, "250 HELP\r\n");
 	conn_writev(s->conn, buf_view(&out));
 	buf_free(&out);
@@ -118,7 +120,7 @@ static enum smtp_step run_starttls(struct smtp_session *s, struct view args)
 static const struct smtp_refusal *check_auth(const struct smtp_session *s, struct view args)
 {
 	(void)args;
-	if (s->account != NULL)
+	if (s->account != NULL && !s->by_address)
 		return &auth_twice;
 	if (smtp_auth_offered(s))
 		return NULL;
@@ -129,7 +131,7 @@ static const struct smtp_refusal *check_auth(const struct smtp_session *s, struc
 static const struct smtp_refusal *check_mail(const struct smtp_session *s, struct view args)
 {
 	(void)args;
-	if (s->local || s->service == SERVICE_SMTP || s->account != NULL)
+	if (s->local || s->service == SERVICE_SMTP || s->account != NULL || smtp_trusted_account(s) != NULL)
 		return NULL;
 	return smtp_auth_offered(s) ? &auth_needed : &tls_needed;
 }
@@ -158,21 +160,14 @@ static const struct smtp_refusal *sender_refusal(const struct smtp_session *s, s
 	char domain[ADDRESS_MAX];
 
 	if (sender.len == 0)
-		return NULL;
+		return smtp_sender_account_refusal(s, sender);
 	if (address_parse(sender, &address) == -1)
 		return &bad_sender;
 	if (!address.literal && domain_normalise(address.domain, domain, sizeof(domain)) == -1)
 		return &bad_sender;
 	if (s->local && !s->trusted_uid && (address.literal || !view_eq(view_of(domain), s->site->host.name)))
 		return &not_yours;
-	if (s->account != NULL) {
-		/* The session keeps the site that it began with; an account may have been suspended since. */
-		const struct site_account *now = site_find_account(s->server->ctx->site, s->account->address);
-
-		if (now == NULL || !(now->protocols & PROTOCOL_SUBMISSION) || !site_may_send_as(s->site, s->account, sender))
-			return &not_yours;
-	}
-	return NULL;
+	return smtp_sender_account_refusal(s, sender);
 }
 
 /* What the path says with a domain: the local socket completes with the host's own name. */
@@ -194,18 +189,21 @@ static enum smtp_step run_mail(struct smtp_session *s, struct view args)
 		why = &no_domain;
 	if (why == NULL && path.has_size && path.size > s->site->limits.message_size)
 		why = &too_big;
-	if (why == NULL && !s->esmtp && (path.has_size || path.smtputf8 || path.body != SMTP_BODY_7BIT))
+	if (why == NULL && !s->esmtp && (path.has_size || path.smtputf8 || path.dsn || path.body != SMTP_BODY_7BIT))
 		why = &param_unknown;
 	if (why == NULL && path.address.utf8 && !path.smtputf8)
 		why = &needs_utf8;
 	if (why == NULL) {
 		complete(s, &path, &sender);
+		smtp_sender_assume(s, buf_view(&sender));
 		why = sender.full ? &bad_sender : sender_refusal(s, buf_view(&sender));
 	}
 	if (why != NULL) {
+		smtp_sender_forget(s);
 		step = smtp_refuse(s, why, args);
 	} else {
 		smtp_tx_begin(s, buf_view(&sender), &path);
+		smtp_check_mail(s);
 		step = smtp_reply(s, 250, "2.1.0", "Ok");
 	}
 	buf_free(&sender);
@@ -223,6 +221,8 @@ static const struct smtp_refusal *route_recipient(
 {
 	struct address parsed;
 
+	if (smtp_forward_is_return(s, address))
+		return smtp_forward_return(s, address, route);
 	route_resolve(s->site, address, route);
 	if (route->status == ROUTE_UNKNOWN && s->local && address_parse(address, &parsed) == 0 &&
 	    view_caseeq(parsed.domain, s->site->host.name)) {
@@ -258,6 +258,8 @@ static enum smtp_step run_rcpt(struct smtp_session *s, struct view args)
 	const struct smtp_refusal *why = path_refusal(smtp_path_rcpt(args, &path), false);
 	enum smtp_step step;
 
+	if (why == NULL && path.dsn && !s->esmtp)
+		why = &param_unknown;
 	if (why == NULL && tx->recipient_count >= (size_t)s->site->limits.recipients)
 		why = &too_many;
 	/* RFC 5321 4.5.1: <Postmaster> needs no domain, from anyone. */
@@ -273,12 +275,16 @@ static enum smtp_step run_rcpt(struct smtp_session *s, struct view args)
 		why = &too_many;
 	if (why == NULL && smtp_full_must_wait(s, &route))
 		why = &alone;
+	if (why == NULL)
+		why = smtp_check_rcpt(s, buf_view(&address));
+	if (why == NULL)
+		why = smtp_sender_take(s);
 	if (why == &no_relay)
 		smtp_offence(s, OFFENCE_RELAY);
 	if (why != NULL) {
 		step = smtp_refuse(s, why, args);
 	} else {
-		smtp_tx_add_recipient(s, buf_view(&address), path.address.utf8, &route);
+		smtp_tx_add_recipient(s, buf_view(&address), &path, &route);
 		step = smtp_reply(s, 250, "2.1.5", "Ok");
 	}
 	route_free(&route);

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "lib/xtext.h"
+
 struct reader {
 	const char *p;
 	size_t left;
@@ -180,7 +182,83 @@ static int next_param(struct reader *r, struct param *out)
 	return n == 0 ? -1 : 1;
 }
 
-enum { SEEN_SIZE = 1, SEEN_BODY = 2, SEEN_UTF8 = 4, SEEN_AUTH = 8 };
+/* DSN (RFC 3461) -------------------------------------------------------------------------------------------------- */
+
+/* xtext of bytes from the blank to `last` that are no DEL: what it stands for goes into a notification's header. */
+static bool is_xtext(struct view v, unsigned char last)
+{
+	struct buf text = BUF_INIT(DSN_ORCPT_MAX);
+	bool good = v.len > 0 && xtext_decode(&text, v) == 0;
+
+	for (size_t i = 0; i < text.len && good; i++)
+		good = (unsigned char)text.data[i] >= ' ' && (unsigned char)text.data[i] <= last && text.data[i] != 0x7f;
+	buf_free(&text);
+	return good;
+}
+
+/* RFC 6533 3: UTF-8 as it is, \x{HEX} for what may not be, and old xtext.  Bytes that no line may hold never come here.
+ */
+static bool is_utf8_address(struct view v)
+{
+	for (size_t i = 0; i < v.len; i++)
+		if ((unsigned char)v.ptr[i] <= ' ' || v.ptr[i] == 0x7f)
+			return false;
+	return v.len > 0;
+}
+
+/*
+ * Is it one?  *kept: it can be said again.  Postfix encodes UTF-8 as rfc822 xtext, which no notification could show: such
+ * a one is taken and forgotten rather than the mail refused.
+ */
+static bool is_orcpt(struct view v, bool *kept)
+{
+	const char *semicolon = v.len > 0 ? memchr(v.ptr, ';', v.len) : NULL;
+	struct view type, rest;
+
+	if (semicolon == NULL || v.len > DSN_ORCPT_MAX)
+		return false;
+	type = (struct view){ v.ptr, (size_t)(semicolon - v.ptr) };
+	rest = (struct view){ semicolon + 1, v.len - type.len - 1 };
+	for (size_t i = 0; i < type.len; i++)
+		if (!keyword_char((unsigned char)type.ptr[i], false))
+			return false;
+	if (type.len == 0)
+		return false;
+	if (view_caseeq(type, "utf-8"))
+		return *kept = is_utf8_address(rest);
+	*kept = is_xtext(rest, '~');
+	return *kept || is_xtext(rest, 0xff);
+}
+
+/* NEVER, or some of the others, each once; 0: malformed. */
+static unsigned notify_bits(struct view v)
+{
+	static const struct {
+		const char *word;
+		unsigned bit;
+	} words[] = { { "NEVER", DSN_NEVER }, { "SUCCESS", DSN_SUCCESS }, { "FAILURE", DSN_FAILURE },
+		{ "DELAY", DSN_DELAY } };
+	unsigned bits = 0;
+
+	for (;;) {
+		const char *comma = v.len > 0 ? memchr(v.ptr, ',', v.len) : NULL;
+		struct view word = { v.ptr, comma != NULL ? (size_t)(comma - v.ptr) : v.len };
+		unsigned bit = 0;
+
+		for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+			if (view_caseeq(word, words[i].word))
+				bit = words[i].bit;
+		if (bit == 0 || (bits & bit) != 0)
+			return 0;
+		bits |= bit;
+		if (comma == NULL)
+			break;
+		v = (struct view){ comma + 1, v.len - word.len - 1 };
+	}
+	return (bits & DSN_NEVER) != 0 && bits != DSN_NEVER ? 0 : bits;
+}
+
+enum { SEEN_SIZE = 1, SEEN_BODY = 2, SEEN_UTF8 = 4, SEEN_AUTH = 8, SEEN_RET = 16, SEEN_ENVID = 32 };
 
 static enum smtp_path_status mail_param(const struct param *p, struct smtp_path *out, unsigned *seen)
 {
@@ -206,12 +284,25 @@ static enum smtp_path_status mail_param(const struct param *p, struct smtp_path 
 		bit = SEEN_AUTH;
 		if (!p->has_value)
 			return SMTP_PATH_PARAM_BAD;
+	} else if (view_caseeq(p->keyword, "RET")) {
+		bit = SEEN_RET;
+		out->ret = view_caseeq(p->value, "FULL")   ? DSN_RET_FULL
+		           : view_caseeq(p->value, "HDRS") ? DSN_RET_HDRS
+		                                           : DSN_RET_UNSAID;
+		if (out->ret == DSN_RET_UNSAID)
+			return SMTP_PATH_PARAM_BAD;
+	} else if (view_caseeq(p->keyword, "ENVID")) {
+		bit = SEEN_ENVID;
+		out->envid = p->value;
+		if (p->value.len > DSN_ENVID_MAX || !is_xtext(p->value, '~'))
+			return SMTP_PATH_PARAM_BAD;
 	} else {
 		return SMTP_PATH_PARAM_UNKNOWN;
 	}
 	if (*seen & bit)
 		return SMTP_PATH_PARAM_BAD;
 	*seen |= bit;
+	out->dsn |= (bit & (SEEN_RET | SEEN_ENVID)) != 0;
 	return SMTP_PATH_OK;
 }
 
@@ -228,22 +319,35 @@ enum smtp_path_status smtp_path_mail(struct view args, struct smtp_path *out)
 	return status == SMTP_PATH_OK && n == -1 ? SMTP_PATH_PARAM_BAD : status;
 }
 
+static enum smtp_path_status rcpt_param(const struct param *p, struct smtp_path *out)
+{
+	bool kept;
+
+	out->dsn = true;
+	if (view_caseeq(p->keyword, "NOTIFY")) {
+		if (out->notify != 0 || (out->notify = notify_bits(p->value)) == 0)
+			return SMTP_PATH_PARAM_BAD;
+		return SMTP_PATH_OK;
+	}
+	if (view_caseeq(p->keyword, "ORCPT")) {
+		if (out->orcpt.len > 0 || !is_orcpt(p->value, &kept))
+			return SMTP_PATH_PARAM_BAD;
+		out->orcpt = kept ? p->value : VIEW_NONE;
+		return SMTP_PATH_OK;
+	}
+	return SMTP_PATH_PARAM_UNKNOWN;
+}
+
 enum smtp_path_status smtp_path_rcpt(struct view args, struct smtp_path *out)
 {
 	struct reader r = { args.ptr, args.len };
 	enum smtp_path_status status = read_path(&r, "TO:", out);
 	struct param param;
+	int n = 0;
 
-	if (status != SMTP_PATH_OK)
-		return status;
-	if (out->null)
+	if (status == SMTP_PATH_OK && out->null)
 		return SMTP_PATH_ADDRESS;
-	switch (next_param(&r, &param)) {
-	case 0:
-		return SMTP_PATH_OK;
-	case 1:
-		return SMTP_PATH_PARAM_UNKNOWN; /* none is offered: no DSN extension yet */
-	default:
-		return SMTP_PATH_PARAM_BAD;
-	}
+	while (status == SMTP_PATH_OK && (n = next_param(&r, &param)) == 1)
+		status = rcpt_param(&param, out);
+	return status == SMTP_PATH_OK && n == -1 ? SMTP_PATH_PARAM_BAD : status;
 }

@@ -1,7 +1,8 @@
-/* MAIL FROM and RCPT TO: the path and the ESMTP parameters (RFC 5321 4.1.2, 6531).  Pure; no I/O. */
+/* MAIL FROM and RCPT TO: the path and the ESMTP parameters (RFC 5321 4.1.2, 6531, 3461).  Pure; no I/O. */
 #ifndef MAILSVC_SMTP_PATH_H
 #define MAILSVC_SMTP_PATH_H
 
+#include "mailsvc/store/client.h"
 #include "site/address.h"
 
 enum smtp_path_status {
@@ -26,6 +27,12 @@ struct smtp_path {
 	uint64_t size;
 	enum smtp_body body;
 	bool smtputf8;
+	enum dsn_ret ret;
+	struct view envid; /* as it travels; "" none */
+	/* RCPT parameters */
+	unsigned notify;   /* enum dsn_notify bits, 0: not said */
+	struct view orcpt; /* as it travels; "" none */
+	bool dsn;          /* one of the four was given */
 };
 
 /* args: everything behind "MAIL" or "RCPT". A null path is an error for RCPT. */

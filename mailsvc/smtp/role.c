@@ -13,7 +13,10 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/proxy.h"
 #include "mailsvc/mime/mime.h"
+#include "mailsvc/smtp/rate.h"
+#include "site/prefix.h"
 
 #define ACCEPT_BURST 16
 
@@ -43,6 +46,15 @@ static int load_tls(struct smtp_server *server, struct error *e)
 	return 0;
 }
 
+static struct shared_table *take_table(
+    struct role_ctx *ctx, enum role_fd which, size_t bytes, unsigned value_bits, const char *name)
+{
+	struct shared_table *t = shared_table_open(ctx->fds[which], bytes, value_bits, name);
+
+	ctx->fds[which] = -1;
+	return t;
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg);
 
 static int smtp_init(struct role_ctx *ctx, struct error *e)
@@ -60,8 +72,12 @@ static int smtp_init(struct role_ctx *ctx, struct error *e)
 	server->dns = dns_client_new(ctx->base);
 	server->policy = policy_dns_of(server->dns);
 	server->own_uid = getuid();
-	server->replied = replied_open(ctx->fds[ROLE_FD_REPLIED]);
-	ctx->fds[ROLE_FD_REPLIED] = -1;
+	server->replied = take_table(ctx, ROLE_FD_REPLIED, SHARED_REPLIED_BYTES, REPLIED_BITS, "auto-replied");
+	server->greylist = take_table(ctx, ROLE_FD_GREYLIST, SHARED_GREYLIST_BYTES, GREYLIST_BITS, "greylist");
+	server->rates = take_table(ctx, ROLE_FD_RATES, SHARED_RATES_BYTES, RATE_BITS, "send-rates");
+	server->sources = take_table(ctx, ROLE_FD_SOURCES, SHARED_SOURCES_BYTES, 40, "source-rates");
+	smtp_forward_init(server, ctx->fds[ROLE_FD_SRS]);
+	ctx->fds[ROLE_FD_SRS] = -1;
 	tzset();
 	mime_charsets_preload(); /* converters are modules, which the sandbox will not let in later */
 	/* Large messages get mappings of their own, which grow without copying and go back to the system. */
@@ -114,6 +130,36 @@ static void accepting(struct smtp_server *server, bool on)
 	}
 }
 
+/* A load balancer has said for whom it speaks.  The listener is a copy: its own may have moved, or be gone. */
+static void on_proxied(void *arg, int fd, const struct sockaddr_storage *peer)
+{
+	struct smtp_listener *listener = arg;
+
+	if (fd == -1)
+		log_info("event=refused service=%s reason=\"no PROXY v2 header from listen.proxy_from\"",
+		    services[listener->service].name);
+	else if (listener->server->draining)
+		close(fd);
+	else
+		smtp_session_new(listener->server, listener, fd, peer);
+	free(listener);
+}
+
+static void accepted(struct smtp_listener *listener, int fd, const struct sockaddr_storage *from)
+{
+	struct smtp_server *server = listener->server;
+	struct smtp_listener *copy;
+
+	if (listener->local ||
+	    !prefix_in_peer(&server->ctx->site->listen.proxy_from, (const struct sockaddr *)(const void *)from)) {
+		smtp_session_new(server, listener, fd, from);
+		return;
+	}
+	copy = xcalloc(1, sizeof(*copy));
+	*copy = *listener;
+	proxy_read(server->ctx->base, fd, from, on_proxied, copy);
+}
+
 static void on_accept(evutil_socket_t lfd, short what, void *arg)
 {
 	struct smtp_listener *listener = arg;
@@ -126,7 +172,7 @@ static void on_accept(evutil_socket_t lfd, short what, void *arg)
 		int fd = accept4(lfd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd != -1) {
-			smtp_session_new(server, listener, fd, &from);
+			accepted(listener, fd, &from);
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -266,6 +312,9 @@ static void smtp_status(struct role_ctx *ctx, struct buf *json_members)
 
 	buf_printf(json_members, "\"sessions\": %u, \"accepted\": %llu", server->session_count,
 	    (unsigned long long)server->accepted);
+	buf_printf(json_members, ", \"checked\": %llu, \"junk\": %llu, \"refused\": %llu, \"greylisted\": %llu",
+	    (unsigned long long)server->checked, (unsigned long long)server->junked,
+	    (unsigned long long)server->check_refused, (unsigned long long)server->greylisted);
 }
 
 const struct role role_smtp = {

@@ -17,12 +17,14 @@
 
 #include "lib/clock.h"
 #include "lib/text.h"
+#include "mailsvc/smtp/check.h"
 
 static const struct {
 	const char *name;
 	bool waits; /* for another process: nothing is read, no deadline */
 } states[SMTP_STATES] = {
 	[SMTP_CONNECT] = { "connect", false },
+	[SMTP_GREETING] = { "greeting", true },
 	[SMTP_HELLO] = { "hello", false },
 	[SMTP_READY] = { "ready", false },
 	[SMTP_MAIL] = { "mail", false },
@@ -32,6 +34,7 @@ static const struct {
 	[SMTP_CHUNK] = { "chunk", false },
 	[SMTP_SASL] = { "sasl", false },
 	[SMTP_CHECKING] = { "checking", true },
+	[SMTP_VERIFYING] = { "verifying", true },
 	[SMTP_SIGNING] = { "signing", true },
 	[SMTP_STORING] = { "storing", true },
 	[SMTP_TLS] = { "tls", false },
@@ -141,6 +144,8 @@ enum smtp_step smtp_refuse(struct smtp_session *s, const struct smtp_refusal *wh
 	smtp_reply(s, why->code, why->enhanced, "%s", why->text);
 	if (why->code == 421)
 		return SMTP_CLOSE;
+	if (s->checks != NULL && why->code >= 500 && s->errors > 0)
+		smtp_check_pause(s, s->site->checks.tarpit);
 	/* Whoever logged in may mistype addresses; a stranger who guesses them may not go on for long. */
 	if (why->code >= 500 && ++s->errors > (unsigned)s->site->limits.errors && !(s->account != NULL || s->local)) {
 		smtp_offence(s, OFFENCE_ERRORS);
@@ -175,6 +180,7 @@ static void session_free(struct smtp_session *s, bool flush, const char *why)
 	cancel_request(s);
 	smtp_auth_reset(s);
 	smtp_tx_reset(s);
+	smtp_check_end(s);
 	if (flush)
 		conn_close(s->conn);
 	else
@@ -208,6 +214,7 @@ static enum smtp_step read_command(struct smtp_session *s)
 		break;
 	}
 	set_deadline(s);
+	smtp_check_command(s);
 	step = s->state == SMTP_SASL ? smtp_auth_line(s, line) : smtp_command_run(s, line);
 	conn_line_done(s->conn);
 	if (s->state == SMTP_TLS) /* only now that the line is gone: what was pipelined behind it is discarded */
@@ -215,19 +222,68 @@ static enum smtp_step read_command(struct smtp_session *s)
 	return step;
 }
 
+static void greet(struct smtp_session *s)
+{
+	smtp_reply(s, 220, NULL, "%s ESMTP mailadm", s->site->host.name);
+	smtp_enter(s, SMTP_HELLO);
+}
+
+/* It spoke before the greeting: SMTP_CLOSE, or it may go on. */
+static enum smtp_step spoke_early(struct smtp_session *s)
+{
+	switch (smtp_rule_of(s->site->checks.early_talker)) {
+	case SMTP_RULE_REFUSE:
+		smtp_refuse(s, &early, VIEW_NONE);
+		smtp_offence(s, OFFENCE_EARLY);
+		return SMTP_CLOSE;
+	case SMTP_RULE_MARK:
+		smtp_check_early(s);
+		break;
+	case SMTP_RULE_OFF:
+		break;
+	}
+	return SMTP_WAIT;
+}
+
+/* Reading is on, so that who speaks early or goes away is seen; what was said early is read after the greeting. */
+static enum smtp_step wait_to_greet(struct smtp_session *s)
+{
+	enum smtp_step next = SMTP_MORE;
+
+	if (evbuffer_get_length(conn_input(s->conn)) > 0)
+		next = spoke_early(s);
+	if (next == SMTP_CLOSE)
+		return next;
+	s->waiting = smtp_check_waits(s);
+	if (s->waiting)
+		return next;
+	greet(s);
+	conn_resume(s->conn);
+	return SMTP_NEXT;
+}
+
+static enum smtp_step wait_for_checks(struct smtp_session *s)
+{
+	s->waiting = true;
+	return SMTP_WAIT;
+}
+
 static enum smtp_step step(struct smtp_session *s)
 {
 	switch (s->state) {
+	case SMTP_GREETING:
+		return wait_to_greet(s);
 	case SMTP_HELLO:
 	case SMTP_READY:
 		if (s->server->draining) {
 			smtp_reply(s, 421, "4.3.2", "%s Going down, try again", s->site->host.name);
 			return SMTP_CLOSE;
 		}
-		return read_command(s);
+		return smtp_check_waits(s) ? wait_for_checks(s) : read_command(s);
 	case SMTP_MAIL:
 	case SMTP_RCPT:
 	case SMTP_BDAT:
+		return smtp_check_waits(s) ? wait_for_checks(s) : read_command(s);
 	case SMTP_SASL:
 		return read_command(s);
 	case SMTP_DATA:
@@ -265,19 +321,13 @@ static void session_run(struct smtp_session *s)
 void smtp_session_continue(struct smtp_session *s, enum smtp_step next)
 {
 	s->request = 0;
+	s->waiting = false;
 	if (next == SMTP_CLOSE)
 		session_free(s, true, "closed");
 	else if (next != SMTP_WAIT && !s->blocked) {
 		conn_resume(s->conn);
 		session_run(s); /* what is pipelined already, and a drain that waited for this */
 	}
-}
-
-static void greet(struct smtp_session *s)
-{
-	smtp_reply(s, 220, NULL, "%s ESMTP mailadm", s->site->host.name);
-	smtp_enter(s, SMTP_HELLO);
-	conn_resume(s->conn);
 }
 
 static void on_readable(struct conn *c, void *arg)
@@ -304,11 +354,10 @@ static void on_secured(struct conn *c, void *arg)
 
 	log_debug("id=%s event=tls version=%s cipher=%s", s->id, SSL_get_version(conn_ssl(c)),
 	    SSL_get_cipher_name(conn_ssl(c)));
-	if (s->state == SMTP_CONNECT) {
+	if (s->state == SMTP_CONNECT)
 		greet(s);
-		return;
-	}
-	smtp_enter(s, SMTP_HELLO);
+	else
+		smtp_enter(s, SMTP_HELLO);
 	conn_resume(s->conn);
 }
 
@@ -386,6 +435,7 @@ static void turn_away(const struct smtp_session *s, int fd, const char *text)
 static bool within_limits(struct smtp_session *s, int fd)
 {
 	struct smtp_server *server = s->server;
+	const char *often;
 
 	if (server->session_count >= smtp_share(server, (uint64_t)s->site->limits.connections)) {
 		turn_away(s, fd, "Too many connections");
@@ -399,7 +449,10 @@ static bool within_limits(struct smtp_session *s, int fd)
 		return false;
 	}
 	s->counted = true;
-	return true;
+	often = smtp_check_rate(s);
+	if (often != NULL)
+		turn_away(s, fd, often);
+	return often == NULL;
 }
 
 void smtp_session_new(
@@ -419,6 +472,7 @@ void smtp_session_new(
 		close(fd);
 		goto drop;
 	}
+	smtp_check_begin(s);
 	if (!within_limits(s, fd))
 		goto drop;
 	/* A program on this host that writes its whole dialogue at once is no spammer. */
@@ -432,15 +486,24 @@ void smtp_session_new(
 	log_info(
 	    "id=%s event=connect peer=\"%s\" service=%s", s->id, peer, s->local ? "local" : services[s->service].name);
 	smtp_enter(s, SMTP_CONNECT);
-	if (waiting > 0) {
-		smtp_refuse(s, &early, VIEW_NONE);
-		smtp_offence(s, OFFENCE_EARLY);
+	if (waiting > 0 && spoke_early(s) == SMTP_CLOSE) {
 		session_free(s, true, "early-talker");
+	} else if (s->checks != NULL) {
+		smtp_enter(s, SMTP_GREETING);
+		smtp_check_peer(s);
+		s->waiting = smtp_check_waits(s);
+		if (!s->waiting)
+			greet(s);
+		conn_resume(s->conn);
 	} else if (!tls) {
 		greet(s);
+		conn_resume(s->conn);
 	}
 	return;
 drop:
+	smtp_check_end(s);
+	if (s->counted)
+		smtp_peers_leave(server->peers, &s->peer.sa);
 	site_unref(s->site);
 	free(s);
 }
@@ -457,8 +520,10 @@ static void timed_out(struct smtp_session *s)
 
 void smtp_session_tick(struct smtp_session *s, uint64_t now)
 {
-	if (s->deadline == 0 || now < s->deadline)
+	if (s->deadline == 0 || now < s->deadline) {
+		smtp_check_tick(s, now);
 		return;
+	}
 	if ((s->state == SMTP_DATA || s->state == SMTP_CHUNK) && s->rate_bytes >= SMTP_RATE_BYTES)
 		set_deadline(s);
 	else
@@ -467,7 +532,7 @@ void smtp_session_tick(struct smtp_session *s, uint64_t now)
 
 void smtp_session_drain(struct smtp_session *s, bool hard)
 {
-	if (!hard && s->state != SMTP_HELLO && s->state != SMTP_READY && s->state != SMTP_CONNECT)
+	if (!hard && s->state != SMTP_HELLO && s->state != SMTP_READY && s->state != SMTP_CONNECT && s->state != SMTP_GREETING)
 		return;
 	if (s->state != SMTP_CONNECT && s->state != SMTP_TLS)
 		smtp_reply(s, 421, "4.3.2", "%s Going down, try again", s->site->host.name);

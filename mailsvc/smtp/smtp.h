@@ -2,9 +2,11 @@
  * What the files of the smtp role share: the server (one a process), sessions, transactions.
  *
  * role.c has listeners, reload and drain; session.c the loop and the states; dialog.c the commands; auth.c SASL;
+ * sender.c who may send as whom, and how much; rate.c counts it;
  * receive.c the content of DATA and BDAT; tx.c one transaction; submit.c what submission adds; trace.c Received;
- * deliver.c checks, signs and stores; plan.c turns routes into deliveries; full.c sees to full mailboxes; peers.c
- * counts connections an address; alert.c is mail of the host itself; autoreply.c and replied.c answer for who is away; command.c, path.c and data.c are pure parsers.
+ * check*.c are the checks of mail from outside; deliver.c signs, seals and stores; plan.c turns routes into deliveries; forward.c and srs.c see to the sender of what is forwarded;
+ * full.c sees to full mailboxes; peers.c counts connections an address; alert.c is mail of the host itself; autoreply.c and
+ * replied.c answer for who is away; greylist.c and shared_table.c remember beyond a session; command.c, path.c and data.c are pure parsers.
  */
 #ifndef MAILSVC_SMTP_SMTP_H
 #define MAILSVC_SMTP_SMTP_H
@@ -20,9 +22,12 @@
 #include "mailsvc/role.h"
 #include "mailsvc/smtp/command.h"
 #include "mailsvc/smtp/data.h"
+#include "mailsvc/smtp/greylist.h"
 #include "mailsvc/smtp/path.h"
 #include "mailsvc/smtp/peers.h"
 #include "mailsvc/smtp/replied.h"
+#include "mailsvc/smtp/shared_table.h"
+#include "mailsvc/smtp/srs.h"
 #include "mailsvc/store/client.h"
 #include "site/route.h"
 
@@ -45,6 +50,7 @@
 
 enum smtp_state {
 	SMTP_CONNECT,  /* before the greeting: TLS from the start is being set up */
+	SMTP_GREETING, /* before the greeting: what is looked up about the peer */
 	SMTP_HELLO,    /* greeted; EHLO is awaited */
 	SMTP_READY,    /* no transaction */
 	SMTP_MAIL,     /* a sender, no recipient yet */
@@ -54,6 +60,7 @@ enum smtp_state {
 	SMTP_CHUNK,    /* the octets of one BDAT, also those of a refused one */
 	SMTP_SASL,     /* the next line answers a challenge */
 	SMTP_CHECKING, /* waits for auth */
+	SMTP_VERIFYING, /* waits for the checks of the content */
 	SMTP_SIGNING,  /* waits for keys */
 	SMTP_STORING,  /* waits for store */
 	SMTP_TLS,      /* STARTTLS in progress */
@@ -65,6 +72,8 @@ enum smtp_step { SMTP_NEXT, SMTP_MORE, SMTP_WAIT, SMTP_CLOSE }; /* go on, more i
 struct smtp_recipient {
 	char *address; /* as written, completed */
 	struct route route;
+	unsigned notify; /* enum dsn_notify bits, 0: not said */
+	char *orcpt;     /* as it travels, or NULL */
 };
 
 struct smtp_tx {
@@ -72,6 +81,8 @@ struct smtp_tx {
 	char *sender; /* as written; "" is <>; NULL: no transaction */
 	bool smtputf8;
 	bool utf8_address; /* a sender or recipient that is not ASCII */
+	enum dsn_ret ret;
+	char *envid; /* as it travels, or NULL */
 	struct smtp_recipient *recipients;
 	size_t recipient_count, target_count;
 	size_t queue_entries; /* that the stored message made */
@@ -98,6 +109,7 @@ struct smtp_sasl {
 	} step;
 	char *user;        /* LOGIN's first answer; SCRAM: the account, once it is right */
 	uint64_t exchange; /* of SCRAM */
+	bool bound;        /* the mechanism is SCRAM-SHA-256-PLUS */
 };
 
 struct smtp_session {
@@ -123,11 +135,16 @@ struct smtp_session {
 	char id[16];
 	char *helo;
 	const struct site_account *account; /* who authenticated */
+	bool by_address;                    /* it did not: submission.trusted names its address; until the transaction ends */
 	unsigned transactions, errors, auth_failures, accepted;
 	uint64_t deadline;   /* monotonic ms; 0: none */
 	uint64_t rate_bytes; /* content since the deadline was set */
 	uint32_t request;    /* outstanding with auth, keys or store, as the state says */
 	struct smtp_sasl sasl;
+	struct smtp_checks *checks; /* check.h; NULL: a session that is not checked */
+	uint64_t paused_until;      /* monotonic ms: no command is read before; 0: no pause */
+	bool waiting;               /* for checks or a pause: smtp_session_continue goes on */
+	unsigned commands;          /* read from a peer that is checked */
 	struct smtp_tx tx;
 };
 
@@ -154,7 +171,12 @@ struct smtp_server {
 	struct guard_client *guard;
 	struct dns_client *dns;
 	struct policy_dns policy; /* over dns */
-	struct replied *replied;
+	struct shared_table *replied;  /* replied.h */
+	struct shared_table *greylist; /* greylist.h */
+	struct shared_table *rates;    /* of accounts and domains that send: shared_table_rate */
+	struct shared_table *sources;  /* rates of peers, by address */
+	struct srs srs;
+	bool srs_ready; /* the key is there */
 	struct smtp_listener listeners[SMTP_LISTENERS_MAX];
 	size_t listener_count;
 	TAILQ_HEAD(, smtp_session) sessions;
@@ -163,6 +185,7 @@ struct smtp_server {
 	struct smtp_full full[SMTP_FULL_MAX];
 	struct event *tick;
 	uint64_t in_flight, accepted;
+	uint64_t checked, junked, check_refused, greylisted; /* by check.h */
 	bool started, accept_paused; /* paused: out of descriptors, until the next tick */
 	uint64_t drain_deadline;
 	uid_t own_uid; /* whoever started the daemon */
@@ -202,8 +225,19 @@ uint64_t smtp_share(const struct smtp_server *, uint64_t of_host);
 /* dialog.c */
 enum smtp_step smtp_command_run(struct smtp_session *, struct view line);
 
+/* sender.c */
+/* The account that the peer acts for without a login (submission.trusted), or NULL. */
+const struct site_account *smtp_trusted_account(const struct smtp_session *);
+void smtp_sender_assume(struct smtp_session *, struct view sender); /* such a peer begins a transaction */
+void smtp_sender_forget(struct smtp_session *);                     /* and ends it */
+/* NULL, or why the session's account may not send, or not as this address. */
+const struct smtp_refusal *smtp_sender_account_refusal(const struct smtp_session *, struct view sender);
+/* Counts one recipient of the session's account: NULL, or why not now. */
+const struct smtp_refusal *smtp_sender_take(struct smtp_session *);
+
 /* auth.c */
 bool smtp_auth_offered(const struct smtp_session *);
+bool smtp_auth_can_bind(const struct smtp_session *); /* SCRAM-SHA-256-PLUS is possible here */
 enum smtp_step smtp_auth_start(struct smtp_session *, struct view args);
 enum smtp_step smtp_auth_line(struct smtp_session *, struct view line);
 void smtp_auth_reset(struct smtp_session *);
@@ -216,8 +250,9 @@ enum smtp_step smtp_receive_chunk(struct smtp_session *);
 /* tx.c */
 void smtp_tx_begin(struct smtp_session *, struct view sender, const struct smtp_path *);
 void smtp_tx_reset(struct smtp_session *);
+/* path: with its parameters; takes route over. */
 void smtp_tx_add_recipient(
-    struct smtp_session *, struct view address, bool utf8, struct route *route); /* takes route over */
+    struct smtp_session *, struct view address, const struct smtp_path *path, struct route *route);
 void smtp_tx_content(struct smtp_session *, struct view piece);
 /* Replaces `remove` bytes at `at` of the message by `insert`. */
 void smtp_tx_splice(struct smtp_session *, size_t at, size_t remove, struct view insert);
@@ -240,6 +275,26 @@ enum smtp_step smtp_deliver(struct smtp_session *); /* the whole message is here
 /* autoreply.c: answers for those who asked for it, now that the transaction's message is stored. */
 void smtp_auto_reply(struct smtp_session *);
 
+/* forward.c: what is sent on in our name (SRS), and back */
+void smtp_forward_init(struct smtp_server *, int fd); /* closes it */
+/* The sender that forwarded copies of the transaction's message leave with (out, or NULL: as it is). */
+const char *smtp_forward_sender(const struct smtp_session *, char out[ADDRESS_MAX]);
+bool smtp_forward_is_return(const struct smtp_session *, struct view address); /* claims to be one of these addresses */
+const struct smtp_refusal *smtp_forward_return(const struct smtp_session *, struct view address, struct route *);
+
+/* own.c: mail of the host to the sender of a message. */
+struct smtp_own {
+	const char *to;
+	const struct site_domain *signer; /* or NULL */
+	bool eight_bit, smtputf8;         /* what it needs of the next host */
+	char id[16];                      /* smtp_new_id */
+};
+void smtp_own_send(struct smtp_server *, const struct smtp_own *, struct buf *message); /* takes message over */
+bool smtp_own_reachable(const struct site *, const char *to);
+
+/* report.c: tells the sender what NOTIFY=SUCCESS asks of the transaction's message, now that it is stored. */
+void smtp_report(struct smtp_session *);
+
 /* full.c */
 void smtp_full_learn(struct smtp_session *, bool full); /* what store said about the transaction's accounts */
 /* With this recipient the transaction would hold one that may be full, and another: it must come by itself. */
@@ -253,13 +308,23 @@ struct smtp_plan {
 	size_t local_count;
 	struct store_remote *remote; /* one a destination domain, envelope sender and SMTP_REMOTE_MAX recipients */
 	const char **recipients;     /* what they point into */
-	size_t remote_count;
+	struct queue_dsn *dsn;       /* one a remote recipient */
+	char **orcpts;               /* those that are ours, one a remote recipient, or NULL */
+	size_t remote_count, remote_recipients;
 };
 struct smtp_envelope {
 	const char *sender;
 	const struct route *const *routes; /* must outlive the plan */
 	size_t route_count;
+	const char *const *addresses; /* one a route: the recipient as the client gave it */
+	const struct queue_dsn *dsn;  /* one a route: what is asked for it; NULL: nothing for anybody */
+	const char *envid;            /* or NULL */
+	enum dsn_ret ret;
+	bool bulk; /* it goes to many: behind what one wrote to another */
 	bool smtputf8, eight_bit;
+	const char *mailbox; /* of local deliveries; NULL: INBOX */
+	bool local_only;     /* what leads elsewhere is left out: junk is not sent on */
+	const char *forwarder; /* the sender of what is forwarded to other hosts, or NULL: as it was */
 };
 #define SMTP_REMOTE_MAX 100
 void smtp_plan_make(struct smtp_plan *, const struct smtp_envelope *);

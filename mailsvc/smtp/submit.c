@@ -13,6 +13,7 @@
 
 static const struct smtp_refusal no_from = { 550, "5.6.0", "Message has no From field" };
 static const struct smtp_refusal two_from = { 550, "5.6.0", "Message has more than one From field" };
+static const struct smtp_refusal not_yours = { 550, "5.7.1", "From holds an address of this host that you may not send as" };
 static const struct smtp_refusal too_big = { 552, "5.3.4", "Message is larger than this host takes" };
 
 struct found {
@@ -39,6 +40,39 @@ static void copy_header(struct view header, struct buf *out, struct found *found
 	buf_add(out, header.ptr + done, header.len - done);
 }
 
+struct from_check {
+	const struct smtp_session *session;
+	bool own;
+};
+
+static void check_from(void *arg, const struct mime_mailbox *mailbox)
+{
+	struct from_check *check = arg;
+	struct buf whole = BUF_INIT(ADDRESS_MAX);
+	char domain[ADDRESS_MAX];
+
+	if (mailbox->group_start || mailbox->group_end || mailbox->domain.len == 0 ||
+	    domain_normalise(mailbox->domain, domain, sizeof(domain)) == -1 ||
+	    !site_is_local_domain(check->session->site, domain))
+		return;
+	buf_addv(&whole, mailbox->local);
+	buf_printf(&whole, "@%s", domain);
+	check->own = check->own && !whole.full &&
+		     site_may_send_as(check->session->site, check->session->account, buf_view(&whole));
+	buf_free(&whole);
+}
+
+/* submission.from: nobody writes in the name of a colleague.  Addresses elsewhere are their domains' to judge. */
+static bool from_is_own(const struct smtp_session *s, struct view header)
+{
+	struct from_check check = { s, true };
+	struct view from = mime_header_find(header, "From");
+
+	if (from.ptr != NULL && strcmp(s->site->submission.from, "off") != 0)
+		mime_addresses(from, check_from, &check);
+	return check.own;
+}
+
 const struct smtp_refusal *smtp_submit_fix(struct smtp_session *s)
 {
 	struct view content = smtp_tx_content_view(s);
@@ -51,8 +85,10 @@ const struct smtp_refusal *smtp_submit_fix(struct smtp_session *s)
 	copy_header(header, &kept, &found);
 	if (found.from > 1)
 		why = &two_from;
-	else if (found.from == 0 && !s->local)
+	else if (found.from == 0 && !s->local && !s->by_address)
 		why = &no_from;
+	else if (s->account != NULL && !from_is_own(s, header))
+		why = &not_yours;
 	if (why == NULL) {
 		text_rfc5322_date(clock_wall(), date);
 		if (found.from == 0)

@@ -19,7 +19,7 @@ static void put_from(const struct smtp_session *s, struct buf *out)
 		return;
 	}
 	if (s->account != NULL) {
-		buf_puts(out, "from localhost (authenticated)");
+		buf_printf(out, "from localhost (%s)", s->by_address ? "trusted" : "authenticated");
 		return;
 	}
 	smtp_peer_name(s, name);
@@ -33,7 +33,7 @@ static void put_protocol(const struct smtp_session *s, struct buf *out)
 		return;
 	if (conn_is_tls(s->conn))
 		buf_addc(out, 'S');
-	if (s->account != NULL)
+	if (s->account != NULL && !s->by_address)
 		buf_addc(out, 'A');
 }
 

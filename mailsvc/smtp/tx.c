@@ -2,7 +2,7 @@
  * One mail transaction: envelope and content.  smtp_tx_reset is the only way one ends, whatever the reason, so nothing
  * of an earlier one can leak into the next.
  */
-#include "mailsvc/smtp/smtp.h"
+#include "mailsvc/smtp/check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +25,8 @@ void smtp_tx_begin(struct smtp_session *s, struct view sender, const struct smtp
 	tx->sender = view_dup(sender);
 	tx->smtputf8 = path->smtputf8;
 	tx->utf8_address = path->address.utf8;
+	tx->ret = path->ret;
+	tx->envid = path->envid.len > 0 ? view_dup(path->envid) : NULL;
 	smtp_enter(s, SMTP_MAIL);
 }
 
@@ -34,16 +36,22 @@ void smtp_tx_reset(struct smtp_session *s)
 
 	for (size_t i = 0; i < tx->recipient_count; i++) {
 		free(tx->recipients[i].address);
+		free(tx->recipients[i].orcpt);
 		route_free(&tx->recipients[i].route);
 	}
 	free(tx->recipients);
-	free(tx->sender);
+	free(tx->envid);
 	buf_free(&tx->message);
+	smtp_check_tx_reset(s);
+	if (tx->sender != NULL)
+		smtp_sender_forget(s);
 	charge(s, -(int64_t)tx->charged);
+	free(tx->sender);
 	*tx = (struct smtp_tx){ 0 };
 }
 
-void smtp_tx_add_recipient(struct smtp_session *s, struct view address, bool utf8, struct route *route)
+void smtp_tx_add_recipient(
+    struct smtp_session *s, struct view address, const struct smtp_path *path, struct route *route)
 {
 	struct smtp_tx *tx = &s->tx;
 
@@ -53,9 +61,14 @@ void smtp_tx_add_recipient(struct smtp_session *s, struct view address, bool utf
 
 		tx->recipients = xreallocarray(tx->recipients, n, sizeof(*tx->recipients));
 	}
-	tx->recipients[tx->recipient_count++] = (struct smtp_recipient){ view_dup(address), *route };
+	tx->recipients[tx->recipient_count++] = (struct smtp_recipient){
+		.address = view_dup(address),
+		.route = *route,
+		.notify = path->notify,
+		.orcpt = path->orcpt.len > 0 ? view_dup(path->orcpt) : NULL,
+	};
 	tx->target_count += route->count;
-	tx->utf8_address |= utf8;
+	tx->utf8_address |= path->address.utf8;
 	*route = (struct route){ 0 };
 	smtp_enter(s, SMTP_RCPT);
 }

@@ -1,4 +1,5 @@
-/* What the command line asks: the queue, the accounts, a snapshot. Answers are JSON, made by hand from the index. */
+/* What the command line asks: accounts, a snapshot, and the queue (admin_queue.c). JSON, made by hand from the index.
+ */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,10 +8,7 @@
 
 #include "service.h"
 
-#define JSON_MAX (256u << 20)
-
-/* A JSON string: what is not well-formed UTF-8 is replaced, byte by byte. */
-static void json_string(struct buf *b, struct view v)
+void admin_json_string(struct buf *b, struct view v)
 {
 	buf_addc(b, '"');
 	for (size_t i = 0; i < v.len;) {
@@ -46,35 +44,9 @@ static void json_string(struct buf *b, struct view v)
 	buf_addc(b, '"');
 }
 
-static void json_entry(struct keeper *s, struct tx *tx, uint64_t id, const struct queue_entry *q, struct buf *b)
+void admin_answer(struct channel *ch, uint32_t id, uint8_t found, struct view json, struct view message)
 {
-	static const char *const states[] = { "waiting", "delivered", "failed" };
-	struct body_value body = { 0 };
-
-	get_body(tx, q->fixed.body, &body, NULL);
-	buf_printf(b, "{\"id\":\"%016" PRIx64 "\",\"sender\":", id);
-	json_string(b, q->sender);
-	buf_puts(b, ",\"domain\":");
-	json_string(b, q->domain);
-	buf_puts(b, ",\"recipients\":[");
-	for (uint32_t i = 0; i < q->fixed.recipients; i++) {
-		const struct queue_recipient *r = &q->recipients[i];
-		buf_puts(b, i ? ",{\"address\":" : "{\"address\":");
-		json_string(b, r->address);
-		buf_printf(b, ",\"state\":\"%s\",\"reply\":", states[r->state <= RECIPIENT_FAILED ? r->state : 0]);
-		json_string(b, r->reply);
-		buf_addc(b, '}');
-	}
-	buf_printf(b,
-	    "],\"created\":%" PRId64 ",\"due\":%" PRId64 ",\"attempts\":%u,\"size\":%" PRIu64
-	    ",\"bounce\":%s,\"in_flight\":%s}",
-	    q->fixed.created, q->fixed.due, q->fixed.attempts, body.length,
-	    q->fixed.flags & QUEUE_BOUNCE ? "true" : "false", queue_in_flight(s, id) ? "true" : "false");
-}
-
-static void answer(struct channel *ch, uint32_t id, uint8_t found, struct view json, struct view message)
-{
-	struct buf payload = BUF_INIT(STORE_BODY_MAX + JSON_MAX), data = BUF_INIT(IMSG_MAX);
+	struct buf payload = BUF_INIT(STORE_BODY_MAX + ADMIN_JSON_MAX), data = BUF_INIT(IMSG_MAX);
 	int fd = -1;
 
 	buf_put_u8(&payload, found);
@@ -92,7 +64,7 @@ static void answer(struct channel *ch, uint32_t id, uint8_t found, struct view j
 static void list(struct channel *ch, struct tx *tx, uint32_t id, enum table table,
     void (*put)(struct keeper *, struct tx *, struct view key, struct view value, struct buf *))
 {
-	struct buf b = BUF_INIT(JSON_MAX);
+	struct buf b = BUF_INIT(ADMIN_JSON_MAX);
 	struct key first = { 0 };
 	MDB_cursor *c = NULL;
 	struct view found, value;
@@ -104,19 +76,8 @@ static void list(struct channel *ch, struct tx *tx, uint32_t id, enum table tabl
 	if (c)
 		mdb_cursor_close(c);
 	buf_addc(&b, ']');
-	answer(ch, id, b.full ? 2 : 1, b.full ? view_of("the list is too long") : buf_view(&b), VIEW_NONE);
+	admin_answer(ch, id, b.full ? 2 : 1, b.full ? view_of("the list is too long") : buf_view(&b), VIEW_NONE);
 	buf_free(&b);
-}
-
-static void put_queued(struct keeper *s, struct tx *tx, struct view key, struct view value, struct buf *b)
-{
-	struct queue_entry q;
-
-	if (!queue_entry_get(value, &q))
-		return;
-	if (b->len > 1)
-		buf_addc(b, ',');
-	json_entry(s, tx, get_be64(key.ptr), &q, b);
 }
 
 static void put_account(struct keeper *s, struct tx *tx, struct view key, struct view value, struct buf *b)
@@ -129,34 +90,9 @@ static void put_account(struct keeper *s, struct tx *tx, struct view key, struct
 		return;
 	memcpy(&a, value.ptr, sizeof a);
 	buf_puts(b, b->len > 1 ? ",{\"address\":" : "{\"address\":");
-	json_string(b, (struct view){ value.ptr + sizeof a, value.len - sizeof a });
-	buf_printf(b, ",\"id\":%u,\"messages\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"orphaned\":%s}",
-	    get_be32(key.ptr), a.messages, a.bytes, a.orphaned ? "true" : "false");
-}
-
-static void queue_show(struct channel *ch, struct tx *tx, uint32_t id, uint64_t entry)
-{
-	struct buf b = BUF_INIT(JSON_MAX);
-	struct queue_entry q;
-	struct view message = VIEW_NONE;
-	uint64_t size;
-	int fd = -1;
-
-	if (!get_queue(tx, entry, &q)) {
-		answer(ch, id, 0, VIEW_NONE, VIEW_NONE);
-		return;
-	}
-	json_entry(ch->service, tx, entry, &q, &b);
-	if ((fd = queue_message(ch->service, tx, &q, &size)) == -1 ||
-	    (size && memfd_map_sealed(fd, STORE_BODY_MAX, &message) == -1))
-		answer(ch, id, 2, view_of("the message cannot be read; see mailadm store verify"), VIEW_NONE);
-	else
-		answer(ch, id, 1, buf_view(&b), message);
-	if (message.ptr)
-		munmap((void *)(uintptr_t)message.ptr, message.len);
-	if (fd != -1)
-		close(fd);
-	buf_free(&b);
+	admin_json_string(b, (struct view){ value.ptr + sizeof a, value.len - sizeof a });
+	buf_printf(b, ",\"id\":%u,\"messages\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"orphaned\":%s}", get_be32(key.ptr),
+	    a.messages, a.bytes, a.orphaned ? "true" : "false");
 }
 
 static void submit(struct channel *ch, uint32_t type, uint32_t id, uint64_t entry)
@@ -184,22 +120,27 @@ static void compaction(struct channel *ch, uint32_t id, uint64_t how)
 	if (how)
 		commit_compact(ch->service->commit, how == 2 ? COMPACT_ALL : COMPACT_NOW);
 	compact_json(&s, &b);
-	answer(ch, id, 1, buf_view(&b), VIEW_NONE);
+	admin_answer(ch, id, 1, buf_view(&b), VIEW_NONE);
 	buf_free(&b);
 }
 
 void admin_message(struct channel *ch, struct imsg *m)
 {
 	struct cursor c = cursor_of(m->data.ptr, m->data.len);
-	uint64_t entry = cursor_u64(&c);
+	uint64_t entry;
 	struct tx tx;
 
+	if (m->fd == -1 && (m->type == STORE_ADMIN_QUEUE_LIST || m->type == STORE_ADMIN_QUEUE_SUMMARY ||
+			       m->type == STORE_ADMIN_QUEUE_CHANGE)) {
+		admin_queue_message(ch, m);
+		return;
+	}
+	entry = cursor_u64(&c);
 	if (!cursor_done(&c) || m->fd != -1 || m->type < STORE_ADMIN_QUEUE_LIST || m->type >= STORE_ADMIN_END) {
 		channel_close(ch);
 		return;
 	}
-	if (m->type == STORE_ADMIN_QUEUE_RETRY || m->type == STORE_ADMIN_QUEUE_DROP ||
-	    m->type == STORE_ADMIN_SNAPSHOT) {
+	if (m->type == STORE_ADMIN_SNAPSHOT) {
 		submit(ch, m->type, m->id, entry);
 		return;
 	}
@@ -208,13 +149,11 @@ void admin_message(struct channel *ch, struct imsg *m)
 		return;
 	}
 	if (tx_begin(&tx, &ch->service->engine.index, false) == -1) {
-		answer(ch, m->id, 2, view_of("the index cannot be read now"), VIEW_NONE);
+		admin_answer(ch, m->id, 2, view_of("the index cannot be read now"), VIEW_NONE);
 		return;
 	}
-	if (m->type == STORE_ADMIN_QUEUE_LIST)
-		list(ch, &tx, m->id, T_QUEUE, put_queued);
-	else if (m->type == STORE_ADMIN_QUEUE_SHOW)
-		queue_show(ch, &tx, m->id, entry);
+	if (m->type == STORE_ADMIN_QUEUE_SHOW)
+		admin_queue_show(ch, &tx, m->id, entry);
 	else
 		list(ch, &tx, m->id, T_ACCOUNT, put_account);
 	tx_abort(&tx);
@@ -223,13 +162,13 @@ void admin_message(struct channel *ch, struct imsg *m)
 /* The segments before the active one hold everything that was committed when it was started. */
 static void snapshot(struct channel *ch, const struct request *r)
 {
-	struct buf b = BUF_INIT(JSON_MAX);
+	struct buf b = BUF_INIT(ADMIN_JSON_MAX);
 	struct error e;
 	uint32_t *numbers;
 	size_t count;
 
 	if (segments_list(ch->service->engine.log_dir, &numbers, &count, &e) == -1) {
-		answer(ch, r->id, 2, view_of(e.text), VIEW_NONE);
+		admin_answer(ch, r->id, 2, view_of(e.text), VIEW_NONE);
 		return;
 	}
 	buf_puts(&b, "{\"segments\":[");
@@ -244,7 +183,7 @@ static void snapshot(struct channel *ch, const struct request *r)
 		buf_printf(&b, "%s\"%s\"", i ? "," : "", name);
 	}
 	buf_printf(&b, "],\"position\":%" PRIu64 "}", r->reply.modseq);
-	answer(ch, r->id, 1, buf_view(&b), VIEW_NONE);
+	admin_answer(ch, r->id, 1, buf_view(&b), VIEW_NONE);
 	buf_free(&b);
 	free(numbers);
 }
@@ -255,14 +194,16 @@ void admin_done(struct channel *ch, struct request *r)
 	case STORE_OK:
 		if (r->p.type == STORE_ADMIN_SNAPSHOT)
 			snapshot(ch, r);
+		else if (r->p.type == STORE_ADMIN_QUEUE_CHANGE)
+			admin_queue_changed(ch, r);
 		else
-			answer(ch, r->id, 1, VIEW_NONE, VIEW_NONE);
+			admin_answer(ch, r->id, 1, VIEW_NONE, VIEW_NONE);
 		break;
 	case STORE_INVALID:
-		answer(ch, r->id, 0, VIEW_NONE, VIEW_NONE);
+		admin_answer(ch, r->id, 0, VIEW_NONE, VIEW_NONE);
 		break;
 	default:
-		answer(ch, r->id, 2,
+		admin_answer(ch, r->id, 2,
 		    view_of(r->reply.status == STORE_FULL ? "the disk is full" : "the disk refuses; see the log"),
 		    VIEW_NONE);
 	}

@@ -336,6 +336,8 @@ bool apply(struct tx *tx, const struct record *r)
 		[RECORD_EXPUNGE] = apply_expunge,
 		[RECORD_RECENT] = apply_recent,
 		[RECORD_QUEUE_ADD] = apply_queue_add,
+		[RECORD_QUEUE_ENTRY] = apply_queue_add,
+		[RECORD_QUEUE_STATE] = apply_queue_state,
 		[RECORD_QUEUE_RESULT] = apply_queue_result,
 		[RECORD_QUEUE_DUE] = apply_queue_due,
 		[RECORD_QUEUE_DROP] = apply_queue_drop,

@@ -72,8 +72,12 @@ bool apply_rename(struct tx *, const struct record *);
 bool apply_subscribe(struct tx *, const struct record *);
 bool apply_keyword(struct tx *, const struct record *);
 bool apply_queue_add(struct tx *, const struct record *);
+bool apply_queue_state(struct tx *, const struct record *);
 bool apply_queue_result(struct tx *, const struct record *);
 bool apply_queue_due(struct tx *, const struct record *);
 bool apply_queue_drop(struct tx *, const struct record *);
+
+/* The rows of T_QUEUE_NEXT and T_QUEUE_OF that belong to an entry, for a state file that has none. */
+void queue_list(struct tx *, uint64_t id, const struct queue_entry *);
 
 #endif

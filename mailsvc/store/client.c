@@ -33,6 +33,14 @@ struct pending {
 	void *arg;
 };
 
+/* What is too long is sent as what is refused, not as what would close the channel. */
+static struct view at_most(struct view v, size_t max)
+{
+	if (v.len > max)
+		v.len = max;
+	return v;
+}
+
 static void on_changed(struct store_client *c, struct view data)
 {
 	struct cursor in = cursor_of(data.ptr, data.len);
@@ -50,16 +58,21 @@ static void on_item(struct store_client *c, struct imsg *m)
 {
 	struct proto_item in;
 	struct queue_item item = { 0 };
-	char sender[ADDRESS_MAX], domain[ADDRESS_MAX];
-	char *recipients[PROTO_QUEUE_RECIPIENTS];
+	char sender[ADDRESS_MAX], domain[ADDRESS_MAX], route[ADDRESS_MAX], envid[DSN_ENVID_MAX + 1];
+	char *recipients[PROTO_QUEUE_RECIPIENTS], *orcpt[PROTO_QUEUE_RECIPIENTS];
+	struct queue_dsn dsn[PROTO_QUEUE_RECIPIENTS];
 
 	if (!c->item || m->fd == -1 || proto_item_get(&in, m->data) == -1 ||
-	    view_copy(in.sender, sender, sizeof sender) == -1 || view_copy(in.domain, domain, sizeof domain) == -1) {
+	    view_copy(in.sender, sender, sizeof sender) == -1 || view_copy(in.domain, domain, sizeof domain) == -1 ||
+	    view_copy(in.route, route, sizeof route) == -1 || view_copy(in.envid, envid, sizeof envid) == -1) {
 		log_warnx("event=store.queue-item error=malformed");
 		return;
 	}
-	for (size_t i = 0; i < in.recipient_count; i++)
+	for (size_t i = 0; i < in.recipient_count; i++) {
 		recipients[i] = view_dup(in.recipients[i]);
+		orcpt[i] = view_dup(in.dsn[i].orcpt);
+		dsn[i] = (struct queue_dsn){ in.dsn[i].notify, orcpt[i] };
+	}
 	item = (struct queue_item){ .id = in.id,
 		.created = in.created,
 		.due = in.due,
@@ -71,11 +84,20 @@ static void on_item(struct store_client *c, struct imsg *m)
 		.smtputf8 = in.flags & QUEUE_SMTPUTF8,
 		.eight_bit = in.flags & QUEUE_EIGHT_BIT,
 		.bounce = in.flags & QUEUE_BOUNCE,
+		.delay_told = in.told,
+		.wanted = in.wanted,
+		.priority = (enum queue_priority)in.priority,
+		.envid = envid,
+		.ret = (enum dsn_ret)in.ret,
+		.dsn = dsn,
+		.route = route,
 		.message_fd = m->fd };
 	m->fd = -1;
 	c->item(c->item_arg, &item);
-	for (size_t i = 0; i < in.recipient_count; i++)
+	for (size_t i = 0; i < in.recipient_count; i++) {
 		free(recipients[i]);
+		free(orcpt[i]);
+	}
 }
 
 static void on_unsolicited(struct imsg *m, void *arg)
@@ -157,6 +179,17 @@ void store_queue_credit(struct store_client *c, uint32_t n)
 
 	buf_put_u32(&b, n);
 	rpc_notify(c->rpc, STORE_QUEUE_CREDIT, buf_view(&b), -1);
+	buf_free(&b);
+}
+
+void store_queue_defer(struct store_client *c, const char *domain, int64_t until, const char *reason)
+{
+	struct buf b = BUF_INIT(ADDRESS_MAX + PROTO_REPLY_TEXT_MAX + 64);
+
+	buf_put_blob(&b, at_most(view_of(domain), ADDRESS_MAX - 1));
+	buf_put_u64(&b, (uint64_t)until);
+	buf_put_blob(&b, at_most(view_of(reason), PROTO_REPLY_TEXT_MAX));
+	rpc_notify(c->rpc, STORE_QUEUE_DEFER, buf_view(&b), -1);
 	buf_free(&b);
 }
 
@@ -256,7 +289,15 @@ static uint32_t call(struct store_client *c, const struct proto_request *r, stor
 	return p->id;
 }
 
-/* A delivery's parts as views; free with delivery_free. */
+/* Of a parameter that is too long, nothing: cut, it would say something else. */
+static struct view parameter_of(const char *s, size_t max)
+{
+	struct view v = view_of(s);
+
+	return v.len <= max ? v : VIEW_NONE;
+}
+
+/* A delivery's parts as views; free with proto_request_free. */
 static void delivery_set(struct proto_request *r, const struct store_delivery *d)
 {
 	size_t total = 0, used = 0;
@@ -274,14 +315,25 @@ static void delivery_set(struct proto_request *r, const struct store_delivery *d
 	r->remote_count = d->remote_count;
 	r->remotes = xcalloc(d->remote_count + 1, sizeof *r->remotes);
 	r->recipients = xcalloc(total + 1, sizeof *r->recipients);
+	r->dsn = xcalloc(total + 1, sizeof *r->dsn);
 	for (size_t i = 0; i < d->remote_count; i++) {
 		const struct store_remote *from = &d->remote[i];
-		r->remotes[i] = (struct proto_remote){ view_of(from->sender), view_of(from->domain),
-			(from->smtputf8 ? QUEUE_SMTPUTF8 : 0u) | (from->eight_bit ? QUEUE_EIGHT_BIT : 0u) |
-			    (from->bounce ? QUEUE_BOUNCE : 0u),
-			r->recipients + used, from->recipient_count };
-		for (size_t j = 0; j < from->recipient_count; j++)
-			r->recipients[used++] = view_of(from->recipients[j]);
+		r->remotes[i] = (struct proto_remote){ .sender = view_of(from->sender),
+			.domain = view_of(from->domain),
+			.flags = (from->smtputf8 ? QUEUE_SMTPUTF8 : 0u) | (from->eight_bit ? QUEUE_EIGHT_BIT : 0u) |
+			         (from->bounce ? QUEUE_BOUNCE : 0u),
+			.recipients = r->recipients + used,
+			.recipient_count = from->recipient_count,
+			.dsn = r->dsn + used,
+			.envid = parameter_of(from->envid, DSN_ENVID_MAX),
+			.priority = from->priority,
+			.ret = from->ret };
+		for (size_t j = 0; j < from->recipient_count; j++, used++) {
+			r->recipients[used] = view_of(from->recipients[j]);
+			if (from->dsn)
+				r->dsn[used] = (struct proto_dsn){ from->dsn[j].notify,
+					parameter_of(from->dsn[j].orcpt, DSN_ORCPT_MAX) };
+		}
 	}
 }
 
@@ -492,14 +544,6 @@ uint32_t store_open_account(struct store_client *c, const char *address, store_f
 	return call(c, &(struct proto_request){ .type = STORE_OPEN_ACCOUNT, .name = view_of(address) }, fn, arg);
 }
 
-/* What is too long is sent as what is refused, not as what would close the channel. */
-static struct view at_most(struct view v, size_t max)
-{
-	if (v.len > max)
-		v.len = max;
-	return v;
-}
-
 static struct view address_of(const char *s)
 {
 	return s && strlen(s) < ADDRESS_MAX ? view_of(s) : VIEW_LIT("");
@@ -591,7 +635,9 @@ bool store_client_reads_too(const struct store_client *c)
 
 uint32_t store_queue_result(struct store_client *c, const struct queue_result *q, store_fn fn, void *arg)
 {
-	struct proto_request r = { .type = STORE_QUEUE_RESULT, .queue = q->id, .bounce = q->bounce != NULL };
+	struct proto_request r = {
+		.type = STORE_QUEUE_RESULT, .queue = q->id, .bounce = q->bounce != NULL, .told = q->delay_told
+	};
 	uint32_t id;
 
 	if (q->bounce)

@@ -247,6 +247,7 @@ struct queue_item {	    /* pushed by store when due, one at a time for each cred
 	size_t recipient_count;
 	bool smtputf8, eight_bit, bounce;
 	bool delay_told;	/* the sender was told that it takes long */
+	bool wanted;		/* the administrator wants this destination tried now, whatever is known of it */
 	enum queue_priority priority;
 	const char *envid;	/* "" or NULL: none */
 	enum dsn_ret ret;
@@ -258,6 +259,14 @@ typedef void (*queue_item_fn)(void *arg, const struct queue_item *);
 void store_on_queue_item(struct store_client *, queue_item_fn, void *arg);
 /* "I can take n more." Credits end with the connection: what was handed out and not resulted is handed out again. */
 void store_queue_credit(struct store_client *, uint32_t n);
+/*
+ * "This destination is away until then" (wall seconds; 0: no longer): what is queued for it is passed over, not handed
+ * out one by one, except what has become too old for waiting (relay.expire, relay.delay_warning) and what the
+ * administrator wants tried.  domain: the item's route if it has one, else its domain; "*": every destination, for a
+ * host that sends all by one smarthost.  reason: for `queue list`.  Kept in memory: forgotten by a restart of store and
+ * by a reload of the site.
+ */
+void store_queue_defer(struct store_client *, const char *domain, int64_t until, const char *reason);
 
 enum queue_outcome { QUEUE_DELIVERED, QUEUE_RETRY, QUEUE_FAILED };
 struct queue_recipient_result {
@@ -286,10 +295,38 @@ void store_client_read_too(struct store_client *);
  * Blocking, on that channel's descriptor (not beside a store_client on the same).  The
  * answers are JSON texts made by store (queue list, stat) so that the command line prints or passes them on.
  */
-int store_admin_queue_list(int fd, struct buf *json, struct error *); /* [{"id","sender","domain","recipients":[{"address","state","reply"}],"created","due","attempts","size"}] */
+struct queue_select { /* entries for which all of this is so */
+	uint64_t id;		/* 0: any */
+	const char *to;		/* a domain, a route, or an address that still waits; "" or NULL: any */
+	const char *from;	/* a sender, "<>", or a domain of senders; "" or NULL: any */
+	int64_t created_before; /* seconds; 0: any */
+	bool held;		/* held ones only */
+};
+/*
+ * A page of the entries behind *after (begin with 0), by age, as
+ * [{"id","sender","domain","destination","recipients":[{"address","state","reply"[,"notify"][,"orcpt"]}],"created","due",
+ * "attempts","size","priority":"normal|bulk|last","bounce","in_flight","held","delay_told"[,"envid"][,"ret"][,"route"]
+ * [,"away_until","away"]}]; away: why its destination is passed over.  A page may be empty.  1: it was the last; 0: ask
+ * again; -1.
+ */
+int store_admin_queue_page(int fd, const struct queue_select *, uint64_t *after, struct buf *json, struct error *);
+/* All pages as one array. */
+int store_admin_queue_list(int fd, struct buf *json, struct error *);
+/*
+ * A page of [{"destination","entries","held","bytes","oldest","next","in_flight"[,"away_until","away"]}], by destination;
+ * one with many entries comes in parts, to be added up.  place: empty to begin with, then as the last call left it.
+ */
+int store_admin_queue_summary(int fd, struct buf *place, struct buf *json, struct error *);
 int store_admin_queue_show(int fd, uint64_t id, struct buf *json, struct buf *message, struct error *);
-int store_admin_queue_retry(int fd, uint64_t id, struct error *); /* 0: all; due at once; 1: no such entry */
-int store_admin_queue_drop(int fd, uint64_t id, struct error *);
+enum queue_action {
+	QUEUE_TRY,     /* due at once, also where the destination is known to be away; what is held stays so */
+	QUEUE_HOLD,    /* not tried until released */
+	QUEUE_RELEASE, /* due at once */
+	QUEUE_DROP,    /* forgotten; nobody is told */
+	QUEUE_REROUTE, /* by route ("host:port", "" as the site says) from now on, and due at once */
+};
+/* In steps; *count: how many were changed.  1: select->id is no entry. */
+int store_admin_queue_change(int fd, enum queue_action, const struct queue_select *, const char *route, uint64_t *count, struct error *);
 int store_admin_accounts(int fd, struct buf *json, struct error *); /* [{"address","id","messages","bytes","orphaned"}] */
 /* Ends the active segment, syncs, and lists the immutable segment files that hold everything committed so far. Kept until the channel closes. */
 int store_admin_snapshot(int fd, struct buf *json, struct error *); /* {"segments":["0000000001.log", ...],"position":N} */

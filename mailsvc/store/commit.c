@@ -50,7 +50,8 @@ struct commit {
 	struct list done;
 	uint32_t *changed;
 	size_t changed_count, changed_size;
-	bool published, queue_changed;
+	bool published;
+	struct buf queued;
 	int error;
 	int eventfd;
 	struct event *event;
@@ -170,8 +171,11 @@ static void helper_ask(struct commit *c, bool extend, bool index, bool checkpoin
 
 /* The commit thread ---------------------------------------------------------------------------------------- */
 
-/* The caller notifies. false: nothing was to be told. */
-static bool publish_quietly(struct commit *c)
+/*
+ * The caller notifies. false: nothing was to be told.  The answers go along in one step: who hears that an entry of the
+ * queue has moved before its result is over takes it to be in flight still, and passes it by.
+ */
+static bool publish_quietly(struct commit *c, struct list *answers)
 {
 	struct engine *e = c->e;
 
@@ -192,15 +196,20 @@ static bool publish_quietly(struct commit *c)
 	}
 	for (size_t i = 0; i < e->changed_count; i++)
 		c->changed[c->changed_count++] = e->changed[i];
-	c->queue_changed |= e->queue_changed;
+	if (e->queued.full)
+		c->queued.full = true;
+	else
+		buf_addv(&c->queued, buf_view(&e->queued));
 	c->published = true;
+	if (answers)
+		list_join(&c->done, answers);
 	pthread_mutex_unlock(&c->lock);
 	return true;
 }
 
 static void publish(struct commit *c)
 {
-	if (publish_quietly(c))
+	if (publish_quietly(c, NULL))
 		notify(c);
 }
 
@@ -222,13 +231,14 @@ static int flush(struct commit *c, struct list *done, struct list *later)
 		batch_fail(later, no_room(error) ? STORE_FULL : STORE_IO);
 		list_join(done, later);
 	}
+	bool any = done->first != NULL;
 	for (const struct request *r = done->first; r; r = r->next)
 		visible |= r->visible;
 	if (visible) /* the loop is woken once for that and the answers */
-		publish_quietly(c);
+		publish_quietly(c, done);
 	else if (engine_unpublished(c->e) && !c->publish_at)
 		c->publish_at = clock_mono_ms() + PUBLISH_MS;
-	if (!done->first && !error)
+	if (!any && !error)
 		return 0;
 	pthread_mutex_lock(&c->lock);
 	list_join(&c->done, done);
@@ -464,7 +474,8 @@ static void deliver(struct commit *c)
 	struct request *r;
 	uint32_t *changed;
 	size_t count;
-	bool published, queue;
+	bool published;
+	struct buf queued;
 	int error;
 
 	list_init(&done);
@@ -473,20 +484,22 @@ static void deliver(struct commit *c)
 	changed = c->changed;
 	count = c->changed_count;
 	published = c->published;
-	queue = c->queue_changed;
+	queued = c->queued;
 	error = c->error;
 	c->changed = NULL;
 	c->changed_count = c->changed_size = 0;
-	c->published = c->queue_changed = false;
+	c->published = false;
+	c->queued = BUF_INIT(QUEUE_NEWS_MAX);
 	c->error = 0;
 	pthread_mutex_unlock(&c->lock);
 	while ((r = list_take(&done)))
 		c->ops.done(c->arg, r);
 	if (published)
-		c->ops.published(c->arg, changed, ids_unique(changed, count), queue);
+		c->ops.published(c->arg, changed, ids_unique(changed, count), &queued);
 	if (error)
 		c->ops.trouble(c->arg, error);
 	free(changed);
+	buf_free(&queued);
 }
 
 static void on_event(int fd, short what, void *arg)
@@ -518,6 +531,7 @@ struct commit *commit_start(struct event_base *base, struct engine *e, const str
 	c->compact_at = clock_mono_ms() + COMPACT_FIRST_MS;
 	list_init(&c->queue);
 	list_init(&c->done);
+	c->queued = BUF_INIT(QUEUE_NEWS_MAX);
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_mutex_init(&c->helper_lock, NULL);
 	cond_monotonic(&c->wake);

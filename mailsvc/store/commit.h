@@ -9,7 +9,7 @@
 /* Called in the event loop. */
 struct commit_ops {
 	void (*done)(void *arg, struct request *); /* the caller frees it */
-	void (*published)(void *arg, const uint32_t *mailboxes, size_t count, bool queue);
+	void (*published)(void *arg, const uint32_t *mailboxes, size_t count, struct buf *queued); /* queued: engine.h */
 	void (*trouble)(void *arg, int error); /* a frame could not be written */
 };
 struct commit;

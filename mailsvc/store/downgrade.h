@@ -1,6 +1,6 @@
 /*
- * The way back: makes of the log what the mailadm before this one reads (format 1: issues 2 and 3), if that can be done
- * without losing anything: format 1 knows no state files and none of the records that are newer than RECORD_SWEEP.
+ * The way back: makes of the log what the mailadm before this one reads (format 2: issue 4), if that can be done without
+ * losing anything: format 2 knows none of the records that are newer than RECORD_END, and no state file of this index.
  */
 #ifndef MAILSVC_STORE_DOWNGRADE_H
 #define MAILSVC_STORE_DOWNGRADE_H

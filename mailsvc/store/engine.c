@@ -148,6 +148,7 @@ static void engine_shut(struct engine *e)
 	buf_free(&e->heads);
 	free(e->pieces);
 	free(e->changed);
+	buf_free(&e->queued);
 	engine_accounts_free(&e->accounts);
 	aliases_free(e);
 }
@@ -412,7 +413,7 @@ int engine_publish(struct engine *e)
 	free(e->changed);
 	e->changed = NULL;
 	e->changed_count = 0;
-	e->queue_changed = false;
+	buf_free(&e->queued);
 	if (!e->tx_open)
 		return 0;
 	if (!e->unpublished) { /* begun, but nothing came of it: an idle store writes nothing */
@@ -422,13 +423,14 @@ int engine_publish(struct engine *e)
 	}
 	e->changed = e->tx.changed;
 	e->changed_count = e->tx.changed_count;
-	e->queue_changed = e->tx.queue_changed;
+	e->queued = e->tx.queued;
 	e->tx.changed = NULL;
+	e->tx.queued = BUF_INIT(QUEUE_NEWS_MAX);
 	if (tx_commit(&e->tx) == -1) {
 		if (!no_room(e->tx.error))
 			index_lost(e, mdb_strerror(e->tx.error));
 		e->changed_count = 0;
-		e->queue_changed = false;
+		buf_free(&e->queued);
 		tx_again(e);
 		return -1;
 	}
@@ -518,11 +520,8 @@ static enum run dispatch(struct engine *e, struct request *r)
 		return run_erase_account(e, r);
 	case STORE_EXPUNGE:
 		return run_expunge(e, r);
-	case STORE_ADMIN_QUEUE_RETRY:
-		return run_queue_retry(e, r);
-	case STORE_ADMIN_QUEUE_DROP:
-		r->reply.status = run_queue_drop(e, r);
-		return RUN_DONE;
+	case STORE_ADMIN_QUEUE_CHANGE:
+		return run_queue_change(e, r);
 	case STORE_ADMIN_SNAPSHOT:
 		return run_snapshot(e, r);
 	case ENGINE_COMPACT:
@@ -565,8 +564,8 @@ enum run engine_run(struct engine *e, struct request *r)
 	}
 	before = e->record_count;
 	run = dispatch(e, r);
-	/* A flag change is only due within a second, and so are an expunge (lost, it loses no mail), a subscription and a
-	 * session's claim of what is recent.
+	/* A flag change is only due within a second, and so are an expunge (lost, it loses no mail), a subscription and
+	 * a session's claim of what is recent.
 	 */
 	if (e->record_count != before && r->p.type != STORE_FLAGS && r->p.type != STORE_FLAGS_UNCHANGED &&
 	    r->p.type != STORE_SUBSCRIBE && r->p.type != STORE_CLAIM_RECENT && r->p.type != STORE_EXPUNGE)

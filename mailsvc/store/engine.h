@@ -148,7 +148,7 @@ struct engine {
 	/* What the last publish changed. */
 	uint32_t *changed;
 	size_t changed_count;
-	bool queue_changed;
+	struct buf queued; /* of the queue: queue_news_put; full: look at all of it */
 	uint64_t durable_sequence; /* of the durable checkpoint */
 	uint32_t durable_segment;  /* and where it stands in the log */
 	struct compact *compact;   /* under way */
@@ -177,7 +177,7 @@ bool engine_pending(const struct engine *); /* something waits for engine_commit
 int engine_commit(struct engine *);
 bool engine_unpublished(const struct engine *);
 /*
- * Makes committed changes visible to readers; fills changed and queue_changed.  -1: there is no room on the disk for
+ * Makes committed changes visible to readers; fills changed and queued.  -1: there is no room on the disk for
  * the index; nothing became visible, and everything is ready for the next try.
  */
 int engine_publish(struct engine *);
@@ -255,8 +255,9 @@ void put_parents(struct engine *, uint32_t account, const char *name); /* the le
 bool mailboxes_fit(struct engine *, uint32_t account, size_t more);
 void reply_mailbox(struct engine *, struct request *, uint32_t mailbox);
 enum store_status run_queue_result(struct engine *, struct request *);
-enum run run_queue_retry(struct engine *, struct request *);
-enum store_status run_queue_drop(struct engine *, struct request *);
+enum run run_queue_change(struct engine *, struct request *);
+/* Is it among what the administrator means?  p: as proto_select_get fills it; its id is not asked. */
+bool queue_selected(const struct proto_request *, const struct queue_entry *);
 void run_reload(struct engine *, struct request *);
 enum run compact_run(struct engine *, struct request *); /* compact.c */
 int engine_rotate(struct engine *);

@@ -12,8 +12,9 @@
 #define MAP_SIZE_SMALL (64ull << 30)
 
 static const char *const table_names[TABLES] = { "meta", "account", "account_name", "mailbox", "mailbox_name",
-	"keyword", "message", "change", "gone", "body", "shared", "subscription", "queue", "queue_due", "expunged",
-	"dead", "segment", "expunged_due", "grave", "acl", "acl_by", "metadata", "metadata_of", "import", "domain" };
+	"keyword", "message", "change", "gone", "body", "shared", "subscription", "queue", "queue_next", "queue_of",
+	"expunged", "dead", "segment", "expunged_due", "grave", "acl", "acl_by", "metadata", "metadata_of", "import",
+	"domain" };
 
 const char *table_name(enum table t)
 {
@@ -76,6 +77,7 @@ int tx_begin(struct tx *tx, struct index *x, bool write)
 	memset(tx, 0, sizeof *tx);
 	tx->index = x;
 	tx->writes = write;
+	tx->queued.max = QUEUE_NEWS_MAX;
 	if ((tx->error = mdb_txn_begin(x->env, NULL, write ? 0 : MDB_RDONLY, &tx->txn)) != 0)
 		return -1;
 	key_add(&k, VIEW_LIT("meta"));
@@ -105,6 +107,7 @@ int tx_commit(struct tx *tx)
 	free(tx->changed);
 	tx->changed = NULL;
 	tx->changed_count = tx->changed_size = 0;
+	buf_free(&tx->queued);
 	tx->error = rc;
 	return rc == 0 ? 0 : -1;
 }
@@ -114,6 +117,7 @@ void tx_abort(struct tx *tx)
 	if (tx->txn)
 		mdb_txn_abort(tx->txn);
 	free(tx->changed);
+	buf_free(&tx->queued);
 	memset(tx, 0, sizeof *tx);
 }
 
@@ -231,7 +235,16 @@ void tx_put(struct tx *tx, enum table t, const struct key *k, struct view value)
 	MDB_cursor *c;
 	int rc;
 
-	if (!tx->error && ((rc = cursor_of_table(tx, t, &c)) != 0 || (rc = mdb_cursor_put(c, &key, &v, 0)) != 0))
+	if (tx->error)
+		return;
+	rc = cursor_of_table(tx, t, &c);
+	if (rc == 0) {
+		/* Numbers of bodies rise: told so, LMDB leaves full pages behind; else a third of each is empty. */
+		rc = mdb_cursor_put(c, &key, &v, t == T_BODY ? MDB_APPEND : 0);
+		if (rc == MDB_KEYEXIST) /* compaction moves one */
+			rc = mdb_cursor_put(c, &key, &v, 0);
+	}
+	if (rc != 0)
 		tx_fail(tx, rc);
 }
 
@@ -513,8 +526,69 @@ bool queue_entry_get(struct view value, struct queue_entry *q)
 		q->recipients[i].address = cursor_blob(&c, 1024);
 		q->recipients[i].state = cursor_u8(&c);
 		q->recipients[i].reply = cursor_blob(&c, 4096);
+		q->recipients[i].orcpt = VIEW_NONE;
+		q->recipients[i].notify = 0;
+	}
+	q->envid = q->route = VIEW_NONE;
+	if (c.left == 0)
+		return cursor_done(&c);
+	q->envid = cursor_blob(&c, DSN_ENVID_MAX);
+	q->route = cursor_blob(&c, 1024);
+	for (uint32_t i = 0; i < q->fixed.recipients; i++) {
+		q->recipients[i].notify = cursor_u8(&c);
+		q->recipients[i].orcpt = cursor_blob(&c, DSN_ORCPT_MAX);
 	}
 	return cursor_done(&c);
+}
+
+struct view queue_destination(const struct queue_entry *q)
+{
+	return q->route.len ? q->route : q->domain;
+}
+
+enum queue_priority queue_lane(const struct queue_entry *q)
+{
+	if (q->fixed.flags & QUEUE_BOUNCE)
+		return QUEUE_LAST;
+	return q->fixed.priority < QUEUE_LAST ? (enum queue_priority)q->fixed.priority : QUEUE_LAST;
+}
+
+/* A destination is at most a domain or "host:port"; the rest of one that came from elsewhere tells nothing. */
+static struct key destination_key(struct view destination)
+{
+	struct key k = { 0 };
+
+	if (destination.len > ADDRESS_MAX)
+		destination.len = ADDRESS_MAX;
+	key_add(&k, destination);
+	k.bytes[k.len++] = 0;
+	return k;
+}
+
+struct key queue_next_key(struct view destination, enum queue_priority lane, int64_t due, uint64_t id)
+{
+	struct key k = destination_key(destination);
+
+	k.bytes[k.len++] = (uint8_t)lane;
+	key_add_u64(&k, (uint64_t)due);
+	key_add_u64(&k, id);
+	return k;
+}
+
+struct key queue_of_key(struct view destination, uint64_t id)
+{
+	struct key k = destination_key(destination);
+
+	key_add_u64(&k, id);
+	return k;
+}
+
+void queue_news_put(struct buf *b, struct view destination, enum queue_priority lane, int64_t due, uint64_t id)
+{
+	buf_put_blob(b, destination.len > ADDRESS_MAX ? (struct view){ destination.ptr, ADDRESS_MAX } : destination);
+	buf_put_u8(b, (uint8_t)lane);
+	buf_put_u64(b, (uint64_t)due);
+	buf_put_u64(b, id);
 }
 
 bool get_queue(struct tx *tx, uint64_t id, struct queue_entry *q)

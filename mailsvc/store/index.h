@@ -14,7 +14,8 @@
 #include "view.h"
 
 #define TOMBSTONES_MAX 100000 /* a mailbox */
-#define INDEX_VERSION 2       /* in meta_value: an index of another one is made anew from the log */
+#define INDEX_VERSION 3       /* in meta_value: an index of another one is made anew from the log */
+#define INDEX_LOADABLE 2      /* the oldest one whose state files are read (state.c) */
 #define SWEPT_IMPORTS 2000    /* import keys that go with one slice of a deleted mailbox's rows */
 
 enum table {
@@ -31,7 +32,8 @@ enum table {
 	T_SHARED,       /* body -> references u32, where there is more than one */
 	T_SUBSCRIPTION, /* account, name */
 	T_QUEUE,        /* queue -> queue_value, strings */
-	T_QUEUE_DUE,    /* due, queue */
+	T_QUEUE_NEXT,   /* queue_next_key: what is not held, in the order in which a destination's entries go out */
+	T_QUEUE_OF,     /* destination, 0 u8, queue: all of a destination, the oldest first */
 	T_EXPUNGED,     /* mailbox, when, uid -> message_value, prefix: kept until undelete is over */
 	T_DEAD,         /* deleted mailboxes whose rows still wait to be swept */
 	T_SEGMENT,      /* segment -> segment_value */
@@ -92,8 +94,13 @@ struct segment_value {
 struct queue_value {
 	uint64_t body;
 	int64_t created, due;
-	uint32_t attempts, flags, recipients, reserved;
-}; /* then: blob sender, blob domain, and for each recipient blob address, u8 state, blob reply */
+	uint32_t attempts, flags, recipients;
+	uint8_t priority, ret, state, reserved; /* state: QUEUE_HELD | QUEUE_TOLD */
+};
+/*
+ * Then: blob sender, blob domain, and for each recipient blob address, u8 state, blob reply.  Then, where any of it was
+ * said: blob envid, blob route, and for each recipient u8 notify, blob orcpt.
+ */
 
 struct index {
 	MDB_env *env;
@@ -117,7 +124,7 @@ struct tx {
 	struct meta_value meta;
 	uint32_t *changed; /* mailboxes, may repeat */
 	size_t changed_count, changed_size;
-	bool queue_changed;
+	struct buf queued;  /* what became due, or will: queue_news_put; full: too much to tell */
 };
 int tx_begin(struct tx *, struct index *, bool write);
 int tx_commit(struct tx *);
@@ -187,12 +194,24 @@ uint32_t find_import(struct tx *, uint32_t mailbox, struct view key); /* its uid
 /* A queue entry, unpacked; views into value. */
 struct queue_entry {
 	struct queue_value fixed;
-	struct view sender, domain;
+	struct view sender, domain, envid, route;
 	struct queue_recipient {
-		struct view address, reply;
-		uint8_t state;
+		struct view address, reply, orcpt;
+		uint8_t state, notify;
 	} recipients[100];
 };
+/* Where it goes: its route, else its domain. */
+struct view queue_destination(const struct queue_entry *);
+/* What is due goes out in this order. A bounce is last whatever it says. */
+enum queue_priority queue_lane(const struct queue_entry *);
+#define QUEUE_LANES 3
+/* destination, 0 u8, lane u8, due, queue. */
+struct key queue_next_key(struct view destination, enum queue_priority lane, int64_t due, uint64_t id);
+struct key queue_of_key(struct view destination, uint64_t id);
+#define QUEUE_NEXT_TAIL 18 /* bytes of such a key behind the destination */
+#define QUEUE_OF_TAIL 9
+#define QUEUE_NEWS_MAX (4u << 20)
+void queue_news_put(struct buf *, struct view destination, enum queue_priority lane, int64_t due, uint64_t id);
 bool queue_entry_get(struct view value, struct queue_entry *);
 bool get_queue(struct tx *, uint64_t id, struct queue_entry *);
 

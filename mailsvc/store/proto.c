@@ -33,6 +33,16 @@ static struct view get_address(struct cursor *c)
 	return v;
 }
 
+/* Of an SMTP parameter: no space, nothing that could end a line. */
+static struct view get_parameter(struct cursor *c, size_t max)
+{
+	struct view v = cursor_blob(c, max);
+
+	for (size_t i = 0; i < v.len; i++)
+		c->bad |= (unsigned char)v.ptr[i] <= 0x20 || v.ptr[i] == 0x7f;
+	return v;
+}
+
 /* Years 1 to 9999 (RFC 5322, RFC 3501): no caller has others, and not every formatter bears them. */
 static int64_t get_date(struct cursor *c)
 {
@@ -40,6 +50,34 @@ static int64_t get_date(struct cursor *c)
 	int64_t date = (int64_t)cursor_u64(c);
 
 	return date < first ? first : date > last ? last : date;
+}
+
+static void put_dsn(struct buf *b, const struct proto_dsn *dsn)
+{
+	buf_put_u8(b, dsn ? (uint8_t)dsn->notify : 0);
+	buf_put_blob(b, dsn ? dsn->orcpt : VIEW_NONE);
+}
+
+static void get_dsn(struct cursor *c, struct proto_dsn *dsn)
+{
+	dsn->notify = cursor_u8(c);
+	dsn->orcpt = get_parameter(c, DSN_ORCPT_MAX);
+	c->bad |= dsn->notify > (DSN_NEVER | DSN_SUCCESS | DSN_FAILURE | DSN_DELAY);
+}
+
+static void put_remote(struct buf *b, const struct proto_remote *remote)
+{
+	buf_put_blob(b, remote->sender);
+	buf_put_blob(b, remote->domain);
+	buf_put_u32(b, remote->flags);
+	buf_put_u8(b, (uint8_t)remote->priority);
+	buf_put_u8(b, (uint8_t)remote->ret);
+	buf_put_blob(b, remote->envid);
+	put_count(b, remote->recipient_count);
+	for (size_t i = 0; i < remote->recipient_count; i++) {
+		buf_put_blob(b, remote->recipients[i]);
+		put_dsn(b, remote->dsn ? &remote->dsn[i] : NULL);
+	}
 }
 
 static void put_delivery(struct buf *b, const struct proto_request *r)
@@ -57,35 +95,42 @@ static void put_delivery(struct buf *b, const struct proto_request *r)
 		total += r->remotes[i].recipient_count;
 	put_count(b, r->remote_count);
 	put_count(b, total);
-	for (size_t i = 0; i < r->remote_count; i++) {
-		buf_put_blob(b, r->remotes[i].sender);
-		buf_put_blob(b, r->remotes[i].domain);
-		buf_put_u32(b, r->remotes[i].flags);
-		put_count(b, r->remotes[i].recipient_count);
-		for (size_t j = 0; j < r->remotes[i].recipient_count; j++)
-			buf_put_blob(b, r->remotes[i].recipients[j]);
+	for (size_t i = 0; i < r->remote_count; i++)
+		put_remote(b, &r->remotes[i]);
+}
+
+static void get_remote(
+    struct cursor *c, struct proto_remote *remote, struct view *recipients, struct proto_dsn *dsn, size_t room)
+{
+	remote->sender = get_address(c);
+	remote->domain = get_address(c);
+	remote->flags = cursor_u32(c);
+	remote->priority = cursor_u8(c);
+	remote->ret = cursor_u8(c);
+	remote->envid = get_parameter(c, DSN_ENVID_MAX);
+	remote->recipient_count = get_count(c, PROTO_QUEUE_RECIPIENTS, 9);
+	remote->recipients = recipients;
+	remote->dsn = dsn;
+	c->bad |= remote->flags > 7 || remote->priority > QUEUE_LAST || remote->ret > DSN_RET_HDRS ||
+	          remote->recipient_count == 0 || remote->recipient_count > room;
+	for (size_t i = 0; i < remote->recipient_count && !c->bad; i++) {
+		recipients[i] = get_address(c);
+		get_dsn(c, &dsn[i]);
+		c->bad |= recipients[i].len == 0;
 	}
 }
 
 static void get_remotes(struct cursor *c, struct proto_request *r)
 {
-	size_t n = get_count(c, STORE_RECIPIENTS_MAX, 16), total = get_count(c, PROTO_RECIPIENTS_MAX, 4), used = 0;
+	size_t n = get_count(c, STORE_RECIPIENTS_MAX, 22), total = get_count(c, PROTO_RECIPIENTS_MAX, 9), used = 0;
 
 	r->remotes = xcalloc(n + 1, sizeof *r->remotes);
 	r->recipients = xcalloc(total + 1, sizeof *r->recipients);
+	r->dsn = xcalloc(total + 1, sizeof *r->dsn);
 	for (size_t i = 0; i < n && !c->bad; i++) {
 		struct proto_remote *remote = &r->remotes[r->remote_count++];
-		remote->sender = get_address(c);
-		remote->domain = get_address(c);
-		remote->flags = cursor_u32(c);
-		remote->recipient_count = get_count(c, PROTO_QUEUE_RECIPIENTS, 4);
-		remote->recipients = r->recipients + used;
-		if (remote->flags > 7 || remote->recipient_count == 0 || remote->recipient_count > total - used)
-			c->bad = true;
-		for (size_t j = 0; j < remote->recipient_count && !c->bad; j++) {
-			r->recipients[used++] = get_address(c);
-			c->bad |= r->recipients[used - 1].len == 0;
-		}
+		get_remote(c, remote, r->recipients + used, r->dsn + used, total - used);
+		used += c->bad ? 0 : remote->recipient_count;
 	}
 }
 
@@ -349,6 +394,7 @@ void proto_request_put(struct buf *b, const struct proto_request *r)
 		break;
 	case STORE_QUEUE_RESULT:
 		put_outcomes(b, r);
+		buf_put_u8(b, r->told);
 		buf_put_u8(b, r->bounce);
 		if (r->bounce)
 			put_delivery(b, r);
@@ -362,13 +408,15 @@ void proto_request_put(struct buf *b, const struct proto_request *r)
 static void get_result(struct cursor *c, struct proto_request *r)
 {
 	int64_t due;
-	uint8_t bounce;
+	uint8_t bounce, told;
 
 	get_outcomes(c, r);
 	due = r->date;
+	told = cursor_u8(c);
 	bounce = cursor_u8(c);
+	r->told = told == 1;
 	r->bounce = bounce == 1;
-	c->bad |= bounce > 1;
+	c->bad |= bounce > 1 || told > 1;
 	if (r->bounce)
 		get_delivery(c, r); /* sets date to the bounce's; a queue result keeps its own */
 	r->date = due;
@@ -521,6 +569,7 @@ void proto_request_free(struct proto_request *r)
 	free(r->locals);
 	free(r->remotes);
 	free(r->recipients);
+	free(r->dsn);
 	free(r->outcomes);
 	free(r->appends);
 	free(r->append_keywords);
@@ -569,9 +618,17 @@ void proto_item_put(struct buf *b, const struct proto_item *i)
 	buf_put_u32(b, i->flags);
 	buf_put_blob(b, i->sender);
 	buf_put_blob(b, i->domain);
+	buf_put_blob(b, i->envid);
+	buf_put_blob(b, i->route);
+	buf_put_u8(b, i->priority);
+	buf_put_u8(b, i->ret);
+	buf_put_u8(b, i->told);
+	buf_put_u8(b, i->wanted);
 	put_count(b, i->recipient_count);
-	for (size_t n = 0; n < i->recipient_count; n++)
+	for (size_t n = 0; n < i->recipient_count; n++) {
 		buf_put_blob(b, i->recipients[n]);
+		put_dsn(b, &i->dsn[n]);
+	}
 }
 
 int proto_item_get(struct proto_item *i, struct view data)
@@ -586,8 +643,41 @@ int proto_item_get(struct proto_item *i, struct view data)
 	i->flags = cursor_u32(&c);
 	i->sender = cursor_blob(&c, ADDRESS_MAX);
 	i->domain = cursor_blob(&c, ADDRESS_MAX);
-	i->recipient_count = get_count(&c, PROTO_QUEUE_RECIPIENTS, 4);
-	for (size_t n = 0; n < i->recipient_count; n++)
+	i->envid = get_parameter(&c, DSN_ENVID_MAX);
+	i->route = get_parameter(&c, ADDRESS_MAX);
+	i->priority = cursor_u8(&c);
+	i->ret = cursor_u8(&c);
+	i->told = cursor_u8(&c);
+	i->wanted = cursor_u8(&c);
+	i->recipient_count = get_count(&c, PROTO_QUEUE_RECIPIENTS, 9);
+	for (size_t n = 0; n < i->recipient_count; n++) {
 		i->recipients[n] = cursor_blob(&c, ADDRESS_MAX);
-	return cursor_done(&c) ? 0 : -1;
+		get_dsn(&c, &i->dsn[n]);
+	}
+	return cursor_done(&c) && i->priority <= QUEUE_LAST && i->ret <= DSN_RET_HDRS ? 0 : -1;
+}
+
+void proto_select_put(struct buf *b, const struct proto_request *r)
+{
+	buf_put_u32(b, r->mode);
+	buf_put_u32(b, r->flags);
+	buf_put_u64(b, r->queue);
+	buf_put_u64(b, (uint64_t)r->date);
+	buf_put_blob(b, r->name);
+	buf_put_blob(b, r->other);
+	buf_put_blob(b, r->value);
+}
+
+int proto_select_get(struct proto_request *r, struct view data)
+{
+	struct cursor c = cursor_of(data.ptr, data.len);
+
+	r->mode = cursor_u32(&c);
+	r->flags = cursor_u32(&c);
+	r->queue = cursor_u64(&c);
+	r->date = (int64_t)cursor_u64(&c);
+	r->name = get_address(&c);
+	r->other = get_address(&c);
+	r->value = cursor_blob(&c, 511);
+	return cursor_done(&c) && r->mode <= QUEUE_REROUTE && r->flags <= SELECT_HELD ? 0 : -1;
 }

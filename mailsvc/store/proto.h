@@ -33,11 +33,13 @@ enum store_message {
 	STORE_REQUESTS,     /* above: through the commit thread; itself: what could not be packed, answered
 	                       STORE_UNAVAILABLE */
 	STORE_QUEUE_CREDIT, /* {u32}; no reply */
+	STORE_QUEUE_DEFER,  /* {blob destination, u64 until, blob reason}; no reply */
 
-	STORE_ADMIN_QUEUE_LIST = 32,
-	STORE_ADMIN_QUEUE_SHOW,  /* {u64 id} */
-	STORE_ADMIN_QUEUE_RETRY, /* {u64 id} */
-	STORE_ADMIN_QUEUE_DROP,  /* {u64 id} */
+	STORE_ADMIN_QUEUE_LIST = 32, /* proto_select: entries behind .queue; the answer's message: {u64 the last one
+	                                looked at}, or nothing: there are no more */
+	STORE_ADMIN_QUEUE_SUMMARY,   /* proto_select: .value: what the last answer's message was, or nothing */
+	STORE_ADMIN_QUEUE_SHOW,      /* {u64 id} */
+	STORE_ADMIN_QUEUE_CHANGE,    /* proto_select; the answer's JSON is a number */
 	STORE_ADMIN_ACCOUNTS,
 	STORE_ADMIN_SNAPSHOT,
 	STORE_ADMIN_COMPACT, /* {u64: 1 begins one, 2 of everything, 0 only asks} */
@@ -63,11 +65,18 @@ enum store_message {
 struct proto_local {
 	struct view account, mailbox, prefix;
 };
+struct proto_dsn {
+	uint32_t notify;
+	struct view orcpt;
+};
 struct proto_remote {
 	struct view sender, domain;
 	uint32_t flags; /* QUEUE_* */
 	const struct view *recipients;
 	size_t recipient_count;
+	const struct proto_dsn *dsn; /* of each, or NULL */
+	struct view envid;
+	uint32_t priority, ret;
 };
 struct proto_outcome {
 	struct view address, reply;
@@ -95,10 +104,12 @@ struct proto_request {
 	struct proto_remote *remotes;
 	size_t remote_count;
 	struct view *recipients; /* of the remotes */
+	struct proto_dsn *dsn;
 	uint64_t queue;
 	struct proto_outcome *outcomes;
 	size_t outcome_count;
 	bool bounce; /* with a queue result: a delivery in the same commit */
+	bool told;
 	struct proto_append *appends;
 	size_t append_count;
 	struct view *append_keywords; /* of them all */
@@ -123,12 +134,23 @@ struct proto_reply {
 void proto_reply_put(struct buf *, const struct proto_reply *);
 int proto_reply_get(struct proto_reply *, struct view payload);
 
+/*
+ * Which entries the administrator means, and what is to be done, in the members of a proto_request: mode: enum
+ * queue_action, queue: the one (of a list: those behind it), name: to whom, other: from whom, date: made before, flags:
+ * SELECT_*, value: the route.
+ */
+enum { SELECT_HELD = 1 };
+void proto_select_put(struct buf *, const struct proto_request *);
+int proto_select_get(struct proto_request *, struct view data);
+
 struct proto_item {
 	uint64_t id;
 	int64_t created, due;
 	uint32_t attempts, flags;
-	struct view sender, domain;
+	struct view sender, domain, envid, route;
+	uint8_t priority, ret, told, wanted;
 	struct view recipients[PROTO_QUEUE_RECIPIENTS];
+	struct proto_dsn dsn[PROTO_QUEUE_RECIPIENTS];
 	size_t recipient_count;
 };
 void proto_item_put(struct buf *, const struct proto_item *);

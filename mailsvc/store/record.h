@@ -52,10 +52,15 @@ enum record_type {
 	RECORD_WARNED, /* account, number: the percents of its quota that it was last warned of, 0: none */
 	RECORD_ROWS,   /* in state files only: name: a table, text: rows of it, {blob key, blob value} each */
 	RECORD_END,    /* in state files only: size: how many rows there are */
+	/* New with issue 5 (format 3). */
+	RECORD_QUEUE_ENTRY, /* as RECORD_QUEUE_ADD, and number: priority, mode: enum dsn_ret, mime: {blob envid}, then
+	                       {notify u8, blob orcpt} for each recipient */
+	RECORD_QUEUE_STATE, /* queue, flags: QUEUE_HELD | QUEUE_TOLD, due, name: the route */
 	RECORD_TYPES
 };
 
 enum { QUEUE_SMTPUTF8 = 1, QUEUE_EIGHT_BIT = 2, QUEUE_BOUNCE = 4 };
+enum { QUEUE_HELD = 1, QUEUE_TOLD = 2 };
 enum recipient_state { RECIPIENT_WAITING, RECIPIENT_DELIVERED, RECIPIENT_FAILED };
 
 struct record {

@@ -297,7 +297,7 @@ int recover_catch_up(struct engine *e)
 		return -1;
 	number = r.tx.meta.segment ? r.tx.meta.segment : 1;
 	from = r.tx.meta.offset;
-	r.tx.queue_changed = true;
+	r.tx.queued.full = true;
 	for (; number <= e->log.number; number++, from = 0) {
 		int fd = segment_open(e->log_dir, number, O_RDONLY, &r.salt);
 		if (fd != -1)

@@ -140,6 +140,21 @@ static enum store_status deliver_local(struct engine *e, struct request *req, si
 	return STORE_OK;
 }
 
+/* What RECORD_QUEUE_ADD has no place for; false: nothing. An older mailadm reads a log without such entries. */
+static bool put_asked(struct buf *b, const struct proto_remote *remote)
+{
+	bool any = remote->priority || remote->ret || remote->envid.len;
+
+	buf_put_blob(b, remote->envid);
+	for (size_t i = 0; i < remote->recipient_count; i++) {
+		struct proto_dsn dsn = remote->dsn ? remote->dsn[i] : (struct proto_dsn){ 0, VIEW_NONE };
+		any |= dsn.notify || dsn.orcpt.len;
+		buf_put_u8(b, (uint8_t)dsn.notify);
+		buf_put_blob(b, dsn.orcpt);
+	}
+	return any;
+}
+
 static void deliver_remote(struct engine *e, struct request *req, const struct proto_remote *remote, uint64_t body)
 {
 	struct record r = { .type = RECORD_QUEUE_ADD,
@@ -149,8 +164,11 @@ static void deliver_remote(struct engine *e, struct request *req, const struct p
 		.due = e->now,
 		.flags = remote->flags,
 		.sender = remote->sender,
-		.name = remote->domain };
-	struct buf recipients = BUF_INIT(PROTO_QUEUE_RECIPIENTS * (ADDRESS_MAX + 4));
+		.name = remote->domain,
+		.number = remote->priority,
+		.mode = remote->ret };
+	struct buf asked = BUF_INIT(PROTO_QUEUE_RECIPIENTS * (DSN_ORCPT_MAX + 8) + DSN_ENVID_MAX + 8),
+		   recipients = BUF_INIT(PROTO_QUEUE_RECIPIENTS * (ADDRESS_MAX + 4));
 	uint64_t first = (uint64_t)e->now << 24; /* numbers that do not repeat, and are short to say */
 
 	if (r.queue < first)
@@ -158,7 +176,12 @@ static void deliver_remote(struct engine *e, struct request *req, const struct p
 	for (size_t i = 0; i < remote->recipient_count; i++)
 		buf_put_blob(&recipients, remote->recipients[i]);
 	r.text = buf_view(&recipients);
+	if (put_asked(&asked, remote)) {
+		r.type = RECORD_QUEUE_ENTRY;
+		r.mime = buf_view(&asked);
+	}
 	engine_put(e, &r, VIEW_NONE);
+	buf_free(&asked);
 	if (!req->reply.queue_id)
 		req->reply.queue_id = r.queue;
 	buf_free(&recipients);
@@ -175,7 +198,8 @@ enum store_status run_deliver(struct engine *e, struct request *req)
 	for (size_t i = 0; i < p->local_count; i++)
 		if ((status = check_local(e, p, i)) != STORE_OK)
 			return status;
-	body = put_body(e, p->body, p->mime, p->local_count + p->remote_count);
+	/* Nobody lists or searches what is only on its way out. */
+	body = put_body(e, p->body, p->local_count ? p->mime : VIEW_NONE, p->local_count + p->remote_count);
 	for (size_t i = 0; i < p->local_count; i++)
 		if ((status = deliver_local(e, req, i, body)) != STORE_OK) {
 			e->refused = true;

@@ -22,7 +22,7 @@
 static const uint32_t may[ROLE_COUNT] = {
 	/* what each peer may ask */
 	[ROLE_SMTP] = MAY(STORE_DELIVER) | MAY(STORE_REQUESTS),
-	[ROLE_SEND] = MAY(STORE_QUEUE_RESULT) | MAY(STORE_QUEUE_CREDIT) | MAY(STORE_REQUESTS),
+	[ROLE_SEND] = MAY(STORE_QUEUE_RESULT) | MAY(STORE_QUEUE_CREDIT) | MAY(STORE_QUEUE_DEFER) | MAY(STORE_REQUESTS),
 	[ROLE_IMAP] = MAY(STORE_APPEND) | MAY(STORE_FLAGS) | MAY(STORE_COPY) | MAY(STORE_EXPUNGE) |
 	              MAY(STORE_CLAIM_RECENT) | MAY(STORE_CREATE) | MAY(STORE_DELETE) | MAY(STORE_RENAME) |
 	              MAY(STORE_SUBSCRIBE) | MAY(STORE_OPEN_ACCOUNT) | MAY(STORE_REQUESTS) | MAY(STORE_APPEND_MANY) |
@@ -54,6 +54,7 @@ void channel_close(struct channel *ch)
 	struct keeper *s = ch->service;
 	bool gave_back = ch->in_flight.count > 0;
 
+	queue_channel_closed(ch);
 	TAILQ_REMOVE(&s->channels, ch, link);
 	chan_free(ch->chan);
 	if (ch->slot != -1)
@@ -62,7 +63,6 @@ void channel_close(struct channel *ch)
 		compact_unhold(&s->engine);
 	if (ch->role == ROLE_MONITOR)
 		s->admin_channels--;
-	free(ch->in_flight.at);
 	free(ch);
 	if (gave_back)
 		queue_pump(s);
@@ -165,6 +165,21 @@ static void on_credit(struct channel *ch, struct imsg *m)
 	queue_pump(ch->service);
 }
 
+static void on_defer(struct channel *ch, struct imsg *m)
+{
+	struct cursor c = cursor_of(m->data.ptr, m->data.len);
+	struct view destination = cursor_blob(&c, ADDRESS_MAX - 1), reason;
+	int64_t until = (int64_t)cursor_u64(&c);
+
+	reason = cursor_blob(&c, PROTO_REPLY_TEXT_MAX);
+	if (!cursor_done(&c) || destination.len == 0 || until < 0) {
+		log_warnx("event=store.malformed peer=%s.%u type=%u", role_name(ch->role), ch->instance, m->type);
+		channel_kill(ch, "malformed deferral");
+		return;
+	}
+	queue_defer(ch->service, destination, until, reason);
+}
+
 /* Command lines with a page: imap must always find one. */
 static size_t admin_readers(const struct keeper *s)
 {
@@ -206,11 +221,13 @@ static void on_message(struct chan *chan, struct imsg *m, void *arg)
 			send_pages(ch);
 	} else if (ch->role == ROLE_MONITOR && m->type > STORE_REQUESTS)
 		admin_message(ch, m);
-	else if (m->type > STORE_QUEUE_CREDIT || !(may[ch->role] & MAY(m->type))) {
+	else if (m->type > STORE_QUEUE_DEFER || !(may[ch->role] & MAY(m->type))) {
 		log_warnx("event=store.refused peer=%s.%u type=%u", role_name(ch->role), ch->instance, m->type);
 		channel_kill(ch, "a request that is not its own");
 	} else if (m->type == STORE_QUEUE_CREDIT)
 		on_credit(ch, m);
+	else if (m->type == STORE_QUEUE_DEFER)
+		on_defer(ch, m);
 	else if (m->type == STORE_REQUESTS)
 		reply(ch, m->id, &(struct proto_reply){ .status = STORE_UNAVAILABLE });
 	else
@@ -269,7 +286,7 @@ static void on_done(void *arg, struct request *r)
 		reply(ch, r->id, &r->reply);
 	}
 	if (r->p.type == STORE_QUEUE_RESULT) {
-		queue_result_ends(s, r->p.queue);
+		queue_result_ends(s, r->p.queue, r->reply.status == STORE_OK || r->reply.status == STORE_INVALID);
 		queue_pump(s);
 	}
 	request_free(r);
@@ -306,7 +323,7 @@ static void on_changed_timer(int fd, short what, void *arg)
 }
 
 /* The first of a burst is told at once, the rest together: each message wakes every imap process. */
-static void on_published(void *arg, const uint32_t *mailboxes, size_t count, bool queue)
+static void on_published(void *arg, const uint32_t *mailboxes, size_t count, struct buf *queued)
 {
 	static const struct timeval pause = { 0, CHANGED_EACH_MS * 1000 };
 	struct keeper *s = arg;
@@ -322,8 +339,7 @@ static void on_published(void *arg, const uint32_t *mailboxes, size_t count, boo
 		changed_send(s);
 	else if (s->changed_count && !evtimer_pending(s->changed_timer, NULL))
 		evtimer_add(s->changed_timer, &pause);
-	if (queue)
-		queue_pump(s);
+	queue_news(s, queued);
 }
 
 static void on_trouble(void *arg, int error)
@@ -390,7 +406,7 @@ static void on_queue_timer(int fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
-	queue_pump(arg);
+	queue_timer(arg);
 }
 
 /* The role's life --------------------------------------------------------------------------------------------- */
@@ -458,6 +474,7 @@ static void store_start(struct role_ctx *ctx)
 	event_add(s->tick, &second);
 	s->queue_timer = evtimer_new(ctx->base, on_queue_timer, s);
 	s->changed_timer = evtimer_new(ctx->base, on_changed_timer, s);
+	queue_start(s);
 	s->commit = commit_start(ctx->base, &s->engine, &ops, s);
 	submit_accounts(s);
 	for (size_t i = 0; i < s->early_count; i++)
@@ -488,6 +505,7 @@ static void store_reload(struct role_ctx *ctx)
 
 	submit_accounts(s);
 	watch_disk(s);
+	queue_reload(s);
 }
 
 static size_t unsent(const struct keeper *s)
@@ -538,8 +556,9 @@ static void store_status(struct role_ctx *ctx, struct buf *json)
 {
 	struct keeper *s = service_of(ctx);
 
-	buf_printf(json, "\"pending\": %llu, \"damage\": %llu, \"full\": %s", (unsigned long long)s->pending,
-	    (unsigned long long)s->engine.damage_count, atomic_load(&s->engine.full) ? "true" : "false");
+	buf_printf(json, "\"pending\": %llu, \"damage\": %llu, \"full\": %s, \"queued\": %llu",
+	    (unsigned long long)s->pending, (unsigned long long)s->engine.damage_count,
+	    atomic_load(&s->engine.full) ? "true" : "false", (unsigned long long)queue_length(s));
 }
 
 const struct role role_store = {

@@ -15,7 +15,8 @@
 #include "record.h"
 
 #define SEGMENT_HEADER_LEN 64
-#define SEGMENT_VERSION 2 /* of what is written; older ones are read, newer ones refused. 1: issues 2 and 3 */
+/* Of what is written; older ones are read, newer ones refused.  1: issues 2 and 3; 2: issue 4. */
+#define SEGMENT_VERSION 3
 #define FRAME_VERSION 2   /* 1: without flags */
 #define FRAME_UNSYNCED 1  /* a flag: frames before this one were not on the disk when it was written */
 #define SEGMENT_MAX (64ull << 20)

@@ -3,7 +3,8 @@
  *
  * Rows are copied as they lie in the index, table by table under the tables' names: a new table needs nothing here.
  * The price is that their layout is that of one INDEX_VERSION and one byte order, which the header names; another one
- * is refused, and a version that comes later has to bring the conversion.
+ * is refused, but for those from INDEX_LOADABLE on.  What version 2 has is version 3, with other lists of the queue,
+ * which are made from its entries.
  *
  * The file grows under a name of its own, is read back from beginning to end, and takes its name when it is on the
  * disk: whatever has the name NUMBER.state was whole.  All of it is written at a few MiB at a time, each synced, so
@@ -18,6 +19,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "apply.h"
+
 #define BYTE_ORDER_MARK 0x01020304u
 #define LOAD_BATCH (32ull << 20) /* bytes of rows to one index transaction */
 
@@ -27,6 +30,7 @@ struct load { /* of a state file that is read */
 	struct meta_value meta;
 	bool meta_known, whole, failed;
 	uint64_t frames, rows, sequence;
+	uint32_t index_version;  /* of its rows */
 	size_t batch;            /* bytes put since the last commit */
 	size_t slice, slice_max; /* bytes read, and when to stop; 0: not at all */
 	void (*damage)(void *, uint32_t, uint64_t, uint64_t, const char *);
@@ -195,6 +199,7 @@ static void put_row(struct load *l, enum table t, struct view key, struct view v
 {
 	MDB_val k = { key.len, (void *)(uintptr_t)key.ptr }, v = { value.len, (void *)(uintptr_t)value.ptr };
 	MDB_dbi dbi = l->tx->index->dbi[t];
+	struct queue_entry q;
 	int rc;
 
 	if (key.len == 0 || key.len > 511)
@@ -203,6 +208,8 @@ static void put_row(struct load *l, enum table t, struct view key, struct view v
 		rc = mdb_put(l->tx->txn, dbi, &k, &v, 0);
 	if (rc != 0 && !l->tx->error)
 		l->tx->error = rc;
+	if (t == T_QUEUE && l->index_version < 3 && key.len == 8 && queue_entry_get(value, &q))
+		queue_list(l->tx, get_be64(key.ptr), &q); /* it has these lists in another form */
 }
 
 static void load_rows(struct load *l, const struct record *r)
@@ -313,7 +320,7 @@ static uint32_t state_choose(int log_dir, const uint32_t *numbers, size_t count)
 	return numbers[count - 1];
 }
 
-static int header_usable(int log_dir, uint32_t number, struct error *err)
+static int header_usable(int log_dir, uint32_t number, uint32_t *index_version, struct error *err)
 {
 	struct log_header h;
 	uint64_t salt;
@@ -323,7 +330,10 @@ static int header_usable(int log_dir, uint32_t number, struct error *err)
 	state_name(number, name);
 	if ((fd = state_open(log_dir, name, number, O_RDONLY, &salt)) == -1)
 		return 0; /* damage, which loading tells */
-	if (log_header_get(fd, &h) == 0 && (h.index_version != INDEX_VERSION || h.order != BYTE_ORDER_MARK))
+	if (log_header_get(fd, &h) == -1)
+		h = (struct log_header){ .index_version = INDEX_VERSION, .order = BYTE_ORDER_MARK };
+	*index_version = h.index_version;
+	if (h.index_version < INDEX_LOADABLE || h.index_version > INDEX_VERSION || h.order != BYTE_ORDER_MARK)
 		rc = error_set(err,
 		    h.order == BYTE_ORDER_MARK
 			? "log/%s holds an index of format %u, this mailadm reads %d: install the mailadm that made it"
@@ -355,7 +365,7 @@ int state_load(struct engine *e, struct tx *tx, struct error *err)
 	free(numbers);
 	if (!number)
 		return 0;
-	if (header_usable(e->log_dir, number, err) == -1) {
+	if (header_usable(e->log_dir, number, &l.index_version, err) == -1) {
 		e->newer = true;
 		return -1;
 	}
@@ -369,6 +379,7 @@ int state_load(struct engine *e, struct tx *tx, struct error *err)
 		return error_set(err,
 		    "log/%010u.state is damaged where it begins and where it ends: restore it from a backup", number);
 	tx->meta = l.meta;
+	tx->meta.version = INDEX_VERSION;
 	log_info("event=store.state-loaded state=%u rows=%llu sequence=%llu", number, (unsigned long long)l.rows,
 	    (unsigned long long)l.meta.sequence);
 	return 1;

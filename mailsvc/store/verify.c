@@ -33,6 +33,7 @@ struct verify {
 	uint32_t behind;   /* the segment that the newest state file stands before; 0: there is none */
 	bool bodies_only;  /* a segment before it */
 	uint64_t sequence; /* of the frame before */
+	uint64_t held;     /* entries of the queue that are */
 	uint64_t floor;    /* that the state file stands behind */
 	struct tx tx;
 };
@@ -376,7 +377,9 @@ static void check_queue(struct verify *v, struct view key, struct view value, vo
 {
 	uint64_t id = get_be64(key.ptr);
 	struct queue_entry q;
-	struct key due;
+	struct view destination;
+	struct key next, of;
+	bool held;
 
 	(void)arg;
 	v->report->queue++;
@@ -384,10 +387,18 @@ static void check_queue(struct verify *v, struct view key, struct view value, vo
 		problem(v, 0, 0, "queue entry %016" PRIx64 " cannot be read", id);
 		return;
 	}
-	due = key_u64((uint64_t)q.fixed.due);
-	key_add_u64(&due, id);
-	if (!tx_get(&v->tx, T_QUEUE_DUE, &due, &value))
-		problem(v, 0, 0, "queue entry %016" PRIx64 " will never be due", id);
+	destination = queue_destination(&q);
+	next = queue_next_key(destination, queue_lane(&q), q.fixed.due, id);
+	of = queue_of_key(destination, id);
+	held = q.fixed.state & QUEUE_HELD;
+	v->held += held;
+	if (tx_get(&v->tx, T_QUEUE_NEXT, &next, &value) == held)
+		problem(v, 0, 0,
+		    held ? "queue entry %016" PRIx64 " is held and will be sent"
+			 : "queue entry %016" PRIx64 " will never be due",
+		    id);
+	if (!tx_get(&v->tx, T_QUEUE_OF, &of, &value))
+		problem(v, 0, 0, "queue entry %016" PRIx64 " is not listed with its destination", id);
 	refer(v, q.fixed.body, "queue entry", id, 0);
 }
 
@@ -454,7 +465,7 @@ static void verify_tables(struct verify *v)
 {
 	struct key all = { 0 };
 	uint64_t changes = 0;
-	MDB_stat st, names;
+	MDB_stat st, names, of;
 
 	each(v, T_ACCOUNT, &all, check_account, NULL);
 	each(v, T_DEAD, &all, check_dead, NULL);
@@ -471,10 +482,12 @@ static void verify_tables(struct verify *v)
 	mdb_stat(v->tx.txn, v->tx.index->dbi[T_MAILBOX_NAME], &names);
 	if (st.ms_entries != names.ms_entries)
 		problem(v, 0, 0, "%zu mailboxes have %zu names", st.ms_entries, names.ms_entries);
-	mdb_stat(v->tx.txn, v->tx.index->dbi[T_QUEUE_DUE], &st);
-	if (st.ms_entries != v->report->queue)
-		problem(
-		    v, 0, 0, "%zu due times are listed for %" PRIu64 " queue entries", st.ms_entries, v->report->queue);
+	mdb_stat(v->tx.txn, v->tx.index->dbi[T_QUEUE_NEXT], &st);
+	mdb_stat(v->tx.txn, v->tx.index->dbi[T_QUEUE_OF], &of);
+	if (st.ms_entries + v->held != v->report->queue || of.ms_entries != v->report->queue)
+		problem(v, 0, 0,
+		    "%zu due times and %zu places are listed for %" PRIu64 " queue entries, %" PRIu64 " held",
+		    st.ms_entries, of.ms_entries, v->report->queue, v->held);
 	if (v->tx.meta.sequence > v->sequence)
 		problem(v, 0, 0, "the index stands at frame %" PRIu64 ", the log ends at %" PRIu64, v->tx.meta.sequence,
 		    v->sequence);

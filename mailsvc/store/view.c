@@ -231,7 +231,7 @@ int view_end(struct store_view *v)
 	if (v->body_cursor)
 		mdb_cursor_close(v->body_cursor);
 	v->body_cursor = NULL;
-	v->last_body = v->next_body = 0;
+	v->last_body = v->ahead_at = v->ahead_count = 0;
 	mdb_txn_reset(v->tx.txn);
 	atomic_store(&v->page->epoch, 0);
 	epoch_release(v->readers);
@@ -476,16 +476,35 @@ static void prefetch(const MDB_val *value)
 		__builtin_prefetch((const char *)value->mv_data + i);
 }
 
-/* The cursor is at a body: what is behind it? */
+/*
+ * The cursor is at a body: what is behind it?  Each step waits for memory, a few steps in a row wait together, and what
+ * they find comes while the caller works on the one before.
+ */
 static void look_ahead(struct store_view *v)
 {
-	MDB_val key;
+	MDB_val key, value;
 
-	v->next_body = 0;
-	if (mdb_cursor_get(v->body_cursor, &key, &v->next_value, MDB_NEXT) != 0 || key.mv_size != 8)
-		return;
-	v->next_body = get_be64(key.mv_data);
-	prefetch(&v->next_value);
+	v->ahead_at = v->ahead_count = 0;
+	while (v->ahead_count < BODIES_AHEAD && mdb_cursor_get(v->body_cursor, &key, &value, MDB_NEXT) == 0 &&
+	       key.mv_size == 8) {
+		v->ahead[v->ahead_count].body = get_be64(key.mv_data);
+		v->ahead[v->ahead_count++].value = value;
+	}
+	for (unsigned i = 0; i < v->ahead_count; i++)
+		prefetch(&v->ahead[i].value);
+}
+
+/* Among those that were found ahead. */
+static bool is_ahead(struct store_view *v, uint64_t body, MDB_val *value)
+{
+	while (v->ahead_at < v->ahead_count && v->ahead[v->ahead_at].body < body)
+		v->ahead_at++;
+	if (v->ahead_at == v->ahead_count || v->ahead[v->ahead_at].body != body)
+		return false;
+	*value = v->ahead[v->ahead_at++].value;
+	if (v->ahead_at == v->ahead_count)
+		look_ahead(v);
+	return true;
 }
 
 static bool find_body(struct store_view *v, uint64_t body, MDB_val *value)
@@ -497,15 +516,17 @@ static bool find_body(struct store_view *v, uint64_t body, MDB_val *value)
 
 	if (v->tx.error)
 		return false;
+	if (is_ahead(v, body, value)) {
+		v->last_body = body;
+		return true;
+	}
 	if (!v->body_cursor)
 		rc = mdb_cursor_open(v->tx.txn, v->index.dbi[T_BODY], &v->body_cursor);
-	if (rc == 0 && v->next_body == body && body != 0)
-		*value = v->next_value;
-	else if (rc == 0)
+	if (rc == 0)
 		rc = mdb_cursor_get(v->body_cursor, &key, value, MDB_SET_KEY);
 	if (rc != 0 && rc != MDB_NOTFOUND)
 		v->tx.error = rc;
-	v->next_body = 0;
+	v->ahead_at = v->ahead_count = 0;
 	v->last_body = rc == 0 ? body : 0;
 	if (rc == 0 && in_order)
 		look_ahead(v);

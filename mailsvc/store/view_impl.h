@@ -8,6 +8,8 @@
 #include "index.h"
 #include "view.h"
 
+#define BODIES_AHEAD 16
+
 struct store_view {
 	int dir, log_dir, readers; /* readers: index/readers (epoch.h) */
 	struct index index;
@@ -22,10 +24,14 @@ struct store_view {
 	struct epoch_reader *page;
 	int pending[2]; /* shared, own: pages that came during a snapshot or one by one */
 	struct body_reader bodies;
-	/* Bodies that are asked for in order are found by a step, and the next one's record is on its way into the cache. */
+	/* Bodies that are asked for in order are found some at a time, and their records are on their way into the cache. */
 	MDB_cursor *body_cursor;
-	uint64_t last_body, next_body; /* of this snapshot; 0: none */
-	MDB_val next_value;
+	uint64_t last_body; /* of this snapshot; 0: none */
+	struct {
+		uint64_t body;
+		MDB_val value;
+	} ahead[BODIES_AHEAD];
+	unsigned ahead_at, ahead_count;
 	uint64_t *checked; /* CHECKED_BODIES, by number: view_body_checked */
 	uint64_t trim_at; /* ms: when to look for segments that compaction removed */
 };

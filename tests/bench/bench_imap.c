@@ -25,6 +25,8 @@ static size_t link_until(struct link *l, const char *tag)
 		bytes += n;
 		char window[sizeof(tail) * 2];
 		size_t use = n < sizeof(tail) ? n : sizeof(tail);
+		if (use < n) /* what came before does not touch it */
+			tail_len = 0;
 		memcpy(window, tail, tail_len);
 		memcpy(window + tail_len, buffer + n - use, use);
 		size_t len = tail_len + use;
@@ -63,23 +65,17 @@ static char *put_command(char *at, const char *tag, const char *command, unsigne
 	return stpcpy(stpcpy(at, hole + 2), "\r\n");
 }
 
-/* Counts the lines "T OK"; dies of any other that starts with "T ". Keeps where in a line it is between calls. */
+/* Counts the lines "T OK"; dies of any other that starts with "T ". */
 static unsigned long count_done(const char *data, size_t len)
 {
-	static char line[5];
-	static size_t at;
+	static struct line line;
 	unsigned long done = 0;
 
-	for (size_t i = 0; i < len; i++) {
-		if (data[i] == '\n') {
-			if (at >= 4 && memcmp(line, "T OK", 4) == 0)
-				done++;
-			else if (at >= 2 && memcmp(line, "T ", 2) == 0)
-				errx(1, "refused: T %.*s", (int)(len - i), data + i);
-			at = 0;
-		} else if (at < sizeof(line)) {
-			line[at++] = data[i];
-		}
+	while (link_line(&line, &data, &len)) {
+		if (memcmp(line.start, "T OK", 4) == 0)
+			done++;
+		else if (memcmp(line.start, "T ", 2) == 0)
+			errx(1, "refused: T %.*s", (int)len, data);
 	}
 	return done;
 }
@@ -116,8 +112,10 @@ static size_t run_many(struct link *l, char how, unsigned long count, const char
 
 	for (unsigned long i = 1; i <= count; i++) {
 		end = put_command(how == '+' ? end : all, "T", command, i);
-		if (how == '*')
-			bytes += pump(l, all, (size_t)(end - all), 1);
+		if (how == '*') {
+			link_write(l, all, (size_t)(end - all));
+			bytes += link_until(l, "T");
+		}
 	}
 	if (how == '+')
 		bytes = pump(l, all, (size_t)(end - all), count);

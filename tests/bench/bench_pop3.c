@@ -14,20 +14,13 @@ static char buffer[1 << 20];
 /* Counts the replies that have ended: a line "-ERR" ends the program, "." alone ends one. */
 static unsigned long count_ends(const char *data, size_t len)
 {
-	static char line[5];
-	static size_t at;
+	static struct line line;
 	unsigned long ends = 0;
 
-	for (size_t i = 0; i < len; i++) {
-		if (data[i] == '\n') {
-			if (at == 2 && memcmp(line, ".\r", 2) == 0)
-				ends++;
-			at = 0;
-		} else if (at < sizeof(line)) {
-			line[at++] = data[i];
-			if (at == 4 && memcmp(line, "-ERR", 4) == 0)
-				errx(1, "refused: %.*s", (int)(len - i), data + i);
-		}
+	while (link_line(&line, &data, &len)) {
+		if (memcmp(line.start, "-ERR", 4) == 0)
+			errx(1, "refused: %.*s", (int)len, data);
+		ends += line.len == 2 && line.start[0] == '.';
 	}
 	return ends;
 }

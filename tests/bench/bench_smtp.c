@@ -1,8 +1,9 @@
 /*
  * Sends messages over N SMTP connections at once and reports the rate and its own CPU.
  *
- *	bench_smtp HOST:PORT CONNECTIONS MESSAGES SIZE SENDER RECIPIENT
+ *	bench_smtp [-e NAME] [-f FILE] HOST:PORT CONNECTIONS MESSAGES SIZE SENDER RECIPIENT
  *
+ * NAME is what EHLO says.  FILE is sent instead of a message of SIZE bytes: lines with CRLF, none that begins with a dot.
  * One epoll loop; MAIL, RCPT and DATA are pipelined (RFC 2920), the next message of a connection follows the reply to
  * the last.  A message counts when its 250 is read; anything unexpected ends the run with what the server said.
  */
@@ -16,6 +17,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,7 +33,7 @@ struct client {
 	size_t out_len;
 };
 
-static char envelope[1024], *content;
+static char envelope[1024], greeting[300] = "EHLO bench.example\r\n", *content;
 static size_t envelope_len, content_len;
 static unsigned long started, finished, total;
 static int ep;
@@ -88,7 +90,7 @@ static void on_reply(struct client *c, const char *line)
 	case GREETING:
 		c->state = EHLO;
 		c->awaited = 1;
-		send_out(c, "EHLO bench.example\r\n", 20);
+		send_out(c, greeting, strlen(greeting));
 		break;
 	case ENVELOPE:
 		c->state = CONTENT;
@@ -123,9 +125,33 @@ static void on_input(struct client *c)
 	}
 }
 
-static void make_message(size_t size, const char *sender, const char *recipient)
+static void make_envelope(const char *sender, const char *recipient)
 {
 	envelope_len = (size_t)snprintf(envelope, sizeof(envelope), "MAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n", sender, recipient);
+}
+
+static void end_message(void)
+{
+	memcpy(content + content_len, ".\r\n", 3);
+	content_len += 3;
+}
+
+static void read_message(const char *path)
+{
+	FILE *f = fopen(path, "rb");
+	struct stat st;
+	if (f == NULL || fstat(fileno(f), &st) == -1)
+		err(2, "%s", path);
+	content = malloc((size_t)st.st_size + 3);
+	content_len = fread(content, 1, (size_t)st.st_size, f);
+	fclose(f);
+	if (content_len < 2 || memcmp(content + content_len - 2, "\r\n", 2) != 0 || content[0] == '.' || memmem(content, content_len, "\n.", 2) != NULL)
+		errx(2, "%s does not end with CRLF, or a line begins with a dot", path);
+	end_message();
+}
+
+static void make_message(size_t size, const char *sender, const char *recipient)
+{
 	content = malloc(size + 1024);
 	int n = snprintf(content, 1024,
 	    "From: <%s>\r\nTo: <%s>\r\nSubject: benchmark\r\nDate: Tue, 24 Nov 2026 06:45:48 +0000\r\n"
@@ -137,8 +163,7 @@ static void make_message(size_t size, const char *sender, const char *recipient)
 		memcpy(content + content_len, line, sizeof(line) - 1);
 		content_len += sizeof(line) - 1;
 	}
-	memcpy(content + content_len, ".\r\n", 3);
-	content_len += 3;
+	end_message();
 }
 
 static struct client *connect_to(const struct sockaddr_in *to)
@@ -158,8 +183,20 @@ static struct client *connect_to(const struct sockaddr_in *to)
 
 int main(int argc, char **argv)
 {
+	const char *file = NULL;
+	int opt;
+	while ((opt = getopt(argc, argv, "e:f:")) != -1) {
+		if (opt == 'e')
+			snprintf(greeting, sizeof(greeting), "EHLO %s\r\n", optarg);
+		else if (opt == 'f')
+			file = optarg;
+		else
+			return 2;
+	}
+	argc -= optind - 1;
+	argv += optind - 1;
 	if (argc != 7)
-		errx(2, "usage: bench_smtp HOST:PORT CONNECTIONS MESSAGES SIZE SENDER RECIPIENT");
+		errx(2, "usage: bench_smtp [-e NAME] [-f FILE] HOST:PORT CONNECTIONS MESSAGES SIZE SENDER RECIPIENT");
 	char *colon = strrchr(argv[1], ':');
 	if (colon == NULL)
 		errx(2, "no port in %s", argv[1]);
@@ -169,7 +206,11 @@ int main(int argc, char **argv)
 		errx(2, "not an IPv4 address: %s", argv[1]);
 	unsigned long connections = strtoul(argv[2], NULL, 10);
 	total = strtoul(argv[3], NULL, 10);
-	make_message(strtoul(argv[4], NULL, 10), argv[5], argv[6]);
+	make_envelope(argv[5], argv[6]);
+	if (file != NULL)
+		read_message(file);
+	else
+		make_message(strtoul(argv[4], NULL, 10), argv[5], argv[6]);
 	ep = epoll_create1(0);
 	for (unsigned long i = 0; i < connections; i++)
 		connect_to(&to);

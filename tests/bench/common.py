@@ -97,7 +97,8 @@ service lmtp {{
         """SMTP, IMAP, IMAP over TLS, POP3."""
         return self.offset + 25, self.offset + 143, self.offset + 993, self.offset + 110
 
-    def start_postfix(self):
+    def start_postfix(self, address="127.0.0.1", settings="", services=(), alone=()):
+        """settings: more of main.cf; services: more of master.cf; alone: a command in front, as in driver."""
         smtp = self.ports()[0]
         conf = self.dir + "/postfix"
         os.makedirs(conf)
@@ -111,28 +112,34 @@ data_directory = {self.dir}/data
 multi_instance_name = postfix-bench
 myhostname = mail.bench.example
 mydestination =
-inet_interfaces = 127.0.0.1
+inet_interfaces = {address}
 virtual_mailbox_domains = bench.example
 virtual_transport = lmtp:unix:{self.dir}/run/lmtp
 maillog_file = {self.dir}/queue/postfix.log
 maillog_file_prefixes = {self.dir}
 alias_maps =
+{settings}
 """)
-        services = open("/usr/share/postfix/master.cf.dist").read() if os.path.exists("/usr/share/postfix/master.cf.dist") else open(
+        known = open("/usr/share/postfix/master.cf.dist").read() if os.path.exists("/usr/share/postfix/master.cf.dist") else open(
             "/etc/postfix/master.cf").read()
         lines = []
-        for line in services.splitlines():
+        for line in known.splitlines():
             words = line.split()
             if line[:1] not in ("#", " ", "\t", "") and len(words) >= 8:
                 if words[0] == "smtp" and words[1] == "inet":
-                    words[0] = f"127.0.0.1:{smtp}"
+                    words[0] = f"{address}:{smtp}"
                 elif words[1] == "inet":
                     continue
                 words[4] = "n"
                 lines.append(" ".join(words))
         with open(conf + "/master.cf", "w") as f:
-            f.write("\n".join(lines) + "\n")
-        subprocess.run(["postfix", "-c", conf, "start"], check=True, capture_output=True)
+            f.write("\n".join([*lines, *services]) + "\n")
+        self.run_postfix(alone)
+
+    def run_postfix(self, alone=()):
+        r = subprocess.run([*alone, "postfix", "-c", self.dir + "/postfix", "start"], capture_output=True, text=True)
+        if r.returncode != 0:
+            raise RuntimeError(f"postfix start: {r.stdout}{r.stderr}")
         with open(self.dir + "/queue/pid/master.pid") as f:
             self.master = int(f.read())
 
@@ -155,9 +162,15 @@ alias_maps =
                 f.write(physical)
         subprocess.run(["chown", "-R", f"{self.mail.pw_uid}:{self.mail.pw_gid}", base], check=True)
 
-    def stop(self):
+    def stop_postfix(self):
         if self.master:
-            subprocess.run(["postfix", "-c", self.dir + "/postfix", "stop"], capture_output=True)
+            r = subprocess.run(["postfix", "-c", self.dir + "/postfix", "stop"], capture_output=True, text=True)
+            if r.returncode != 0:
+                raise RuntimeError(f"postfix stop: {r.stdout}{r.stderr}")
+            self.master = None
+
+    def stop(self):
+        self.stop_postfix()
         super().stop()
 
 

@@ -79,6 +79,30 @@ static inline size_t link_read(struct link *l, char *to, size_t size)
 	return (size_t)n;
 }
 
+/* A line of which the beginning is kept, between calls too; by memchr, so that a driver is not slower than its server. */
+struct line {
+	char start[5];
+	size_t len; /* without LF */
+	bool over;
+};
+
+/* Goes on behind the next LF: true, line is whole. False: all of data is taken. */
+static inline bool link_line(struct line *line, const char **data, size_t *len)
+{
+	const char *lf = memchr(*data, '\n', *len);
+	size_t n = lf != NULL ? (size_t)(lf - *data) : *len;
+
+	if (line->over)
+		*line = (struct line){ .len = 0 };
+	for (size_t i = 0; i < n && line->len + i < sizeof(line->start); i++)
+		line->start[line->len + i] = (*data)[i];
+	line->len += n;
+	line->over = lf != NULL;
+	*data += n + line->over;
+	*len -= n + line->over;
+	return line->over;
+}
+
 static inline void link_write(struct link *l, const char *data, size_t len)
 {
 	ssize_t n = l->ssl ? SSL_write(l->ssl, data, (int)len) : write(l->fd, data, len);

@@ -42,6 +42,8 @@ domains = ( {{ name = "example.org"; }} );
 accounts = ( {{ address = "{ALICE}"; }} );
 state_dir = "state";
 firewall = {{ admin_from = ( "{ADMIN}/32"{self.rules} ); ban_after = 3; ban_time = "2h"; }};
+dns = {{ forward = [ "127.0.0.1@9" ]; dnssec = false; }};
+checks = {{ tarpit = "0"; dns_wait = "1s"; reverse_dns = "off"; helo = "off"; greylist = "off"; spf = "off"; dmarc = "off"; dkim = "off"; }};
 """
 
 

@@ -19,13 +19,14 @@ def there():
 class Dovecot:
     """Users USER (any) have a Maildir in dir/mail/USER and the same password."""
 
-    def __init__(self, settings="", password=PASSWORD, below="/tmp"):
-        """settings: more of dovecot.conf; what stands there last counts."""
+    def __init__(self, settings="", password=PASSWORD, below="/tmp", users=None):
+        """settings: more of dovecot.conf; what stands there last counts.  users: nobody but these is there (for LMTP)."""
         self.dir = tempfile.mkdtemp(prefix="mailadm-dovecot-", dir=below)
         os.chmod(self.dir, 0o755)
         self.mail = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
         self.offset = free_offset()
         self.settings = settings
+        self.users = users
         self.password = password
         self.process = None
         os.makedirs(self.dir + "/mail")
@@ -35,6 +36,13 @@ class Dovecot:
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
                         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout",
                         self.dir + "/key.pem", "-out", self.dir + "/cert.pem"], check=True, capture_output=True)
+        static = "uid=%d gid=%d home=%s/mail/%%u allow_all_users=yes" % (self.mail.pw_uid, self.mail.pw_gid, self.dir)
+        if self.users is not None:
+            with open(self.dir + "/users", "w") as f:
+                for user in self.users + ["probe"]:
+                    f.write("%s:{PLAIN}%s:%d:%d::%s/mail/%s\n" % (user, self.password, self.mail.pw_uid, self.mail.pw_gid, self.dir, user))
+            os.chmod(self.dir + "/users", 0o644)
+        db = "driver = passwd-file\n  args = %s/users" % self.dir
         with open(self.dir + "/dovecot.conf", "w") as f:
             f.write(f"""protocols = imap
 base_dir = {self.dir}/run
@@ -50,12 +58,10 @@ ssl = yes
 ssl_cert = <{self.dir}/cert.pem
 ssl_key = <{self.dir}/key.pem
 passdb {{
-  driver = static
-  args = password={self.password}
+  {db if self.users is not None else "driver = static" + chr(10) + "  args = password=" + self.password}
 }}
 userdb {{
-  driver = static
-  args = uid={self.mail.pw_uid} gid={self.mail.pw_gid} home={self.dir}/mail/%u allow_all_users=yes
+  {db if self.users is not None else "driver = static" + chr(10) + "  args = " + static}
 }}
 service imap-login {{
   inet_listener imap {{

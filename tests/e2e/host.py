@@ -157,7 +157,7 @@ class Host:
 
     def init(self):
         """Writes the site and sets the passwords; called by start when needed."""
-        args = ["init", self.dir, "--hostname", self.hostname, "--domain", self.domains[0], "--ipv4", "192.0.2.10",
+        args = ["init", self.dir, "--hostname", self.hostname, *(w for d in self.domains for w in ("--domain", d)), "--ipv4", "192.0.2.10",
                 "--port-offset", str(self.offset)]
         for address in self.accounts:
             args += ["--account", address]

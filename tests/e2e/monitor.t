@@ -13,7 +13,7 @@ from host import BUILD, MAILADM, Host, diag, done, free_offset, is_, like, ok, w
 
 ALICE = "alice@example.org"
 SENDTO = 44  # of x86-64
-ROLES = ["auth", "fts", "guard", "hash", "imap", "keys", "login", "resolver", "send", "smtp", "store"]
+ROLES = ["auth", "fetch", "fts", "guard", "hash", "imap", "keys", "login", "resolver", "send", "smtp", "store"]
 
 
 def status(host):

@@ -5,6 +5,8 @@ import io
 import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 import zipfile
@@ -12,7 +14,7 @@ from email import policy
 from email.message import EmailMessage
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from host import Host, done, is_, like, ok  # noqa: E402
+from host import MAILADM, Host, done, is_, like, ok  # noqa: E402
 
 ROW = """<record><row><source_ip>%s</source_ip><count>%d</count><policy_evaluated><disposition>none</disposition><dkim>%s</dkim><spf>%s</spf>
 <reason><type>forwarded</type></reason><reason><type>local_policy</type></reason></policy_evaluated></row>
@@ -111,8 +113,38 @@ def files(host, dir):
     is_(len(cells(r)), 3, "a TLS report as a file")
     for name, content in (("deepjson", b"[" * 100000), ("dup", b'{"policies":[],"policies":[]}'), ("nopolicies", b"{}")):
         is_(report(name, content, "tls").returncode, 1, name + ": no TLS report")
+    odd = EmailMessage()
+    odd["From"], odd["To"] = "a@b.example", "postmaster@example.org"
+    odd.set_content("Many.\n")
+    for i in range(40):
+        odd.add_attachment(b"no report", maintype="application", subtype="xml", filename="x")
+    odd.add_attachment(one, maintype="application", subtype="xml", filename="r.xml")
+    is_(report("parts", odd.as_bytes(policy=policy.SMTP)).returncode, 1, "a report behind 40 parts that are none is not looked for")
+    r = report("json", b'{"policies" "\xc2\x9b31m\x07": 1}', "tls")
+    ok(r.returncode == 1 and r.stderr.isascii() and "\x07" not in r.stderr, "a parser's words about a broken report are printable: %r" % r.stderr)
+    escape = feedback("x", [("192.0.2.1", 1, "pass", "pass")], org="evil\u009b2J")
+    r = report("c1", escape)
+    ok(r.returncode == 0 and "\u009b" not in r.stdout, "nor does U+009B reach the terminal: %r" % r.stdout)
     escape = feedback("x", [("192.0.2.1", 1, "pass", "pass")], org="evil&#x1b;[2J".replace("&#x1b;", "\x7f"))
     ok("\x7f" not in report("escape", escape).stdout, "no control bytes reach the terminal")
+
+
+def killed(host, dir):
+    """The reader dies of the first report: the second is read."""
+    fifo, good = os.path.join(dir, "fifo"), os.path.join(dir, "good")
+    os.mkfifo(fifo)
+    with open(good, "wb") as f:
+        f.write(feedback("k", [("192.0.2.9", 1, "pass", "pass")]))
+    p = subprocess.Popen([MAILADM, "-c", host.conf, "report", "dmarc", fifo, good], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with open(fifo, "wb") as f:  # opens once mailadm, whose reader is there, reads it
+        with open("/proc/%d/task/%d/children" % (p.pid, p.pid)) as c:
+            children = c.read().split()
+        is_(len(children), 1, "the reader")
+        os.kill(int(children[0]), signal.SIGKILL)
+        f.write(b"<feedback>")
+    out, err = p.communicate(timeout=60)
+    ok(p.returncode == 0 and "192.0.2.9" in out, "another reads what is left: %d %s %s" % (p.returncode, out, err))
+    like(err, "fifo: the process that reads reports ended", "and what it died of is told")
 
 
 def main():
@@ -123,6 +155,7 @@ def main():
             is_(host.cli("report", check=False).returncode, 2, "neither dmarc nor tls: 2")
             mailed(host)
             files(host, dir)
+            killed(host, dir)
     finally:
         shutil.rmtree(dir)
     done()

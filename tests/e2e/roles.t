@@ -17,7 +17,7 @@ if shutil.which("strace") is None or os.uname().machine != "x86_64":
     skip_all("this needs strace and x86-64")
 
 # Of the system call table (x86-64), open(2), socket(2).
-OPENAT, SOCKET, CLOSE, AT_FDCWD = 257, 41, 3, -100
+OPENAT, SOCKET, CLOSE, ACCEPT4, AT_FDCWD = 257, 41, 3, 288, -100
 CAP_NET_ADMIN = 1 << 12
 REFUSED = ("trapped", "-13", "-1")  # SIGSYS, EACCES, EPERM
 AF_UNIX, AF_INET, SOCK_STREAM = 1, 2, 1
@@ -67,7 +67,7 @@ def open_paths(pid):
 
 
 def rights(host):
-    roles = ("auth", "hash", "store", "login", "imap", "smtp", "resolver", "keys", "send", "guard", "fts")
+    roles = ("auth", "hash", "store", "login", "imap", "smtp", "resolver", "keys", "send", "guard", "fts", "fetch")
     for role in roles:
         pid = pid_of(host, role)
         s = status_of(pid)
@@ -86,25 +86,27 @@ def refusals(host):
     def cannot_open(roles, what, path, flags=0):
         for role in roles:
             refused(host, role, what, OPENAT, AT_FDCWD, "=" + path, flags, 0o600)
-    cannot_open(("smtp", "login", "imap", "send", "keys", "resolver", "hash", "store", "guard", "fts"), "open the credentials", state + "/credentials")
-    outside = ("smtp", "login", "send", "keys", "resolver", "auth", "hash", "guard")
+    cannot_open(("smtp", "login", "imap", "send", "keys", "resolver", "hash", "store", "guard", "fts", "fetch"), "open the credentials", state + "/credentials")
+    outside = ("smtp", "login", "send", "keys", "resolver", "auth", "hash", "guard", "fetch")
     cannot_open(outside, "open the store's index", state + "/store/index/data.mdb")
     cannot_open(outside, "open the store's log", state + "/store/log/0000000001.log")
-    cannot_open(("smtp", "login", "imap", "send", "resolver", "store", "auth", "guard", "fts"), "open a DKIM key", state + "/keys/example.org.mail.key")
-    cannot_open(("imap", "smtp", "login", "send", "keys", "auth", "resolver", "store", "guard", "fts"), "create a file elsewhere", "/tmp/mailadm-escape",
+    cannot_open(("smtp", "login", "imap", "send", "resolver", "store", "auth", "guard", "fts", "fetch"), "open a DKIM key", state + "/keys/example.org.mail.key")
+    cannot_open(("imap", "smtp", "login", "send", "keys", "auth", "resolver", "store", "guard", "fts", "fetch"), "create a file elsewhere", "/tmp/mailadm-escape",
                 os.O_CREAT | os.O_WRONLY)
     cannot_open(("imap", "fts"), "write the store", state + "/store/index/data.mdb", os.O_RDWR)
     for role in ("store", "imap", "keys", "auth", "hash", "smtp", "login", "guard", "fts"):
         refused(host, role, "make a socket (IPv4)", SOCKET, AF_INET, SOCK_STREAM, 0)
-    for role in ("store", "imap", "keys", "auth", "hash", "smtp", "send", "resolver", "guard", "fts"):
+    for role in ("store", "imap", "keys", "auth", "hash", "smtp", "send", "resolver", "guard", "fts", "fetch"):
         refused(host, role, "make a socket (unix)", SOCKET, AF_UNIX, SOCK_STREAM, 0)
+    for role in ("send", "fetch", "resolver"):
+        refused(host, role, "accept a connection", ACCEPT4, 0, 0, 0, 0)
     refused(host, "guard", "make another netlink socket", SOCKET, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER)
     for role in ("smtp", "imap", "login"):
         paths = open_paths(pid_of(host, role))
         bad = [p for p in paths if "credentials" in p or "/keys/" in p or (role != "imap" and "/store" in p)]
         is_(bad, [], f"{role} holds no descriptor that it should not have")
     # The same calls where they are allowed: the test can tell the difference.
-    for role in ("send", "resolver"):
+    for role in ("send", "resolver", "fetch"):
         answer = call(pid_of(host, role), SOCKET, AF_INET, SOCK_STREAM, 0)
         ok(answer.isdigit(), f"{role}, which may connect out, can make a socket ({answer})")
         call(pid_of(host, role), CLOSE, answer)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""SCRAM-SHA-256 over IMAP, POP3 and submission: an implementation of its own (hashlib), GNU SASL, mpop and msmtp;
-nobody learns who exists; keys that a PLAIN login teaches; failures count."""
+"""SCRAM-SHA-256 and -PLUS over IMAP, POP3 and submission: an implementation of its own (hashlib, openssl s_client), GNU SASL, mpop
+and msmtp; nobody learns who exists; keys that a PLAIN login teaches; failures count."""
 import base64
+import concurrent.futures
 import hashlib
 import hmac
 import os
@@ -52,8 +53,8 @@ class Wire:
             out.append(self.line())
         return b"\n".join(out)
 
-    def begin(self, initial=None):
-        command = {"imap": b"a AUTHENTICATE ", "pop3": b"AUTH ", "smtp": b"AUTH "}[self.protocol] + b"SCRAM-SHA-256"
+    def begin(self, initial=None, mechanism=b"SCRAM-SHA-256"):
+        command = {"imap": b"a AUTHENTICATE ", "pop3": b"AUTH ", "smtp": b"AUTH "}[self.protocol] + mechanism
         self.send(command + (b" " + initial if initial is not None else b""))
         return self.line()
 
@@ -69,11 +70,12 @@ class Wire:
         self.socket.close()
 
 
-def scram(wire, user, password, initial=True, header=b"n,,", spoil=None):
+def scram(wire, user, password, initial=True, header=b"n,,", spoil=None, binding=b"", mechanism=None):
     """(last line, the server's proof is right). spoil(client_final) changes it."""
+    mechanism = mechanism or (b"SCRAM-SHA-256-PLUS" if binding else b"SCRAM-SHA-256")
     nonce = b64(os.urandom(15))
     bare = b"n=" + user.encode().replace(b"=", b"=3D").replace(b",", b"=2C") + b",r=" + nonce
-    line = wire.begin(b64(header + bare) if initial else None)
+    line = wire.begin(b64(header + bare) if initial else None, mechanism)
     if not initial:
         if wire.challenge(line) != b"":
             return line, False
@@ -85,7 +87,7 @@ def scram(wire, user, password, initial=True, header=b"n,,", spoil=None):
     fields = dict(f.split(b"=", 1) for f in first.split(b","))
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(fields[b"s"]), int(fields[b"i"]))
     key = hmac.digest(salted, b"Client Key", "sha256")
-    without = b"c=" + b64(header) + b",r=" + fields[b"r"]
+    without = b"c=" + b64(header + binding) + b",r=" + fields[b"r"]
     text = bare + b"," + first + b"," + without
     signature = hmac.digest(hashlib.sha256(key).digest(), text, "sha256")
     final = without + b",p=" + b64(bytes(a ^ b for a, b in zip(key, signature)))
@@ -114,7 +116,7 @@ def own(host):
         ok(not w.good(line) and w.challenge(line) is None, "%s: a wrong password does not" % protocol)
         line, _ = scram(w, ALICE, PASSWORDS[ALICE], spoil=lambda f: f.replace(b"c=biws", b"c=eSws"))
         ok(not w.good(line), "%s: nor another header than the one before" % protocol)
-        line, proved = scram(w, ALICE, PASSWORDS[ALICE], header=b"y,a=" + ALICE.encode() + b",")
+        line, proved = scram(w, ALICE, PASSWORDS[ALICE], header=b"n,a=" + ALICE.encode() + b",")
         ok(w.good(line) and proved, "%s: then the right one does, on the same connection" % protocol)
         w.close()
     w = Wire(host, "imap")
@@ -132,6 +134,83 @@ def own(host):
         like(f.readline(), b"SASL-IR", "SASL-IR is advertised before login")
         s.sendall(b"i ID (" + b" ".join(b'"%s" "%s"' % (b"f" * 30, b"v" * 1024) for _ in range(30)) + b")\r\n")
         like(f.readline() + f.readline(), b"i OK", "ID with 30 fields of full length is taken")
+
+
+class BoundWire(Wire):
+    """Over openssl s_client, which tells the keying material of the connection."""
+
+    def __init__(self, host, protocol, version="-tls1_3"):
+        service = {"imap": "imaps", "pop3": "pop3s", "smtp": "submissions"}[protocol]
+        self.protocol = protocol
+        self.process = subprocess.Popen(["openssl", "s_client", "-connect", "127.0.0.1:%d" % host.port(service), version, "-crlf", "-nocommands",
+                                         "-keymatexport", "EXPORTER-Channel-Binding", "-keymatexportlen", "32"],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.file = self.process.stdout
+        self.binding, line = b"", b"x"
+        while line and not line.startswith((b"* OK", b"+OK", b"220 ")):
+            line = self.file.readline()
+            if line.strip().startswith(b"Keying material: "):
+                self.binding = bytes.fromhex(line.split()[-1].decode())
+        commands = {"smtp": b"EHLO client.example", "pop3": b"CAPA", "imap": b"a CAPABILITY"}
+        last = {"smtp": lambda l: l[3:4] == b" ", "pop3": lambda l: l == b".", "imap": lambda l: l.startswith(b"a ")}
+        self.send(commands[protocol])
+        self.capabilities = self.lines(last[protocol])
+
+    def send(self, line):
+        self.process.stdin.write(line + b"\n")
+        self.process.stdin.flush()
+
+    def line(self):
+        while True:  # s_client speaks between, of session tickets
+            line = self.file.readline()
+            if not line or line.startswith((b"a ", b"+", b"-ERR", b"* ")) or line[:3].isdigit() or line.strip() == b"." or self.protocol == "pop3" and line[:1].isupper():
+                return line.rstrip(b"\r\n")
+
+    def close(self):
+        self.process.kill()
+        self.process.communicate()
+
+
+def plus(host):
+    """SCRAM-SHA-256-PLUS with tls-exporter (RFC 9266)."""
+    for protocol in ("imap", "pop3", "smtp"):
+        w = BoundWire(host, protocol)
+        like(w.capabilities, b"SCRAM-SHA-256-PLUS", "%s: -PLUS is offered inside TLS 1.3" % protocol)
+        is_(len(w.binding), 32, "and there is something to bind to")
+        line, proved = scram(w, ALICE, PASSWORDS[ALICE], header=b"p=tls-exporter,,", binding=w.binding)
+        if not ok(w.good(line) and proved, "%s: alice logs in, bound to her connection" % protocol):
+            diag(line)
+        w.close()
+    # Each failure is answered after a delay: all at once.
+    attempts = [(p, a) for p in ("imap", "pop3", "smtp") for a in ("another connection", "another kind", "none", "without -PLUS", "none, as if -PLUS had not been offered")]
+
+    def attempt(what):
+        protocol, kind = what
+        w, other = BoundWire(host, protocol), BoundWire(host, protocol)
+        options = {"another connection": dict(header=b"p=tls-exporter,,", binding=other.binding), "another kind": dict(header=b"p=tls-unique,,", binding=w.binding),
+                   "none, as if -PLUS had not been offered": dict(header=b"y,,", mechanism=b"SCRAM-SHA-256"),
+                   "none": dict(header=b"n,,", mechanism=b"SCRAM-SHA-256-PLUS"),
+                   "without -PLUS": dict(header=b"p=tls-exporter,,", binding=w.binding, mechanism=b"SCRAM-SHA-256")}
+        line, _ = scram(w, ALICE, PASSWORDS[ALICE], **options[kind])
+        w.close()
+        other.close()
+        return w.good(line), line
+    with concurrent.futures.ThreadPoolExecutor(len(attempts)) as pool:
+        for (protocol, kind), (good, line) in zip(attempts, pool.map(attempt, attempts)):
+            ok(not good and line, "%s: a binding to %s is refused: %r" % (protocol, kind, line))
+    w = BoundWire(host, "smtp", "-tls1_2")
+    ok(b"SCRAM-SHA-256" in w.capabilities and b"PLUS" not in w.capabilities, "TLS 1.2 cannot be bound to")
+    w.close()
+    with host.connect("submission") as s:
+        f = s.makefile("rb")
+        f.readline()
+        s.sendall(b"EHLO c\r\n")
+        text = b""
+        while not text.split(b"\n")[-2:][0][3:4] == b" ":
+            text += f.readline()
+        ok(b"AUTH" in text and b"PLUS" not in text, "without TLS there is no -PLUS")
+        s.sendall(b"AUTH SCRAM-SHA-256-PLUS " + b64(b"p=tls-exporter,,n=x,r=abc") + b"\r\n")
+        like(f.readline(), b"504 ", "and it is no mechanism")
 
 
 def session(host, user):
@@ -196,6 +275,16 @@ def clients(host):
                  "--hostname=127.0.0.1", "--connect=127.0.0.1:%d" % host.port(plain)], input=b"")
         if not like(r.stdout, b"Logged in" if options == ["--imap"] else b"235 ", "gsasl %s is let in" % options[0]):
             diag(r.stdout[-1500:])
+
+
+def bound_clients(host):
+    """GNU SASL inside STARTTLS."""
+    for option, service, word in (("--imap", "imap", b"Logged in"), ("--smtp", "submission", b"235 ")):
+        r = subprocess.run(["gsasl", "--client", option, "--mechanism=SCRAM-SHA-256-PLUS", "--authentication-id=" + ALICE, "--authorization-id=",
+                            "--password=" + PASSWORDS[ALICE], "--starttls", "--x509-ca-file=", "--hostname=127.0.0.1",
+                            "--connect=127.0.0.1:%d" % host.port(service)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, input=b"")
+        if not like(r.stdout, word, "gsasl %s with SCRAM-SHA-256-PLUS inside STARTTLS" % option):
+            diag(r.stdout[-2500:])
 
 
 def learning(host):
@@ -273,6 +362,9 @@ def throttled(host):
     like(at_once(["the newer one"])[0], b"[LIMIT]", "from then on at the first message")
 
 
+with Host({ALICE: PASSWORDS[ALICE]}, groups={"limits": "auth_failures = 1000;", "tls": "channel_binding = true;"}) as host:
+    plus(host)
+    bound_clients(host)
 host = Host(PASSWORDS, groups={"limits": "auth_failures = 10;"})
 with host:
     own(host)

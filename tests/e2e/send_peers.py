@@ -39,11 +39,15 @@ class Named:
         with open(os.path.join(self.dir, "zone"), "w") as f:
             f.write("$TTL 60\n@ IN SOA ns.example. admin.example. 1 3600 600 86400 60\n@ IN NS ns.example.\n"
                     "ns IN A 127.0.0.1\n" + records)
+        self.start()
+
+    def start(self, zone="zone"):
+        """With a zone file that is not there, all it says is SERVFAIL."""
         conf = os.path.join(self.dir, "named.conf")
         with open(conf, "w") as f:
             f.write('options { directory "%s"; listen-on port %d { 127.0.0.1; }; listen-on-v6 { none; }; recursion no;\n'
                     'pid-file none; session-keyfile none; };\ncontrols { };\n'
-                    'zone "example" { type primary; file "zone"; };\n' % (self.dir, self.port))
+                    'zone "example" { type primary; file "%s"; };\n' % (self.dir, self.port, zone))
         self.log = open(os.path.join(self.dir, "log"), "wb")
         self.process = subprocess.Popen([shutil.which("named") or "/usr/sbin/named", "-g", "-n", "1", "-c", conf],
                                         stdout=self.log, stderr=self.log)
@@ -95,6 +99,8 @@ class Peer:
                  break_tls=False):
         self.messages, self.sessions, self.refuse, self.final = [], [], {}, "250 2.0.0 taken"
         self.hold, self.drip, self.received = None, False, 0
+        self.bdat = False  # knows BDAT n LAST
+        self.extensions = []  # further lines of EHLO's reply; it need not know what they mean
         self.pem, self.pipelining, self.ehlo, self.auth = pem, pipelining, ehlo, auth
         self.greeting, self.break_tls = greeting, break_tls
         self.listener = socket.socket()
@@ -125,12 +131,14 @@ class Peer:
             s.close()
 
     def _say(self, s, text):
+        """Sends a reply; answers what was sent, which a peer of another mind may have changed."""
         data = (text + "\r\n").encode()
         if self.drip:
             for i in range(len(data)):
                 s.sendall(data[i:i + 1])
         else:
             s.sendall(data)
+        return text
 
     def _talk(self, s, session):
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -151,13 +159,15 @@ class Peer:
                     continue
                 words = ["250-peer.example", "250-8BITMIME", "250-SIZE 100000000"]
                 words += ["250-PIPELINING"] if self.pipelining else []
+                words += ["250-" + x for x in self.extensions]
                 words += ["250-STARTTLS"] if self.pem and not session.tls else []
                 words += ["250-AUTH " + self.auth[0]] if self.auth else []
                 self._say(s, "\r\n".join(words) + "\r\n250 ENHANCEDSTATUSCODES")
             elif verb.startswith("HELO"):
                 self._say(s, "250 peer.example")
             elif verb == "STARTTLS":
-                self._say(s, "220 go")
+                if not self._say(s, "220 go").startswith("220"):
+                    continue
                 if self.break_tls:
                     s.sendall(b"this is no handshake\r\n")
                     return
@@ -176,11 +186,11 @@ class Peer:
             elif verb.startswith("RCPT TO:"):
                 recipient = command[8:].split(">")[0].lstrip("<")
                 reply = self.refuse(recipient) if callable(self.refuse) else self.refuse.get(recipient)
-                if reply is None:
+                if self._say(s, reply or "250 2.1.5 ok").startswith("2"):
                     recipients.append(recipient)
-                self._say(s, reply or "250 2.1.5 ok")
             elif verb == "DATA":
-                self._say(s, "354 go ahead")
+                if not self._say(s, "354 go ahead").startswith("354"):
+                    continue
                 data = b""
                 while True:
                     line = f.readline()
@@ -189,14 +199,12 @@ class Peer:
                     if line == b".\r\n":
                         break
                     data += line[1:] if line.startswith(b".") else line
-                self.received += 1
-                message = Message(session, sender, recipients, data, parameters)
-                if self.hold:
-                    self.hold.wait(60)
-                reply = self.final(self, message) if callable(self.final) else self.final
-                self._say(s, reply)
-                if reply.startswith("2"):
-                    self.messages.append(message)
+                self._take(s, Message(session, sender, recipients, data, parameters))
+            elif verb.startswith("BDAT ") and self.bdat:
+                data = f.read(int(verb.split()[1]))
+                if len(data) < int(verb.split()[1]) or not verb.endswith(" LAST"):
+                    return
+                self._take(s, Message(session, sender, recipients, data, parameters))
             elif verb == "RSET":
                 self._say(s, "250 2.0.0 ok")
             elif verb == "QUIT":
@@ -204,6 +212,15 @@ class Peer:
                 return
             else:
                 self._say(s, "500 5.5.1 what?")
+
+    def _take(self, s, message):
+        """The whole message is here: the last reply."""
+        self.received += 1
+        if self.hold:
+            self.hold.wait(60)
+        reply = self.final(self, message) if callable(self.final) else self.final
+        if self._say(s, reply).startswith("2"):
+            self.messages.append(message)
 
     def _auth(self, s, f, session, command):
         import base64

@@ -8,7 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const enum dns_type types[] = { DNS_A, DNS_PTR, DNS_MX, DNS_TXT, DNS_AAAA, DNS_TLSA };
+	static const enum dns_type types[] = { DNS_A, DNS_CNAME, DNS_PTR, DNS_MX, DNS_TXT, DNS_AAAA, DNS_TLSA };
 	struct dns_record records[DNS_RECORDS_MAX];
 	struct dns_answer answer;
 	struct dns_parsed parsed;
@@ -22,6 +22,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		dns_answer_put(&msg, &parsed.answer);
 		if (msg.full || dns_answer_get(buf_view(&msg), &answer, records) == -1 ||
 		    answer.status != parsed.answer.status || answer.count > parsed.answer.count)
+			abort();
+		if (answer.canonical.len != parsed.answer.canonical.len ||
+		    memcmp(answer.canonical.ptr, parsed.answer.canonical.ptr != NULL ? parsed.answer.canonical.ptr : "", answer.canonical.len) != 0)
 			abort();
 		for (size_t i = 0; i < answer.count; i++) {
 			if (records[i].data.len != parsed.records[i].data.len ||

@@ -9,11 +9,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char end[] = "\r\n--=_1.2--\r\n";
-	const struct dsn_recipient r = { "bob@example.net", "5.1.1", "mx.example.net", "550 5.1.1 no" };
+	char given[200] = ""; /* what a sender may have said, if not so much of it */
+	memcpy(given, data, size < sizeof(given) - 1 ? size : sizeof(given) - 1);
+	const struct dsn_recipient r = { .address = "bob@example.net",
+		.status = "5.1.1",
+		.remote = "mx.example.net",
+		.reply = "550 5.1.1 no",
+		.orcpt = given };
 	struct dsn d = { .host = "mx.example.org",
 		.unique = "1.2",
 		.to = "alice@example.org",
 		.sender = "alice@example.org",
+		.envid = given,
+		.full = size % 2 == 1,
 		.arrived = 1,
 		.now = 2,
 		.recipients = &r,

@@ -24,14 +24,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (scram_keys_parse(view_of(again), &keys) < 0 || memcmp(&keys, &parsed, sizeof(keys)) != 0)
 			abort();
 	}
-	if (scram_client_first(first, &f) < 0)
+	if (scram_client_first(first, NULL, &f) < 0)
 		return 0;
 	if (f.user[0] == '\0' || f.nonce.len == 0 || f.header.len + f.bare.len != first.len)
 		abort();
 	scram_server_first(f.nonce, "server", &keys, server_first);
 	if (server_first[0] == '\0')
 		abort();
-	if (scram_client_final(final, first, server_first, &keys, out) == 1)
+	if (scram_client_final(final, first, server_first, &keys, NULL, out) == 1)
 		abort();
 	return 0;
 }

@@ -18,6 +18,12 @@ static void check_path(enum smtp_path_status status, const struct smtp_path *pat
 	for (size_t i = 0; i < path->mailbox.len; i++)
 		if ((unsigned char)path->mailbox.ptr[i] < ' ')
 			abort();
+	if (path->envid.len > DSN_ENVID_MAX || path->orcpt.len > DSN_ORCPT_MAX || (path->notify & ~15u) != 0 ||
+	    ((path->notify & DSN_NEVER) != 0 && path->notify != DSN_NEVER))
+		abort();
+	for (size_t i = 0; i < path->orcpt.len; i++)
+		if ((unsigned char)path->orcpt.ptr[i] <= ' ')
+			abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

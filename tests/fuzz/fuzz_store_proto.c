@@ -54,6 +54,7 @@ static void check_request(const struct proto_request *p, const uint8_t *data, si
 		for (size_t j = 0; j < p->remotes[i].recipient_count; j++)
 			check(inside(p->remotes[i].recipients[j], data, size) &&
 			      p->remotes[i].recipients[j].len < ADDRESS_MAX &&
+			      inside(p->remotes[i].dsn[j].orcpt, data, size) && p->remotes[i].dsn[j].notify < 16 &&
 			      !memchr(p->remotes[i].recipients[j].ptr, '\n', p->remotes[i].recipients[j].len));
 	check(p->append_count <= STORE_APPEND_MAX && inside(p->other, data, size) && inside(p->value, data, size) &&
 	      (p->type != STORE_IMPORT || p->key.len == IMPORT_KEY_LEN));
@@ -73,6 +74,32 @@ static void check_request(const struct proto_request *p, const uint8_t *data, si
 	buf_free(&payload);
 }
 
+/* What the command line means; and it packs to the same. */
+static void check_select(const struct proto_request *p, const uint8_t *data, size_t size)
+{
+	struct buf b = BUF_INIT(1u << 20);
+
+	check(p->name.len < ADDRESS_MAX && inside(p->name, data, size) && inside(p->other, data, size) &&
+	      inside(p->value, data, size) && p->mode <= QUEUE_REROUTE);
+	proto_select_put(&b, p);
+	check(b.len == size && memcmp(b.data, data, size) == 0);
+	buf_free(&b);
+}
+
+static void check_item(const struct proto_item *item, const uint8_t *data, size_t size)
+{
+	struct buf b = BUF_INIT(1u << 20);
+
+	check(item->recipient_count <= PROTO_QUEUE_RECIPIENTS && item->priority <= QUEUE_LAST);
+	for (size_t i = 0; i < item->recipient_count; i++)
+		check(inside(item->dsn[i].orcpt, data, size) && item->dsn[i].orcpt.len <= DSN_ORCPT_MAX &&
+		      item->dsn[i].notify < 16 &&
+		      !memchr(item->dsn[i].orcpt.ptr ? item->dsn[i].orcpt.ptr : "", '\n', item->dsn[i].orcpt.len));
+	proto_item_put(&b, item);
+	check(b.len == size && memcmp(b.data, data, size) == 0);
+	buf_free(&b);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct view all = { (const char *)data, size };
@@ -90,7 +117,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check(inside(reply.source, data, size) && ranges_ok(reply.destination) &&
 		      inside(reply.modseqs, data, size));
 	if (proto_item_get(&item, all) == 0)
-		check(item.recipient_count <= PROTO_QUEUE_RECIPIENTS);
+		check_item(&item, data, size);
+	memset(&request, 0, sizeof request);
+	if (proto_select_get(&request, all) == 0)
+		check_select(&request, data, size);
 	if (mailbox_name_normalise(all, name))
 		check(strlen(name) == size && strlen(name) <= NAME_MAX_BYTES && name[0] != '/' && !strstr(name, "//"));
 	return 0;

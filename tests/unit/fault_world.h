@@ -23,6 +23,7 @@ struct world {
 	struct {
 		uint32_t content; /* 0: not there */
 		uint8_t state[2];
+		bool held, told, routed;
 	} queue[ENTRIES];
 	uint32_t contents;
 	int64_t clock; /* s, of the whole workload */
@@ -40,6 +41,7 @@ enum op_kind {
 	OP_DELETE,
 	OP_QUEUE_ADD,
 	OP_QUEUE_RESULT,
+	OP_QUEUE_CHANGE,
 	OP_HOUSEKEEPING,
 	OP_CHECKPOINT,
 	OP_EXTEND,
@@ -47,7 +49,7 @@ enum op_kind {
 	OP_KINDS
 };
 static const char *const op_names[OP_KINDS] = { "deliver", "append", "flags", "copy", "move", "expunge", "create",
-	"rename", "delete", "queue add", "queue result", "housekeeping", "checkpoint", "extend", "compact" };
+	"rename", "delete", "queue add", "queue result", "queue change", "housekeeping", "checkpoint", "extend", "compact" };
 
 struct op {
 	enum op_kind kind;
@@ -127,7 +129,7 @@ static inline struct op op_make(const struct world *w, unsigned workload, uint32
 		op.kind = OP_DELIVER;
 	if (op.kind == OP_CREATE)
 		op.box = fresh;
-	if (op.kind == OP_QUEUE_RESULT && !w->queue[op.entry].content) {
+	if ((op.kind == OP_QUEUE_RESULT || op.kind == OP_QUEUE_CHANGE) && !w->queue[op.entry].content) {
 		for (op.entry = 0; op.entry < ENTRIES && !w->queue[op.entry].content; op.entry++)
 			;
 		if (op.entry == ENTRIES)
@@ -152,6 +154,11 @@ static inline void world_take(struct world_box *b, uint32_t first, uint32_t last
 		if (b->at[i].uid < first || b->at[i].uid > last)
 			b->at[n++] = b->at[i];
 	b->count = n;
+}
+
+static inline enum queue_action op_action(const struct op *op)
+{
+	return (enum queue_action)(op->last % (QUEUE_REROUTE + 1));
 }
 
 /* What an operation that was acknowledged does. */
@@ -196,12 +203,32 @@ static inline void world_apply(struct world *w, const struct op *op)
 	case OP_QUEUE_ADD:
 		w->queue[op->entry].content = op->content;
 		w->queue[op->entry].state[0] = w->queue[op->entry].state[1] = RECIPIENT_WAITING;
+		w->queue[op->entry].held = w->queue[op->entry].told = w->queue[op->entry].routed = false;
 		break;
 	case OP_QUEUE_RESULT:
 		if (w->queue[op->entry].state[0] == RECIPIENT_WAITING)
 			w->queue[op->entry].state[0] = RECIPIENT_DELIVERED;
 		else
 			w->queue[op->entry].content = 0;
+		w->queue[op->entry].told |= op->flags & 1;
+		break;
+	case OP_QUEUE_CHANGE:
+		switch (op_action(op)) {
+		case QUEUE_HOLD:
+			w->queue[op->entry].held = true;
+			break;
+		case QUEUE_RELEASE:
+			w->queue[op->entry].held = false;
+			break;
+		case QUEUE_REROUTE:
+			w->queue[op->entry].routed = op->first % 3 != 0;
+			break;
+		case QUEUE_DROP:
+			w->queue[op->entry].content = 0;
+			break;
+		case QUEUE_TRY:
+			break;
+		}
 		break;
 	default:
 		break;
@@ -261,10 +288,17 @@ static inline enum store_status op_queue_add(struct engine *e, const struct op *
 {
 	struct view to[2] = { VIEW_LIT("one@y"), VIEW_LIT("two@y") };
 	char sender[24];
+	struct proto_dsn dsn[2] = { { DSN_DELAY, VIEW_LIT("rfc822;one@y") }, { DSN_NEVER, VIEW_LIT("") } };
 	struct proto_remote remote = { .domain = VIEW_LIT("y"), .recipients = to, .recipient_count = 2 };
 
 	snprintf(sender, sizeof sender, "%u@x", op->content);
 	remote.sender = view_of(sender);
+	remote.priority = op->content % 3;
+	if (op->content % 2) {
+		remote.dsn = dsn;
+		remote.envid = VIEW_LIT("envelope");
+		remote.ret = DSN_RET_HDRS;
+	}
 	return status_of(ask(e, (struct proto_request){ .type = STORE_DELIVER,
 				    .date = 1000,
 				    .body = body,
@@ -283,7 +317,48 @@ static inline enum store_status op_queue_result(struct engine *e, const struct w
 
 	return status_of(
 	    ask(e, (struct proto_request){
-		       .type = STORE_QUEUE_RESULT, .queue = id, .outcomes = &outcome, .outcome_count = 1 }));
+		       .type = STORE_QUEUE_RESULT,
+		       .queue = id,
+		       .outcomes = &outcome,
+		       .outcome_count = 1,
+		       .told = op->flags & 1 }));
+}
+
+static inline enum store_status op_queue_change(struct engine *e, const struct world *w, const struct op *op)
+{
+	struct queue_entry q;
+	uint64_t id = engine_entry(e, w->queue[op->entry].content, &q);
+
+	return status_of(ask(e, (struct proto_request){ .type = STORE_ADMIN_QUEUE_CHANGE,
+				    .mode = op_action(op),
+				    .queue = id,
+				    .value = op->first % 3 ? VIEW_LIT("h.y:25") : VIEW_LIT("") }));
+}
+
+/* What the world says of an entry, the index says too, in all of its tables. */
+static inline bool entry_differs(struct engine *e, const struct world *w, size_t i)
+{
+	uint32_t content = w->queue[i].content;
+	struct queue_entry q;
+	uint64_t id = engine_entry(e, content, &q);
+	bool held = q.fixed.state & QUEUE_HELD, asked = content % 2;
+	struct key next, of;
+	struct view none;
+	struct tx tx;
+	bool differs;
+
+	if (!id || q.recipients[0].state != w->queue[i].state[0] || q.recipients[1].state != w->queue[i].state[1] ||
+	    held != w->queue[i].held || ((q.fixed.state & QUEUE_TOLD) != 0) != w->queue[i].told ||
+	    !view_eq(q.route, w->queue[i].routed ? "h.y:25" : "") || q.fixed.priority != content % 3 ||
+	    !view_eq(q.envid, asked ? "envelope" : "") || q.recipients[0].notify != (asked ? DSN_DELAY : 0) ||
+	    !view_eq(q.recipients[0].orcpt, asked ? "rfc822;one@y" : ""))
+		return true;
+	next = queue_next_key(queue_destination(&q), queue_lane(&q), q.fixed.due, id);
+	of = queue_of_key(queue_destination(&q), id);
+	assert_int_equal(tx_begin(&tx, &e->index, false), 0);
+	differs = tx_get(&tx, T_QUEUE_NEXT, &next, &none) == held || !tx_get(&tx, T_QUEUE_OF, &of, &none);
+	tx_abort(&tx);
+	return differs;
 }
 
 static inline bool op_checkpoint(struct engine *e)
@@ -357,6 +432,9 @@ static inline enum store_status op_run(struct engine *e, const struct world *w, 
 		break;
 	case OP_QUEUE_RESULT:
 		s = op_queue_result(e, w, op);
+		break;
+	case OP_QUEUE_CHANGE:
+		s = op_queue_change(e, w, op);
 		break;
 	case OP_HOUSEKEEPING:
 		engine_housekeeping(e);
@@ -474,7 +552,6 @@ static inline bool world_differs(struct engine *e, const struct world *w, char w
 {
 	size_t boxes = 0, entries = 0;
 	struct account_value a = { 0 };
-	struct queue_entry q;
 	uint32_t account;
 	struct tx tx;
 	MDB_stat st;
@@ -485,8 +562,7 @@ static inline bool world_differs(struct engine *e, const struct world *w, char w
 		if (!w->queue[i].content)
 			continue;
 		entries++;
-		if (!engine_entry(e, w->queue[i].content, &q) || q.recipients[0].state != w->queue[i].state[0] ||
-		    q.recipients[1].state != w->queue[i].state[1]) {
+		if (entry_differs(e, w, i)) {
 			snprintf(
 			    why, 200, "queue entry of message %u is missing or in another state", w->queue[i].content);
 			return true;

@@ -100,8 +100,7 @@ static inline void store_down(void)
 	event_free(s->drain_timer);
 	munmap(s->shared, EPOCH_PAGE);
 	close(s->shared_fd);
-	free(s->resulting.at);
-	free(s->unreadable.at);
+	queue_end(s);
 	free(s);
 }
 

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -62,6 +63,29 @@ static void prints(void **state)
 	b.max = 5;
 	assert_int_equal(buf_printf(&b, "12345"), 0); /* exactly the maximum */
 	assert_string_equal(buf_str(&b), "12345");
+	buf_free(&b);
+}
+
+static void writes_decimals(void **state)
+{
+	struct buf b = BUF_INIT(20);
+	uint64_t n = 1;
+
+	(void)state;
+	for (int digits = 0; digits < 20; digits++, n *= 10) {
+		for (int step = -1; step <= 5; step++) {
+			char want[24];
+
+			snprintf(want, sizeof(want), "%llu", (unsigned long long)(n + (uint64_t)step));
+			buf_reset(&b);
+			assert_int_equal(buf_decimal(&b, n + (uint64_t)step), 0);
+			assert_string_equal(buf_str(&b), want);
+		}
+	}
+	buf_reset(&b);
+	assert_int_equal(buf_decimal(&b, UINT64_MAX), 0); /* exactly the maximum */
+	assert_string_equal(buf_str(&b), "18446744073709551615");
+	assert_int_equal(buf_decimal(&b, 0), -1);
 	buf_free(&b);
 }
 
@@ -200,6 +224,7 @@ int main(void)
 		cmocka_unit_test(grows_up_to_its_maximum),
 		cmocka_unit_test(too_much_at_once_changes_nothing),
 		cmocka_unit_test(prints),
+		cmocka_unit_test(writes_decimals),
 		cmocka_unit_test(drops_from_the_front),
 		cmocka_unit_test(packs_and_unpacks),
 		cmocka_unit_test(refuses_what_does_not_fit),

@@ -311,6 +311,30 @@ static void input_is_bounded(void **state)
 	close_pair(&s);
 }
 
+static void gives_memory(void **state)
+{
+	struct buf b = BUF_INIT(100000);
+	struct session s;
+	char got[100];
+
+	(void)state;
+	open_pair(&s);
+	conn_write(s.conn, "before ", 7);
+	buf_puts(&b, "given ");
+	conn_give(s.conn, &b);
+	assert_int_equal(b.cap, 0);
+	assert_int_equal(b.max, 100000);
+	conn_give(s.conn, &b); /* nothing */
+	buf_puts(&b, "after");
+	conn_give(s.conn, &b);
+	loop_idle();
+	assert_int_equal(recv(peer, got, sizeof(got), 0), 18);
+	assert_memory_equal(got, "before given after", 18);
+	buf_puts(&b, "freed with it");
+	conn_give(s.conn, &b);
+	close_pair(&s);
+}
+
 static void drained_at_low_water(void **state)
 {
 	static char big[2000000];
@@ -444,6 +468,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(pausing_holds_input_and_its_end, open_loop, close_loop),
 		cmocka_unit_test_setup_teardown(resume_tells_of_what_waits, open_loop, close_loop),
 		cmocka_unit_test_setup_teardown(input_is_bounded, open_loop, close_loop),
+		cmocka_unit_test_setup_teardown(gives_memory, open_loop, close_loop),
 		cmocka_unit_test_setup_teardown(drained_at_low_water, open_loop, close_loop),
 		cmocka_unit_test_setup_teardown(timeouts, open_loop, close_loop),
 		cmocka_unit_test_setup_teardown(write_errors_end_it, open_loop, close_loop),

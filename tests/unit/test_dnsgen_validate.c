@@ -72,9 +72,11 @@ static void spf(void **state)
 {
 	(void)state;
 	finds("\"x TXT \\\"v=spf1 a -all\\\"\", \"x TXT \\\"v=spf1 -all\\\"\"", "two SPF records", false);
-	finds("\"x TXT \\\"v=spf1 a a:b a:c a:d a:e a:f a:g a:h mx exists:i -all\\\"\"", NULL, false);
-	finds("\"x TXT \\\"v=spf1 a a:b a:c a:d a:e a:f a:g a:h mx exists:i ?include:j -all\\\"\"",
+	finds("\"x TXT \\\"v=spf1 a a:b.x a:c.x a:d.x a:e.x a:f.x a:g.x a:h.x mx exists:i.x -all\\\"\"", NULL, false);
+	finds("\"x TXT \\\"v=spf1 a a:b.x a:c.x a:d.x a:e.x a:f.x a:g.x a:h.x mx exists:i.x ?include:j.x -all\\\"\"",
 	    "more than 10 look-ups", false);
+	finds("\"x TXT \\\"v=spf1 a:192.0.2.1 -all\\\"\"", "is an error to receivers (bad domain: a:192.0.2.1)", false);
+	finds("\"x TXT \\\"v=spf10 nonsense\\\"\"", NULL, false);
 	finds("\"@ TXT \\\"v=spf1 ip4:192.0.2.0/28 -all\\\"\"", NULL, false);
 	finds("\"@ TXT \\\"v=spf1 mx -all\\\"\"", NULL, false);
 	finds("\"@ TXT \\\"v=spf1 ip4:192.0.2.11 -all\\\"\"", "without an address that this host sends from", true);

@@ -82,8 +82,9 @@ static struct dsn base(const struct dsn_recipient *recipients, size_t count)
 static void test_plain(void **state)
 {
 	static const struct dsn_recipient r[] = {
-		{ "nobody@example.net", "5.1.1", "mx1.example.net", "550 5.1.1 No such user" },
-		{ "x@null.example", "5.1.10", "", "5.1.10 null.example does not accept mail (null MX)" },
+		{ .address = "nobody@example.net", .status = "5.1.1", .remote = "mx1.example.net", .reply = "550 5.1.1 No such user" },
+		{ .address = "x@null.example", .status = "5.1.10", .remote = "",
+		    .reply = "5.1.10 null.example does not accept mail (null MX)" },
 	};
 	struct dsn d = base(r, 2);
 	struct buf out = BUF_INIT(DSN_MAX);
@@ -99,8 +100,8 @@ static void test_plain(void **state)
 
 static void test_utf8(void **state)
 {
-	static const struct dsn_recipient r[] = { { "jörg@example.net", "5.1.1", "mx.example.net",
-	    "550 5.1.1 No such user" } };
+	static const struct dsn_recipient r[] = { { .address = "jörg@example.net", .status = "5.1.1", .remote = "mx.example.net",
+	    .reply = "550 5.1.1 No such user" } };
 	struct dsn d = base(r, 1);
 	struct buf out = BUF_INIT(DSN_MAX);
 	struct dsn_needs needs;
@@ -121,8 +122,8 @@ static void test_utf8(void **state)
 
 static void test_words(void **state)
 {
-	static const struct dsn_recipient r[] = { { "bob@example.net", "4.4.7", "",
-	    "4.4.1 cannot connect to mx.example.net[192.0.2.1]" } };
+	static const struct dsn_recipient r[] = { { .address = "bob@example.net", .status = "4.4.7", .remote = "",
+	    .reply = "4.4.1 cannot connect to mx.example.net[192.0.2.1]" } };
 	struct dsn d = base(r, 1);
 	struct buf out = BUF_INIT(DSN_MAX);
 	struct dsn_needs needs;
@@ -184,9 +185,95 @@ static void test_headers(void **state)
 	buf_free(&out);
 }
 
+static void has(struct buf *out, const char *part)
+{
+	if (strstr(buf_str(out), part) == NULL)
+		fail_msg("wanted \"%s\" in:\n%s", part, buf_str(out));
+}
+
+static void lacks(struct buf *out, const char *part)
+{
+	if (strstr(buf_str(out), part) != NULL)
+		fail_msg("did not want \"%s\" in:\n%s", part, buf_str(out));
+}
+
+/* RFC 3461 6.2, RFC 3464 2.3: one notification of all that became of a message, with what the sender gave. */
+static void test_actions(void **state)
+{
+	static const struct dsn_recipient r[] = {
+		{ .address = "a@x.example", .status = "4.4.1", .remote = "", .reply = "4.4.1 cannot connect", .action = DSN_DELAYED,
+		    .orcpt = "rfc822;A+2Bb@x.example" },
+		{ .address = "b@x.example", .status = "2.0.0", .remote = "mx.x.example", .reply = "250 ok", .action = DSN_RELAYED,
+		    .orcpt = "utf-8;b\\x{E9}@x.example" },
+		{ .address = "c@x.example", .status = "2.1.5", .remote = "", .reply = "", .action = DSN_DELIVERED, .orcpt = "x;+0D+0Ax" },
+		{ .address = "d@x.example", .status = "2.1.5", .remote = "", .reply = "", .action = DSN_EXPANDED, .orcpt = "no-type" },
+	};
+	struct dsn d = base(r, 4);
+	struct buf out = BUF_INIT(DSN_MAX);
+	struct dsn_needs needs;
+
+	(void)state;
+	d.envid = "QQ+2B1";
+	d.until = d.arrived + 5 * 86400;
+	d.full = true; /* nothing failed: the header does (RFC 3461 4.3) */
+	dsn_build(&d, &out, &needs);
+	has(&out, "\r\nSubject: Delayed mail: not delivered yet\r\n");
+	has(&out, "\r\nOriginal-Envelope-Id: QQ+1\r\nReporting-MTA: dns; mx.example.org\r\n");
+	has(&out, "\r\n\r\nOriginal-Recipient: rfc822; A+b@x.example\r\nFinal-Recipient: rfc822; a@x.example\r\n"
+	          "Action: delayed\r\nStatus: 4.4.1\r\nDiagnostic-Code: x-mailadm; 4.4.1 cannot connect\r\n"
+	          "Will-Retry-Until: Sun, 29 Nov 2026 06:44:48 +0000\r\n");
+	has(&out, "Original-Recipient: utf-8; b\\x{E9}@x.example\r\nFinal-Recipient: rfc822; b@x.example\r\nAction: relayed\r\n");
+	has(&out, "\r\n\r\nFinal-Recipient: rfc822; c@x.example\r\nAction: delivered\r\nStatus: 2.1.5\r\n\r\n");
+	has(&out, "\r\n\r\nFinal-Recipient: rfc822; d@x.example\r\nAction: expanded\r\nStatus: 2.1.5\r\n\r\n");
+	has(&out, "It will be tried until Sun, 29 Nov 2026 06:44:48 +0000. You need not send it again.");
+	has(&out, "Content-Type: text/rfc822-headers\r\n");
+	lacks(&out, "the body");
+	buf_reset(&out);
+	d.recipients = r + 1;
+	d.count = 3;
+	dsn_build(&d, &out, &needs);
+	has(&out, "\r\nSubject: Delivery report\r\n");
+	buf_free(&out);
+}
+
+/* RET=FULL: the whole message, unless it cannot stand there. */
+static void test_full(void **state)
+{
+	static const struct dsn_recipient r[] = { { .address = "bob@example.net", .status = "5.1.1", .remote = "", .reply = "550 no" } };
+	static const struct {
+		const char *message;
+		bool whole, eight_bit;
+	} cases[] = {
+		{ "A: 1\r\n\r\nbody\r\n", true, false },
+		{ "A: 1\r\n\r\nb\xC3\xB6" "dy\r\n", true, true },
+		{ "A: 1\r\n\r\nbody", false, false },
+		{ "A: 1\r\n\r\nbo\ndy\r\n", false, false },
+		{ "A: 1\r\n\r\nbo\rdy\r\n", false, false },
+		{ "A: 1\r\n\r\n--=_7.1--\r\n", false, false },
+	};
+	struct dsn d = base(r, 1);
+	struct buf out = BUF_INIT(DSN_MAX);
+	struct dsn_needs needs;
+
+	(void)state;
+	d.full = true;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		buf_reset(&out);
+		d.message = view_of(cases[i].message);
+		dsn_build(&d, &out, &needs);
+		if ((strstr(buf_str(&out), "Content-Type: message/rfc822\r\n") != NULL) != cases[i].whole)
+			fail_msg("case %zu: %s", i, buf_str(&out));
+		assert_int_equal(needs.eight_bit, cases[i].eight_bit);
+		if (cases[i].whole)
+			has(&out, cases[i].message);
+	}
+	buf_free(&out);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_plain), cmocka_unit_test(test_utf8),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_actions), cmocka_unit_test(test_full),
+		 cmocka_unit_test(test_plain), cmocka_unit_test(test_utf8),
 		cmocka_unit_test(test_words), cmocka_unit_test(test_headers) };
 
 	setenv("TZ", "UTC", 1);

@@ -136,6 +136,16 @@ static void test_never(void **state)
 	assert_true(never(&n, "203.0.113.1"));
 	assert_false(never(&n, "2001:db8::"));
 	never_free(&n);
+	/* Whose ban would keep everybody's mail out. */
+	static char none[] = "";
+	struct site site = { .host = { .ipv4 = none, .ipv6 = none, .public_ipv4 = none, .public_ipv6 = none } };
+	char *balancers[] = { "203.0.113.8/30" }, *trusted[] = { "198.51.100.25" };
+	site.listen.proxy_from = (struct strings){ balancers, 1 };
+	site.checks.trusted = (struct strings){ trusted, 1 };
+	never_of_site(&n, &site);
+	assert_true(never(&n, "203.0.113.9") && never(&n, "198.51.100.25"));
+	assert_false(never(&n, "203.0.113.12"));
+	never_free(&n);
 }
 
 static void test_machine(void **state)

@@ -53,8 +53,9 @@ static void add(struct world *w, const char *message, int64_t arrival)
 		for (unsigned k = 0; k < ORDER_KINDS; k++) {
 			struct order_column *c = &t->column[k];
 
-			c->prefix = xreallocarray(c->prefix, t->cap, sizeof(*c->prefix));
-			if (k != ORDER_ARRIVAL && k != ORDER_DATE && k != ORDER_SIZE)
+			if (k == ORDER_ARRIVAL || k == ORDER_DATE || k == ORDER_SIZE)
+				c->number = xreallocarray(c->number, t->cap, sizeof(*c->number));
+			else
 				c->text = xreallocarray(c->text, t->cap, sizeof(*c->text));
 		}
 		for (unsigned k = 0; k < MIME_FOLDED; k++)
@@ -76,14 +77,14 @@ static void world_free(struct world *w)
 	search_message_free(&w->message);
 	uidmap_free(&w->hits);
 	for (unsigned k = 0; k < ORDER_KINDS; k++) {
-		free(t->column[k].prefix);
+		free(t->column[k].number);
 		free(t->column[k].text);
 		free(t->column[k].rank);
-		buf_free(&t->column[k].texts);
+		order_texts_free(&t->column[k].texts);
 	}
 	for (unsigned k = 0; k < MIME_FOLDED; k++) {
 		free(t->folded[k].text);
-		buf_free(&t->folded[k].texts);
+		order_texts_free(&t->folded[k].texts);
 	}
 	free(t->uid);
 	free(t->links);
@@ -156,6 +157,27 @@ static void sorts_messages(void **state)
 	uidmap_append(&w.hits, 99); /* nothing is known of it */
 	sorts(&w, "(ARRIVAL)", "6 1 7");
 	world_free(&w);
+}
+
+static void keeps_texts_once(void **state)
+{
+	struct order_texts t = { 0 };
+	char digits[16];
+
+	(void)state;
+	assert_int_equal(order_texts_add(&t, VIEW_NONE), 0);
+	for (uint32_t round = 0; round < 2; round++) {
+		for (uint32_t i = 1; i <= 5000; i++) {
+			size_t len = (size_t)snprintf(digits, sizeof(digits), "%u", i);
+
+			assert_int_equal(order_texts_add(&t, (struct view){ digits, len }), i);
+			assert_int_equal(order_texts_add(&t, VIEW_LIT("")), 0);
+		}
+	}
+	assert_int_equal(t.count, 5001);
+	assert_true(view_eq(order_texts_get(&t, 4711), "4711"));
+	assert_int_equal(order_texts_get(&t, 0).len, 0);
+	order_texts_free(&t);
 }
 
 static void refuses_criteria(void **state)
@@ -354,6 +376,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sorts_messages),
+		cmocka_unit_test(keeps_texts_once),
 		cmocka_unit_test(refuses_criteria),
 		cmocka_unit_test(threads_messages),
 		cmocka_unit_test(threads_by_subject),

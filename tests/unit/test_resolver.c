@@ -60,6 +60,38 @@ static void test_mx(void **state)
 	dns_parsed_free(&p);
 }
 
+/* The name that an alias leads to goes along with addresses, and through the message. */
+static void test_alias(void **state)
+{
+	const char *const chain[] = { "example. 60 IN CNAME b.example.", "b.example. 60 IN CNAME c.example.",
+		"c.example. 60 IN A 192.0.2.1", NULL };
+	const char *const plain[] = { "example. 60 IN A 192.0.2.1", NULL };
+	const char *const alias[] = { "example. 60 IN CNAME b.example.", NULL };
+	struct dns_record records[DNS_RECORDS_MAX];
+	struct dns_answer got;
+	struct dns_parsed p;
+	struct buf msg = BUF_INIT(IMSG_MAX);
+
+	(void)state;
+	parse(LDNS_RCODE_NOERROR, DNS_A, chain, &p);
+	assert_int_equal(p.answer.count, 1);
+	assert_true(view_eq(p.answer.canonical, "c.example"));
+	dns_answer_put(&msg, &p.answer);
+	assert_int_equal(dns_answer_get(buf_view(&msg), &got, records), 0);
+	assert_true(view_eq(got.canonical, "c.example"));
+	assert_int_equal(got.records[0].data.len, 4);
+	dns_parsed_free(&p);
+	buf_free(&msg);
+	parse(LDNS_RCODE_NOERROR, DNS_A, plain, &p);
+	assert_int_equal(p.answer.canonical.len, 0);
+	dns_parsed_free(&p);
+	parse(LDNS_RCODE_NOERROR, DNS_CNAME, alias, &p);
+	assert_int_equal(p.answer.status, DNS_OK);
+	assert_true(view_eq(p.records[0].data, "b.example"));
+	assert_int_equal(p.answer.canonical.len, 0);
+	dns_parsed_free(&p);
+}
+
 static void test_others(void **state)
 {
 	const char *const a[] = { "example. 5 IN A 192.0.2.1", "example. 5 IN A 192.0.2.2", NULL };
@@ -179,7 +211,7 @@ static void test_away(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_mx), cmocka_unit_test(test_others),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_mx), cmocka_unit_test(test_alias), cmocka_unit_test(test_others),
 		cmocka_unit_test(test_messages), cmocka_unit_test(test_away) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -12,7 +12,7 @@
 #include "mailsvc/role_proto.h"
 
 static const char *const pairs[] = { "auth hash", "auth login", "auth imap", "auth smtp", "login imap", "store imap",
-	"store smtp", "store send", "store fts", "fts imap", "resolver send", "resolver smtp", "keys smtp", "keys send", "guard auth", "guard login",
+	"store smtp", "store send", "store fts", "fts imap", "resolver send", "resolver smtp", "resolver fetch", "fetch send", "keys smtp", "keys send", "guard auth", "guard login",
 	"guard smtp" };
 
 static bool expected(enum role_id a, enum role_id b)
@@ -53,8 +53,9 @@ static void test_kill(void **state)
 		[ROLE_AUTH] = 1u << ROLE_HASH | 1u << ROLE_LOGIN | 1u << ROLE_IMAP | 1u << ROLE_SMTP,
 		[ROLE_STORE] = 1u << ROLE_IMAP | 1u << ROLE_SMTP | 1u << ROLE_SEND | 1u << ROLE_FTS,
 		[ROLE_FTS] = 1u << ROLE_IMAP,
+		[ROLE_FETCH] = 1u << ROLE_SEND,
 		[ROLE_IMAP] = 1u << ROLE_LOGIN,
-		[ROLE_RESOLVER] = 1u << ROLE_SEND | 1u << ROLE_SMTP,
+		[ROLE_RESOLVER] = 1u << ROLE_SEND | 1u << ROLE_SMTP | 1u << ROLE_FETCH,
 		[ROLE_KEYS] = 1u << ROLE_SMTP | 1u << ROLE_SEND,
 		[ROLE_GUARD] = 1u << ROLE_AUTH | 1u << ROLE_LOGIN | 1u << ROLE_SMTP,
 	};
@@ -78,7 +79,12 @@ static void test_given(void **state)
 		[ROLE_FD_STORE_DIR] = 1u << ROLE_STORE | 1u << ROLE_IMAP | 1u << ROLE_FTS,
 		[ROLE_FD_BANS_DIR] = 1u << ROLE_GUARD,
 		[ROLE_FD_REPLIED] = 1u << ROLE_SMTP,
+		[ROLE_FD_GREYLIST] = 1u << ROLE_SMTP,
+		[ROLE_FD_RATES] = 1u << ROLE_SMTP,
+		[ROLE_FD_SOURCES] = 1u << ROLE_SMTP,
+		[ROLE_FD_SRS] = 1u << ROLE_SMTP,
 		[ROLE_FD_FTS_DIR] = 1u << ROLE_FTS,
+		[ROLE_FD_MTA_STS] = 1u << ROLE_SEND,
 	};
 
 	(void)state;

@@ -39,15 +39,15 @@ static void test_rfc7677(void **state)
 	char out[SCRAM_MESSAGE_MAX];
 
 	(void)state;
-	assert_int_equal(scram_client_first(view_of(FIRST), &first), 0);
+	assert_int_equal(scram_client_first(view_of(FIRST), NULL, &first), 0);
 	assert_string_equal(first.user, "user");
 	assert_true(view_eq(first.header, "n,,"));
 	scram_server_first(first.nonce, SERVER_NONCE, &keys, out);
 	assert_string_equal(out, SERVER_FIRST);
-	assert_int_equal(scram_client_final(view_of(FINAL), view_of(FIRST), SERVER_FIRST, &keys, out), 1);
+	assert_int_equal(scram_client_final(view_of(FINAL), view_of(FIRST), SERVER_FIRST, &keys, NULL, out), 1);
 	assert_string_equal(out, SERVER_FINAL);
 	keys.stored[31] ^= 1;
-	assert_int_equal(scram_client_final(view_of(FINAL), view_of(FIRST), SERVER_FIRST, &keys, out), 0);
+	assert_int_equal(scram_client_final(view_of(FINAL), view_of(FIRST), SERVER_FIRST, &keys, NULL, out), 0);
 	assert_string_equal(out, "");
 }
 
@@ -109,17 +109,17 @@ static void test_first(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
-		if (scram_client_first(view_of(wrong[i]), &first) != -1)
+		if (scram_client_first(view_of(wrong[i]), NULL, &first) != -1)
 			fail_msg("taken: %s", wrong[i]);
-	assert_int_equal(scram_client_first(view_of("y,a=a=2Cb=3D,n=a=2Cb=3D,r=abc,x=later"), &first), 0);
+	assert_int_equal(scram_client_first(view_of("y,a=a=2Cb=3D,n=a=2Cb=3D,r=abc,x=later"), NULL, &first), 0);
 	assert_string_equal(first.user, "a,b=");
-	assert_int_equal(scram_client_first(view_of("n,a=,n=user,r=abc"), &first), 0);
+	assert_int_equal(scram_client_first(view_of("n,a=,n=user,r=abc"), NULL, &first), 0);
 	assert_true(view_eq(first.nonce, "abc"));
-	assert_int_equal(scram_client_first((struct view){ "n,,n=us\0er,r=abc", 16 }, &first), -1);
+	assert_int_equal(scram_client_first((struct view){ "n,,n=us\0er,r=abc", 16 }, NULL, &first), -1);
 	memset(nonce, 'x', sizeof(nonce));
 	memcpy(nonce, "n,,n=u,r=", 9);
-	assert_int_equal(scram_client_first((struct view){ nonce, 9 + SCRAM_NONCE_MAX }, &first), 0);
-	assert_int_equal(scram_client_first((struct view){ nonce, 9 + SCRAM_NONCE_MAX + 1 }, &first), -1);
+	assert_int_equal(scram_client_first((struct view){ nonce, 9 + SCRAM_NONCE_MAX }, NULL, &first), 0);
+	assert_int_equal(scram_client_first((struct view){ nonce, 9 + SCRAM_NONCE_MAX + 1 }, NULL, &first), -1);
 }
 
 static void test_final(void **state)
@@ -134,12 +134,12 @@ static void test_final(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
-		if (scram_client_final(view_of(wrong[i]), view_of(FIRST), SERVER_FIRST, &keys, out) != -1)
+		if (scram_client_final(view_of(wrong[i]), view_of(FIRST), SERVER_FIRST, &keys, NULL, out) != -1)
 			fail_msg("taken: %s", wrong[i]);
 	/* Well-formed, but with an extension that the proof does not cover. */
 	assert_int_equal(scram_client_final(view_of("c=biws,r=" CLIENT_NONCE SERVER_NONCE
 						    ",x=1,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="),
-			     view_of(FIRST), SERVER_FIRST, &keys, out),
+			     view_of(FIRST), SERVER_FIRST, &keys, NULL, out),
 	    0);
 }
 

@@ -90,6 +90,16 @@ void store_queue_credit(struct store_client *c, uint32_t n)
 	credits += n;
 }
 
+static char deferred[ADDRESS_MAX]; /* the last destination that store was told about */
+static int64_t deferred_until;
+
+void store_queue_defer(struct store_client *c, const char *domain, int64_t until, const char *reason)
+{
+	(void)c, (void)reason;
+	snprintf(deferred, sizeof(deferred), "%s", domain);
+	deferred_until = until;
+}
+
 struct answer {
 	store_fn fn;
 	void *arg;
@@ -140,19 +150,24 @@ uint32_t store_queue_result(struct store_client *c, const struct queue_result *q
 	return 1;
 }
 
+static int64_t push_age; /* seconds */
+static bool push_broken;
+static const struct queue_dsn *push_dsn;
+
 static void push(uint64_t id, const char *domain, const char *sender, uint32_t attempts, bool bounce,
     const char *const *recipients, size_t count)
 {
 	struct queue_item q = { .id = id,
-		.created = clock_wall(),
+		.created = clock_wall() - push_age,
 		.attempts = attempts,
 		.sender = sender,
 		.domain = domain,
 		.recipients = recipients,
 		.recipient_count = count,
+		.dsn = push_dsn,
 		.bounce = bounce };
 
-	q.message_fd = memfd_sealed("message", VIEW_LIT("Subject: s\r\n\r\n.dot\r\n"));
+	q.message_fd = push_broken ? dup(0) : memfd_sealed("message", VIEW_LIT("Subject: s\r\n\r\n.dot\r\n"));
 	assert_true(credits > 0);
 	credits--;
 	item_fn(item_arg, &q);
@@ -209,6 +224,10 @@ static const struct {
 	{ "temp.example", DNS_MX, DNS_TEMPFAIL, 0, "", 0 },
 	{ "self.example", DNS_MX, DNS_OK, 0, "mx.self.example", 15 },
 	{ "mx.self.example", DNS_A, DNS_OK, 0, "\xc0\0\2\12", 4 },
+	{ "ways.example", DNS_MX, DNS_OK, 10, "mx.good.example", 15 },
+	{ "ways.example", DNS_MX, DNS_OK, 20, "mx.also.example", 15 },
+	{ "original.example", DNS_A, DNS_OK, 0, "\x7f\0\0\2", 4 },
+	{ "mx.also.example", DNS_A, DNS_OK, 0, "\x7f\0\0\2", 4 },
 };
 
 static void answer_question(evutil_socket_t fd, short what, void *arg)
@@ -422,8 +441,9 @@ static struct site *load_site(void)
 	    "host = { name = \"mail.example.org\"; ipv4 = \"192.0.2.10\"; }; domains = ( { name = \"example.org\"; } "
 	    ");\n"
 	    "accounts = ( { address = \"alice@example.org\"; } ); admin = { contact = \"boss@good.example\"; };\n"
-	    "state_dir = \"/tmp/send-test-none\"; relay = { port_out = %d; };\n",
-	    peer_port);
+	    "state_dir = \"/tmp/send-test-none\"; relay = { port_out = %d; };\n"
+	    "routes = ( { name = \"special\"; to = (\"special@ways.example\"); hosts = (\"127.0.0.2:%d\"); } );\n",
+	    peer_port, peer_port);
 	struct site *site = site_load_memory(view_of(text), "test.conf", &findings);
 	for (size_t i = 0; i < findings.count && site == NULL; i++)
 		fprintf(stderr, "%s\n", findings.at[i].text);
@@ -471,6 +491,60 @@ static void test_retry_then_next_host(void **state)
 	assert_string_equal(results[0].bounce_to, "");
 }
 
+/* Recipients of one entry that go different ways. */
+static void test_two_ways(void **state)
+{
+	const char *two[] = { "special@ways.example", "other@ways.example" };
+
+	(void)state;
+	/* Another host for the second is none for the first, whose way has failed for now. */
+	script(3, (struct rule[]){ EHLO_PIPELINING, { "RCPT TO:<special@", "451 4.2.0 not now", 1 },
+		{ "RCPT TO:<other@", "451 4.2.0 not now", 1 } });
+	push(60, "ways.example", "alice@example.org", 0, false, two, 2);
+	run_until(1);
+	if (results[0].delivered != 1 || results[0].retry != 1)
+		fail_msg("%zu delivered, %zu deferred: %s", results[0].delivered, results[0].retry, transcript);
+	/* Too old for another try, but not before its first one. */
+	script(2, (struct rule[]){ EHLO_PIPELINING, { "RCPT TO:<special@", "550 5.1.1 nobody", 0 } });
+	push_age = 40 * 86400;
+	push(61, "ways.example", "alice@example.org", 0, false, two, 2);
+	push_age = 0;
+	run_until(1);
+	assert_int_equal(results[0].failed, 1);
+	assert_int_equal(results[0].retry, 1);
+	assert_true(results[0].next_due <= clock_wall());
+}
+
+/* What is not ASCII may stand in a command only where SMTPUTF8 was said (RFC 6531 3.4, RFC 6533 3). */
+static void test_original_recipient(void **state)
+{
+	const char *two[] = { "a@original.example", "b@original.example" };
+	const struct queue_dsn dsn[] = { { DSN_NEVER, "utf-8;\xc3\xa4@example.org" }, { 0, "rfc822;b@example.org" } };
+
+	(void)state;
+	script(1, (struct rule[]){ { "EHLO", "250-mx\r\n250-DSN\r\n250 SMTPUTF8", 0 } });
+	push_dsn = dsn;
+	push(63, "original.example", "alice@example.org", 0, false, two, 2);
+	push_dsn = NULL;
+	run_until(1);
+	contains(transcript, "|RCPT TO:<a@original.example> NOTIFY=NEVER|"
+			     "RCPT TO:<b@original.example> ORCPT=rfc822;b@example.org|");
+}
+
+/* What cannot be read is store's again, and not for ever in hand. */
+static void test_unreadable(void **state)
+{
+	(void)state;
+	script(1, (struct rule[]){ EHLO_PIPELINING });
+	push_broken = true;
+	push_one(62, "good.example", "a@good.example");
+	push_broken = false;
+	run_until(1);
+	assert_int_equal(results[0].id, 62);
+	assert_int_equal(results[0].retry, 1);
+	assert_true(results[0].next_due > clock_wall());
+}
+
 static void test_dns_failures(void **state)
 {
 	static const struct {
@@ -515,6 +589,8 @@ static void test_dead(void **state)
 	assert_int_equal(results[1].retry, 1);
 	assert_in_range(results[1].next_due, clock_wall() + 280, clock_wall() + 350);
 	assert_in_range(clock_mono_ms() - before, 0, 1000);
+	assert_string_equal(deferred, "dead.example"); /* store need not hand out more of it */
+	assert_in_range(deferred_until, clock_wall() + 280, clock_wall() + 350);
 }
 
 static void test_bounce_of_bounce(void **state)
@@ -593,6 +669,31 @@ static void test_garbage(void **state)
 	run_until(1);
 	assert_int_equal(results[0].retry, 1);
 	contains(results[0].reply, "4.5.0 the host does not speak SMTP");
+}
+
+/* A host that says more than it was asked: what it promised before it had the message does not count. */
+static void test_out_of_step(void **state)
+{
+	static const struct {
+		struct rule rule;
+		bool delivered;
+	} cases[] = {
+		{ { "DATA", "354 go\r\n250 2.0.0 taken already", 0 }, false },
+		{ { "RCPT", "250 ok\r\n250 ok", 0 }, false }, { { "END", "250 ok\r\n250 ok", 0 }, true },
+		{ { "EHLO", "250-mx\r\n250 PIPELINING\r\n250 ok", 0 }, false }, /* and it is away for a while */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		script(2, (struct rule[]){ cases[i].rule, EHLO_PIPELINING });
+		push_one(65 + i, "bare.example", "a@bare.example");
+		run_until(1);
+		assert_int_equal(results[0].delivered, cases[i].delivered);
+		assert_int_equal(results[0].retry, !cases[i].delivered);
+		if (!cases[i].delivered)
+			contains(results[0].reply, "4.5.0 the host answers what it was not asked");
+		ctx.role->reload(&ctx);
+	}
 }
 
 /* Results outlive a store: they are told to the next one, and what it pushes again meanwhile is put aside. */
@@ -687,9 +788,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_delivered),
 		cmocka_unit_test(test_retry_then_next_host), cmocka_unit_test(test_dns_failures),
+		cmocka_unit_test(test_two_ways), cmocka_unit_test(test_unreadable),
+		cmocka_unit_test(test_original_recipient),
 		cmocka_unit_test(test_dead), cmocka_unit_test(test_bounce_of_bounce), cmocka_unit_test(test_slow_keys),
-		cmocka_unit_test(test_odd_servers), cmocka_unit_test(test_garbage), cmocka_unit_test(test_store_lost),
-		cmocka_unit_test(test_drain) };
+		cmocka_unit_test(test_odd_servers), cmocka_unit_test(test_garbage), cmocka_unit_test(test_out_of_step),
+		cmocka_unit_test(test_store_lost), cmocka_unit_test(test_drain) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, setup, NULL);

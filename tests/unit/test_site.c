@@ -262,7 +262,13 @@ static void secrets(void **state)
 	assert_int_equal(secrets_of("", &s, &e), 0);
 	assert_string_equal(s.relay_password, "");
 	secrets_free(&s);
-	static const char *const bad[] = { "relay.password\n", "relay.password =\n", "relay.pasword = x\n",
+	assert_int_equal(secrets_of("route.a.password = x\nroute.b-c.password = \"y\"\nroute.a.password = z\n", &s, &e), 0);
+	assert_string_equal(secrets_route(&s, "a"), "z");
+	assert_string_equal(secrets_route(&s, "b-c"), "y");
+	assert_string_equal(secrets_route(&s, "d"), "");
+	assert_string_equal(secrets_route(&s, "relay"), "");
+	secrets_free(&s);
+	static const char *const bad[] = { "route..password = x\n", "route.password = x\n", "route.a.pass = x\n", "relay.password\n", "relay.password =\n", "relay.pasword = x\n",
 		"relay.password = \"hunter2\n", "relay.password = \"hunter2\" x\n" };
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		assert_int_equal(secrets_of(bad[i], &s, &e), -1);

@@ -149,7 +149,18 @@ static const struct path_row mail_rows[] = {
 	{ "FROM:<@r.example:>", SMTP_PATH_ADDRESS, NULL },
 	{ "FROM:<a\xff@b.example>", SMTP_PATH_ADDRESS, NULL },
 	{ "FROM:<a@b.example> FOO=1", SMTP_PATH_PARAM_UNKNOWN, NULL },
-	{ "FROM:<a@b.example> RET=HDRS", SMTP_PATH_PARAM_UNKNOWN, NULL },
+	{ "FROM:<a@b.example> RET=HDRS", SMTP_PATH_OK, "a@b.example" },
+	{ "FROM:<a@b.example> ret=full ENVID=QQ+2B314+3D159", SMTP_PATH_OK, "a@b.example" },
+	{ "FROM:<a@b.example> RET=BODY", SMTP_PATH_PARAM_BAD, NULL },
+	{ "FROM:<a@b.example> RET", SMTP_PATH_PARAM_BAD, NULL },
+	{ "FROM:<a@b.example> RET=HDRS RET=HDRS", SMTP_PATH_PARAM_BAD, NULL },
+	{ "FROM:<a@b.example> ENVID=", SMTP_PATH_PARAM_BAD, NULL },
+	{ "FROM:<a@b.example> ENVID=a+0D+0Ab", SMTP_PATH_PARAM_BAD, NULL },
+	{ "FROM:<a@b.example> ENVID=a+4", SMTP_PATH_PARAM_BAD, NULL },
+	{ "FROM:<a@b.example> ENVID=a+G0", SMTP_PATH_PARAM_BAD, NULL },
+	{ "FROM:<a@b.example> ENVID=\xc3\xbc", SMTP_PATH_PARAM_BAD, NULL },
+	{ "FROM:<a@b.example> ENVID=1 ENVID=2", SMTP_PATH_PARAM_BAD, NULL },
+	{ "FROM:<a@b.example> NOTIFY=NEVER", SMTP_PATH_PARAM_UNKNOWN, NULL },
 	{ "FROM:<a@b.example> SIZE=", SMTP_PATH_PARAM_BAD, NULL },
 	{ "FROM:<a@b.example> SIZE", SMTP_PATH_PARAM_BAD, NULL },
 	{ "FROM:<a@b.example> SIZE=-1", SMTP_PATH_PARAM_BAD, NULL },
@@ -171,7 +182,24 @@ static const struct path_row rcpt_rows[] = {
 	{ "TO:<c.example!a@b.example>", SMTP_PATH_OK, "c.example!a@b.example" },
 	{ "TO:<>", SMTP_PATH_ADDRESS, NULL },
 	{ "FROM:<a@b.example>", SMTP_PATH_SYNTAX, NULL },
-	{ "TO:<a@b.example> NOTIFY=NEVER", SMTP_PATH_PARAM_UNKNOWN, NULL },
+	{ "TO:<a@b.example> NOTIFY=NEVER", SMTP_PATH_OK, "a@b.example" },
+	{ "TO:<a@b.example> NOTIFY=delay,SUCCESS,Failure ORCPT=rfc822;Bob+40b.example", SMTP_PATH_OK, "a@b.example" },
+	{ "TO:<a@b.example> ORCPT=utf-8;j\xc3\xbcrgen@b.example", SMTP_PATH_OK, "a@b.example" },
+	{ "TO:<a@b.example> ORCPT=rfc822;+C3+A5lice@b.example", SMTP_PATH_OK, "a@b.example" }, /* Postfix does */
+	{ "TO:<a@b.example> NOTIFY=NEVER,SUCCESS", SMTP_PATH_PARAM_BAD, NULL },
+	{ "TO:<a@b.example> NOTIFY=SUCCESS,SUCCESS", SMTP_PATH_PARAM_BAD, NULL },
+	{ "TO:<a@b.example> NOTIFY=SUCCESS,", SMTP_PATH_PARAM_BAD, NULL },
+	{ "TO:<a@b.example> NOTIFY=", SMTP_PATH_PARAM_BAD, NULL },
+	{ "TO:<a@b.example> NOTIFY", SMTP_PATH_PARAM_BAD, NULL },
+	{ "TO:<a@b.example> NOTIFY=ALWAYS", SMTP_PATH_PARAM_BAD, NULL },
+	{ "TO:<a@b.example> NOTIFY=DELAY NOTIFY=DELAY", SMTP_PATH_PARAM_BAD, NULL },
+	{ "TO:<a@b.example> ORCPT=bob@b.example", SMTP_PATH_PARAM_BAD, NULL },
+	{ "TO:<a@b.example> ORCPT=;bob@b.example", SMTP_PATH_PARAM_BAD, NULL },
+	{ "TO:<a@b.example> ORCPT=rfc822;", SMTP_PATH_PARAM_BAD, NULL },
+	{ "TO:<a@b.example> ORCPT=rfc822;a+00b", SMTP_PATH_PARAM_BAD, NULL },
+	{ "TO:<a@b.example> ORCPT=rf c822;a", SMTP_PATH_PARAM_BAD, NULL },
+	{ "TO:<a@b.example> ORCPT=rfc822;a ORCPT=rfc822;a", SMTP_PATH_PARAM_BAD, NULL },
+	{ "TO:<a@b.example> RET=HDRS", SMTP_PATH_PARAM_UNKNOWN, NULL },
 	{ "TO:<a@b.example> SIZE=1", SMTP_PATH_PARAM_UNKNOWN, NULL },
 	{ "TO:<a@b.example> !", SMTP_PATH_PARAM_BAD, NULL },
 	{ "TO:<a@b.example>,<c@d.example>", SMTP_PATH_SYNTAX, NULL },
@@ -213,6 +241,13 @@ static void test_path_details(void **state)
 	assert_int_equal(p.address.domain.len, 0);
 	assert_int_equal(smtp_path_rcpt(view_of("TO:<@a.example:b@c.example>"), &p), SMTP_PATH_OK);
 	assert_true(p.routed && !p.unqualified);
+	assert_int_equal(smtp_path_mail(view_of("FROM:<a@b.example> RET=HDRS ENVID=x+2B"), &p), SMTP_PATH_OK);
+	assert_true(p.dsn && p.ret == DSN_RET_HDRS && view_eq(p.envid, "x+2B"));
+	assert_int_equal(
+	    smtp_path_rcpt(view_of("TO:<a@b.example> ORCPT=rfc822;c@d NOTIFY=SUCCESS,DELAY"), &p), SMTP_PATH_OK);
+	assert_true(p.dsn && p.notify == (DSN_SUCCESS | DSN_DELAY) && view_eq(p.orcpt, "rfc822;c@d"));
+	assert_int_equal(smtp_path_rcpt(view_of("TO:<a@b.example>"), &p), SMTP_PATH_OK);
+	assert_true(!p.dsn && p.notify == 0 && p.orcpt.len == 0);
 }
 
 int main(void)

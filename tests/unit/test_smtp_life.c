@@ -2,6 +2,7 @@
 #include "tests/unit/smtp_fakes.h"
 
 #include "lib/clock.h"
+#include "mailsvc/smtp/check_impl.h"
 
 #define TO "EHLO c.example\r\nMAIL FROM:<s@example.net>\r\nRCPT TO:<alice@example.org>\r\n"
 
@@ -276,6 +277,54 @@ static void test_drain(void **state)
 	buf_free(&out);
 }
 
+static struct {
+	dns_fn fn;
+	void *arg;
+} questions[2];
+static uint32_t question_count;
+
+static uint32_t ask(void *unused, const char *name, enum dns_type type, dns_fn fn, void *arg)
+{
+	(void)unused;
+	(void)name;
+	(void)type;
+	assert_true(question_count < 2);
+	questions[question_count].fn = fn;
+	questions[question_count].arg = arg;
+	return ++question_count;
+}
+
+static void unask(void *unused, uint32_t id)
+{
+	(void)unused;
+	(void)id;
+}
+
+/* One answer for the name in EHLO leaves the other with its time limit, though nobody waits for it yet. */
+static void test_helo_limit(void **state)
+{
+	int fd = open_client(MX, "198.51.100.7", VIEW_NONE);
+	struct buf out = BUF_INIT(65536);
+	const struct policy_dns before = server->policy;
+	struct smtp_session *s;
+
+	(void)state;
+	await(fd, &out, "220 ");
+	s = only_session();
+	s->checks = xcalloc(1, sizeof(*s->checks));
+	s->checks->session = s;
+	server->policy = (struct policy_dns){ ask, unask, NULL };
+	say(fd, "EHLO c.example\r\n");
+	await(fd, &out, "250 HELP");
+	assert_int_equal(question_count, 2);
+	questions[0].fn(questions[0].arg, &(struct dns_answer){ .status = DNS_NODATA });
+	assert_int_not_equal(s->checks->helo_query[1], 0);
+	smtp_session_tick(s, clock_mono_ms() + s->site->checks.dns_wait * 1000 + 1000);
+	assert_int_equal(s->checks->helo_query[1], 0);
+	finish(fd, &out);
+	server->policy = before;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -288,6 +337,7 @@ int main(void)
 		cmocka_unit_test(test_share),
 		cmocka_unit_test(test_slow_store),
 		cmocka_unit_test(test_drain),
+		cmocka_unit_test(test_helo_limit),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

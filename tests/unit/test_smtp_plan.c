@@ -72,6 +72,59 @@ static void test_remote_groups(void **state)
 	smtp_plan_free(&plan);
 }
 
+/* SRS: only what is forwarded out of the house; a list's owner and the host of a staged move see no other sender. */
+static void test_forwarded(void **state)
+{
+	struct route_target targets[] = {
+		{ .address = text("a@one.example"), .forwarded = true },
+		{ .address = text("b@example.org") },
+		{ .address = text("c@two.example"), .forwarded = true, .sender = text("owner@example.org") },
+	};
+	struct route route = { .targets = targets, .count = 3 };
+	const struct route *routes[] = { &route };
+	struct smtp_envelope e = { .sender = "s@out.example", .routes = routes, .route_count = 1, .forwarder = "SRS0=x@example.org" };
+	struct smtp_plan plan;
+
+	(void)state;
+	smtp_plan_make(&plan, &e);
+	assert_int_equal(plan.remote_count, 3);
+	assert_string_equal(plan.remote[0].sender, "s@out.example");
+	assert_string_equal(plan.remote[1].sender, "SRS0=x@example.org");
+	assert_string_equal(plan.remote[2].sender, "owner@example.org");
+	smtp_plan_free(&plan);
+	e.forwarder = NULL;
+	smtp_plan_make(&plan, &e);
+	assert_string_equal(plan.remote[1].sender, "s@out.example");
+	smtp_plan_free(&plan);
+}
+
+/* Forwarded and direct recipients of one domain in turns: two groups, not one each; and direct wins for the same one. */
+static void test_forwarded_groups(void **state)
+{
+	struct route_target targets[100] = { 0 };
+	char names[100][32];
+	struct route route = { .targets = targets, .count = 100 };
+	const struct route *routes[] = { &route };
+	struct smtp_envelope e = { .sender = "s@out.example", .routes = routes, .route_count = 1, .forwarder = "SRS0=x@example.org" };
+	struct smtp_plan plan;
+
+	(void)state;
+	for (size_t i = 0; i < 100; i++) {
+		snprintf(names[i], sizeof(names[i]), "u%zu@one.example", i / 2 * 2 % 98);
+		targets[i].address = names[i];
+		targets[i].forwarded = i % 4 == 0 || i >= 98;
+	}
+	smtp_plan_make(&plan, &e);
+	assert_int_equal(plan.remote_count, 1); /* each address is also there directly */
+	assert_string_equal(plan.remote[0].sender, "s@out.example");
+	smtp_plan_free(&plan);
+	for (size_t i = 0; i < 100; i++)
+		snprintf(names[i], sizeof(names[i]), "u%zu@one.example", i);
+	smtp_plan_make(&plan, &e);
+	assert_int_equal(plan.remote_count, 2);
+	smtp_plan_free(&plan);
+}
+
 static void test_large_groups(void **state)
 {
 	struct route_target targets[250] = { 0 };
@@ -95,6 +148,50 @@ static void test_large_groups(void **state)
 		seen += plan.remote[i].recipient_count;
 	}
 	assert_int_equal(seen, 250);
+	smtp_plan_free(&plan);
+}
+
+/* What is asked goes along to one other address, is asked less of several, and not at all of a list's members. */
+static void test_dsn(void **state)
+{
+	struct route_target alone[] = { { .address = text("out@one.example") } };
+	struct route_target several[] = { { .account = &alice }, { .address = text("a@two.example") } };
+	struct route_target members[] = { { .address = text("m@three.example"), .sender = text("owner@example.org") } };
+	struct route_target direct[] = { { .address = text("d@four.example") } };
+	struct route a = { .targets = alone, .count = 1 }, b = { .targets = several, .count = 2 },
+		     c = { .targets = members, .count = 1 }, d = { .targets = direct, .count = 1 };
+	const struct route *routes[] = { &a, &b, &c, &d };
+	const char *addresses[] = { "alias@example.org", "all@example.org", "list@example.org", "D@four.example" };
+	const struct queue_dsn asked[] = { { DSN_SUCCESS | DSN_DELAY, NULL }, { DSN_SUCCESS, "rfc822;all+2B@x" },
+		{ DSN_SUCCESS, NULL }, { DSN_NEVER, NULL } };
+	struct smtp_plan plan;
+
+	(void)state;
+	smtp_plan_make(&plan, &(struct smtp_envelope){ .sender = "s@example.net",
+				  .routes = routes,
+				  .route_count = 4,
+				  .addresses = addresses,
+				  .dsn = asked,
+				  .envid = "E1",
+				  .ret = DSN_RET_HDRS });
+	assert_int_equal(plan.remote_count, 4); /* by domain: four, one, three, two */
+	assert_int_equal(plan.remote[0].dsn[0].notify, DSN_NEVER);
+	assert_null(plan.remote[0].dsn[0].orcpt); /* the same address, but for its case */
+	assert_int_equal(plan.remote[1].dsn[0].notify, DSN_SUCCESS | DSN_DELAY);
+	assert_string_equal(plan.remote[1].dsn[0].orcpt, "rfc822;alias@example.org");
+	assert_string_equal(plan.remote[1].envid, "E1");
+	assert_int_equal(plan.remote[1].ret, DSN_RET_HDRS);
+	assert_int_equal(plan.remote[1].priority, QUEUE_NORMAL);
+	assert_int_equal(plan.remote[2].dsn[0].notify, 0);
+	assert_null(plan.remote[2].envid);
+	assert_int_equal(plan.remote[2].ret, DSN_RET_UNSAID);
+	assert_int_equal(plan.remote[2].priority, QUEUE_BULK);
+	assert_int_equal(plan.remote[3].dsn[0].notify, DSN_NEVER); /* success alone was asked, and several cannot say it */
+	assert_string_equal(plan.remote[3].dsn[0].orcpt, "rfc822;all+2B@x");
+	smtp_plan_free(&plan);
+	smtp_plan_make(&plan, &(struct smtp_envelope){ .sender = "", .routes = routes, .route_count = 1 });
+	assert_null(plan.remote[0].dsn);
+	assert_int_equal(plan.remote[0].priority, QUEUE_LAST);
 	smtp_plan_free(&plan);
 }
 
@@ -146,8 +243,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_local_once),
-		cmocka_unit_test(test_remote_groups),
-		cmocka_unit_test(test_large_groups),
+		cmocka_unit_test(test_remote_groups), cmocka_unit_test(test_forwarded), cmocka_unit_test(test_forwarded_groups),
+		cmocka_unit_test(test_large_groups), cmocka_unit_test(test_dsn),
 		cmocka_unit_test(test_peers),
 	};
 

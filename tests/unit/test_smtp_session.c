@@ -41,7 +41,7 @@ static void test_verbs(void **state)
 		{ MX, "EHLO\r\nHELO a b\r\n", "220 501 501", NULL },
 		{ MX, HELLO, "220 250",
 		    "250-PIPELINING\r\n250-SIZE "
-		    "65536\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-ENHANCEDSTATUSCODES\r\n250 HELP" },
+		    "65536\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-DSN\r\n250-ENHANCEDSTATUSCODES\r\n250 HELP" },
 		{ MSA, HELLO, "220 250", "250-AUTH PLAIN LOGIN SCRAM-SHA-256\r\n" },
 		{ MX, "NOOP\r\nHELP\r\nRSET\r\nRSET x\r\nEXPN x\r\nVRFY x\r\nFOO\r\n",
 		    "220 250 214 250 501 502 503 500", NULL },
@@ -100,7 +100,8 @@ static void test_mail_and_rcpt(void **state)
 		{ "MAIL FROM:<>\r\nRCPT TO:<a@[198.51.100.9]>", "550 5.7.1" },
 		{ "MAIL FROM:<>\r\nRCPT TO:<alice@[192.0.2.10]>", "550 5.1.1" },
 		{ "MAIL FROM:<>\r\nRCPT TO:<postmaster@[192.0.2.10]>", "250 2.1.5" },
-		{ "MAIL FROM:<>\r\nRCPT TO:<alice@example.org> NOTIFY=NEVER", "555 5.5.4" },
+		{ "MAIL FROM:<>\r\nRCPT TO:<alice@example.org> NOTIFY=NEVER", "250 2.1.5" },
+		{ "MAIL FROM:<>\r\nRCPT TO:<alice@example.org> NOTIFY=OFTEN", "501 5.5.4" },
 	};
 
 	(void)state;

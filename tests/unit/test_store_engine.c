@@ -344,7 +344,11 @@ static void test_delete_is_swept(void **state)
 static void test_queue(void **state)
 {
 	struct view to[2] = { VIEW_LIT("x@far.example"), VIEW_LIT("y@far.example") };
-	struct proto_remote remote = { VIEW_LIT("a@x"), VIEW_LIT("far.example"), QUEUE_EIGHT_BIT, to, 2 };
+	struct proto_remote remote = { .sender = VIEW_LIT("a@x"),
+		.domain = VIEW_LIT("far.example"),
+		.flags = QUEUE_EIGHT_BIT,
+		.recipients = to,
+		.recipient_count = 2 };
 	struct proto_outcome out[2] = { { VIEW_LIT("x@far.example"), VIEW_LIT("250 ok"), QUEUE_DELIVERED },
 		{ VIEW_LIT("y@far.example"), VIEW_LIT("451 later"), QUEUE_RETRY } };
 	struct proto_local bounce = { VIEW_LIT("a@x"), VIEW_LIT(""), VIEW_LIT("") };
@@ -370,7 +374,7 @@ static void test_queue(void **state)
 	assert_int_equal(q.fixed.attempts, 1);
 	assert_int_equal(q.fixed.due, later);
 	tx_abort(&tx);
-	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_ADMIN_QUEUE_RETRY })), STORE_OK);
+	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_ADMIN_QUEUE_CHANGE, .mode = QUEUE_TRY })), STORE_OK);
 	assert_int_equal(tx_begin(&tx, &e.index, false), 0);
 	assert_true(get_queue(&tx, p.queue, &q));
 	assert_true(q.fixed.due < later);
@@ -387,7 +391,7 @@ static void test_queue(void **state)
 	tx_abort(&tx);
 	assert_int_equal(status_of(ask(&e, p)), STORE_INVALID);
 	assert_int_equal(
-	    status_of(ask(&e, (struct proto_request){ .type = STORE_ADMIN_QUEUE_DROP, .queue = 3 })), STORE_INVALID);
+	    status_of(ask(&e, (struct proto_request){ .type = STORE_ADMIN_QUEUE_CHANGE, .mode = QUEUE_DROP, .queue = 3 })), STORE_INVALID);
 }
 
 /* The last word about a message reaches a sender whose mailbox is full. */
@@ -395,7 +399,10 @@ static void test_bounce_to_full_mailbox(void **state)
 {
 	struct request *reload = xcalloc(1, sizeof *reload), *r;
 	struct view to[1] = { VIEW_LIT("x@far.example") };
-	struct proto_remote remote = { VIEW_LIT("a@x"), VIEW_LIT("far.example"), 0, to, 1 };
+	struct proto_remote remote = { .sender = VIEW_LIT("a@x"),
+		.domain = VIEW_LIT("far.example"),
+		.recipients = to,
+		.recipient_count = 1 };
 	struct proto_outcome out = { VIEW_LIT("x@far.example"), VIEW_LIT("550 no"), QUEUE_FAILED };
 	struct proto_local bounce = { VIEW_LIT("a@x"), VIEW_LIT(""), VIEW_LIT("") };
 	struct proto_request p = { .type = STORE_QUEUE_RESULT,
@@ -498,7 +505,10 @@ static void random_step(unsigned *seed, struct view big)
 		.keywords = { view_of(words[pick(seed, 4)]) },
 		.date = pick(seed, 1000) };
 	struct view to[1] = { VIEW_LIT("r@far.example") };
-	struct proto_remote remote = { view_of(account), VIEW_LIT("far.example"), 0, to, 1 };
+	struct proto_remote remote = { .sender = view_of(account),
+		.domain = VIEW_LIT("far.example"),
+		.recipients = to,
+		.recipient_count = 1 };
 	char range[8];
 
 	p.ranges = range_text(range, first, first + pick(seed, 12));

@@ -121,7 +121,7 @@ static bool synced(const struct op *op)
 {
 	return op->kind == OP_DELIVER || op->kind == OP_APPEND || op->kind == OP_CREATE || op->kind == OP_RENAME ||
 	       op->kind == OP_DELETE || op->kind == OP_QUEUE_ADD || op->kind == OP_QUEUE_RESULT ||
-	       op->kind == OP_CHECKPOINT;
+	       op->kind == OP_QUEUE_CHANGE || op->kind == OP_CHECKPOINT;
 }
 
 static void run_child(const struct scenario *s, enum fault_mode mode, uint64_t n, struct outcome *o)

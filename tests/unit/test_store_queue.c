@@ -186,7 +186,9 @@ static void test_dead_destination(void **state)
 static void test_wrong_clock(void **state)
 {
 	struct view to[1] = { VIEW_LIT("r@far.example") };
-	struct proto_remote remote = { VIEW_LIT("a@x"), VIEW_LIT("far.example"), 0, to, 1 };
+	struct proto_remote remote = {
+		.sender = VIEW_LIT("a@x"), .domain = VIEW_LIT("far.example"), .recipients = to, .recipient_count = 1
+	};
 	struct proto_request p = {
 		.type = STORE_DELIVER, .body = VIEW_LIT("b"), .remotes = &remote, .remote_count = 1
 	};

@@ -95,7 +95,10 @@ static void test_decoder_refuses(void **state)
 {
 	static const char *const bad[] = { "a@x\r\nRCPT TO:<b@x>", "a\x7f@x", "a\t@x" };
 	struct view to[1] = { VIEW_LIT("x@far.example") };
-	struct proto_remote remote = { VIEW_LIT("a@x"), VIEW_LIT("far.example"), 0, to, 1 };
+	struct proto_remote remote = { .sender = VIEW_LIT("a@x"),
+		.domain = VIEW_LIT("far.example"),
+		.recipients = to,
+		.recipient_count = 1 };
 	struct proto_local local = { VIEW_LIT("a@x"), VIEW_LIT(""), VIEW_LIT("") };
 	struct proto_request p = {
 		.type = STORE_DELIVER, .locals = &local, .local_count = 1, .remotes = &remote, .remote_count = 1

@@ -221,6 +221,13 @@ static bool is_answered(enum role_id role, uint32_t type)
 	proto_payload_put(&payload, buf_view(&head), VIEW_NONE, VIEW_NONE);
 	if (type == STORE_QUEUE_CREDIT || type == STORE_REQUESTS)
 		buf_put_u32(&data, 0);
+	else if (type == STORE_QUEUE_DEFER) {
+		buf_put_str(&data, "away.example");
+		buf_put_u64(&data, 1);
+		buf_put_str(&data, "why");
+	} else if (type == STORE_ADMIN_QUEUE_LIST || type == STORE_ADMIN_QUEUE_SUMMARY ||
+		   type == STORE_ADMIN_QUEUE_CHANGE)
+		proto_select_put(&data, &(struct proto_request){ .queue = 1 });
 	else if (type >= STORE_ADMIN_QUEUE_LIST && type < STORE_ADMIN_END)
 		buf_put_u64(&data, 1);
 	else
@@ -228,7 +235,7 @@ static bool is_answered(enum role_id role, uint32_t type)
 	assert_int_equal(imsg_pair(fds), 0);
 	role_store.peer(&ctx, role, 7, fds[0]);
 	assert_int_equal(imsg_send(fds[1], type, 1, buf_view(&data), -1), 0);
-	if (type == STORE_QUEUE_CREDIT || type == STORE_ADMIN_READER) /* has no answer of its own */
+	if (type == STORE_QUEUE_CREDIT || type == STORE_QUEUE_DEFER || type == STORE_ADMIN_READER) /* has no answer of its own */
 		assert_int_equal(imsg_send(fds[1], STORE_REQUESTS, 1, VIEW_NONE, -1), 0);
 	while (rc == 1 && m.type != STORE_REPLY && m.type != STORE_ADMIN_REPLY) {
 		if (m.fd != -1)
@@ -254,7 +261,7 @@ static void test_permissions(void **state)
 		uint32_t types[32];
 	} allowed[] = {
 		{ ROLE_SMTP, { STORE_DELIVER, STORE_REQUESTS } },
-		{ ROLE_SEND, { STORE_QUEUE_RESULT, STORE_QUEUE_CREDIT, STORE_REQUESTS } },
+		{ ROLE_SEND, { STORE_QUEUE_RESULT, STORE_QUEUE_CREDIT, STORE_QUEUE_DEFER, STORE_REQUESTS } },
 		{ ROLE_IMAP, { STORE_APPEND, STORE_FLAGS, STORE_COPY, STORE_EXPUNGE, STORE_CLAIM_RECENT, STORE_CREATE,
 				 STORE_DELETE, STORE_RENAME, STORE_SUBSCRIBE, STORE_OPEN_ACCOUNT, STORE_REQUESTS,
 				 STORE_APPEND_MANY, STORE_FLAGS_UNCHANGED, STORE_SET_ACL, STORE_SET_METADATA } },
@@ -262,8 +269,8 @@ static void test_permissions(void **state)
 				    STORE_CREATE, STORE_DELETE, STORE_RENAME, STORE_SUBSCRIBE, STORE_OPEN_ACCOUNT,
 				    STORE_QUEUE_RESULT, STORE_APPEND_MANY, STORE_FLAGS_UNCHANGED, STORE_SET_ACL,
 				    STORE_SET_METADATA, STORE_IMPORT, STORE_UNDELETE, STORE_RENAME_ACCOUNT, STORE_HAND_OVER,
-				    STORE_ERASE_ACCOUNT, STORE_REQUESTS, STORE_ADMIN_READER, STORE_ADMIN_QUEUE_LIST, STORE_ADMIN_QUEUE_SHOW, STORE_ADMIN_QUEUE_RETRY,
-				    STORE_ADMIN_QUEUE_DROP, STORE_ADMIN_ACCOUNTS, STORE_ADMIN_SNAPSHOT, STORE_ADMIN_COMPACT } },
+				    STORE_ERASE_ACCOUNT, STORE_REQUESTS, STORE_ADMIN_READER, STORE_ADMIN_QUEUE_LIST, STORE_ADMIN_QUEUE_SUMMARY,
+				    STORE_ADMIN_QUEUE_SHOW, STORE_ADMIN_QUEUE_CHANGE, STORE_ADMIN_ACCOUNTS, STORE_ADMIN_SNAPSHOT, STORE_ADMIN_COMPACT } },
 		{ ROLE_LOGIN, { 0 } },
 	};
 
@@ -277,6 +284,16 @@ static void test_permissions(void **state)
 				fail_msg(
 				    "%s, request %u: %s", role_name(allowed[i].role), type, may ? "refused" : "served");
 		}
+}
+
+/* How many; -1: no such entry. */
+static int changes(int fd, enum queue_action action, uint64_t id)
+{
+	uint64_t count;
+	struct error e;
+	int rc = store_admin_queue_change(fd, action, &(struct queue_select){ .id = id }, NULL, &count, &e);
+
+	return rc == 0 ? (int)count : rc == 1 ? -1 : -2;
 }
 
 static void admin_child(int fd)
@@ -293,11 +310,11 @@ static void admin_child(int fd)
 	if (store_admin_queue_show(fd, id, &json, &message, &e) != 0 || !view_eq(buf_view(&message), "to send") ||
 	    !strstr(buf_str(&json), "far.example"))
 		_exit(2);
-	if (store_admin_queue_show(fd, 1, &json, &message, &e) != 1 || store_admin_queue_retry(fd, 1, &e) != 1)
+	if (store_admin_queue_show(fd, 1, &json, &message, &e) != 1 || changes(fd, QUEUE_TRY, 1) != -1)
 		_exit(3);
-	if (store_admin_queue_retry(fd, 0, &e) != 0 || store_admin_queue_retry(fd, id, &e) != 0)
+	if (changes(fd, QUEUE_TRY, 0) != 1 || changes(fd, QUEUE_TRY, id) != 1)
 		_exit(4);
-	if (store_admin_queue_drop(fd, id, &e) != 0 || store_admin_queue_drop(fd, id, &e) != 1)
+	if (changes(fd, QUEUE_DROP, id) != 1 || changes(fd, QUEUE_DROP, id) != -1)
 		_exit(5);
 	buf_reset(&json);
 	if (store_admin_queue_list(fd, &json, &e) != 0 || !view_eq(buf_view(&json), "[]"))

@@ -1,6 +1,6 @@
 /*
- * Formats: a store that an older mailadm made (store-v1.tar.gz: issue 3's engine), files that a newer one made, and the
- * way back.
+ * Formats: stores that older mailadms made (store-v1.tar.gz: issue 3's engine; store-v2.tar.gz, store-v2-state.tar.gz:
+ * issue 4's, the second one compacted), files that a newer one made, and the way back.
  */
 #include "lib/crc32c.h"
 #include "mailsvc/store/downgrade.h"
@@ -26,12 +26,12 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void unpack(void)
+static void unpack(const char *name)
 {
 	char command[200];
 
-	snprintf(command, sizeof command,
-	    "tar -xzf tests/unit/store-v1.tar.gz --no-same-owner --strip-components=1 -C %s", dir.path);
+	snprintf(command, sizeof command, "tar -xzf tests/unit/%s.tar.gz --no-same-owner --strip-components=1 -C %s",
+	    name, dir.path);
 	assert_int_equal(system(command), 0);
 }
 
@@ -138,7 +138,7 @@ static void test_older(void **state)
 	struct buf live, anew;
 
 	(void)state;
-	unpack();
+	unpack("store-v1");
 	assert_int_equal(header_of("log/0000000001.log").version, 1);
 	must_open(&e);
 	check_v1(&e);
@@ -196,7 +196,7 @@ static void test_newer_segment(void **state)
 	h = header_of("log/0000000001.log");
 	h.version = SEGMENT_VERSION + 1;
 	header_set("log/0000000001.log", h);
-	refused("log/0000000001.log", "has format 3; this mailadm reads formats up to 2");
+	refused("log/0000000001.log", "has format 4; this mailadm reads formats up to 3");
 	h.version--;
 	header_set("log/0000000001.log", h);
 	must_open(&e);
@@ -218,7 +218,7 @@ static void test_newer_state(void **state)
 	h = header_of("log/0000000002.state");
 	h.version = SEGMENT_VERSION + 1;
 	header_set("log/0000000002.state", h);
-	refused("log/0000000002.state", "has format 3");
+	refused("log/0000000002.state", "has format 4");
 	h.version--;
 	h.index_version = INDEX_VERSION + 1;
 	header_set("log/0000000002.state", h);
@@ -251,7 +251,7 @@ static void test_newer_index(void **state)
 	assert_int_equal(tx_commit(&e.tx), 0);
 	memset(&e.tx, 0, sizeof e.tx);
 	engine_close(&e);
-	refused("index/data.mdb", "has format 3; this mailadm reads formats up to 2");
+	refused("index/data.mdb", "has format 4; this mailadm reads formats up to 3");
 	snprintf(o.boot_id, sizeof o.boot_id, "%s", boot);
 	assert_int_equal(engine_rebuild(&o, &messages, &damaged, &err), 0);
 	assert_int_equal(messages, 2);
@@ -270,7 +270,7 @@ static void on_prevents(void *arg, const char *file, uint64_t offset, uint64_t c
 	    what, (unsigned long long)count);
 }
 
-/* Every header is of format 1, and nothing else has changed. */
+/* Headers are of format 2 where they were newer, and nothing else has changed. */
 static void test_way_back(void **state)
 {
 	struct downgrade d = { .prevents = on_prevents };
@@ -279,7 +279,7 @@ static void test_way_back(void **state)
 	struct engine e;
 
 	(void)state;
-	unpack();
+	unpack("store-v1");
 	must_open(&e);
 	for (int i = 0; i < 3; i++)
 		status_of(deliver_to(&e, "a@x", "", "", VIEW_LIT("new")));
@@ -293,7 +293,8 @@ static void test_way_back(void **state)
 	engine_close(&e);
 	assert_int_equal(store_downgrade(dir.fd, &d, &err), 0);
 	assert_int_equal(d.segments, 1);
-	assert_int_equal(header_of("log/0000000002.log").version, 1);
+	assert_int_equal(header_of("log/0000000001.log").version, 1);
+	assert_int_equal(header_of("log/0000000002.log").version, 2);
 	assert_int_equal(faccessat(dir.fd, "index/data.mdb", F_OK, 0), -1);
 	assert_int_equal(store_downgrade(dir.fd, &d, &err), 0);
 	assert_int_equal(d.segments, 0);
@@ -308,6 +309,23 @@ static void test_way_back(void **state)
 	buf_free(&anew);
 }
 
+/* What a queue entry has that format 2 has no place for. */
+static void queue_bulk(struct engine *e)
+{
+	struct view to = VIEW_LIT("r@far.example");
+	struct proto_remote remote = { .sender = VIEW_LIT("a@x"),
+		.domain = VIEW_LIT("far.example"),
+		.recipients = &to,
+		.recipient_count = 1,
+		.priority = QUEUE_BULK };
+
+	assert_int_equal(
+	    status_of(ask(e,
+		(struct proto_request){
+		    .type = STORE_DELIVER, .body = VIEW_LIT("bulk"), .remotes = &remote, .remote_count = 1 })),
+	    STORE_OK);
+}
+
 static void test_no_way_back(void **state)
 {
 	struct downgrade d = { .prevents = on_prevents };
@@ -316,15 +334,14 @@ static void test_no_way_back(void **state)
 	struct engine e;
 
 	(void)state;
+	prevented[0] = '\0';
 	must_open(&e);
 	status_of(deliver_to(&e, "a@x", "", "", VIEW_LIT("one")));
-	status_of(
-	    ask(&e, (struct proto_request){
-			.type = STORE_SET_ACL, .mailbox = inbox(&e, "a@x"), .name = VIEW_LIT("b@x"), .flags = 1 }));
+	queue_bulk(&e);
 	engine_close(&e);
 	assert_int_equal(store_downgrade(dir.fd, &d, &err), 1);
 	assert_int_equal(d.segments, 0);
-	if (strncmp(prevented, "0000000001.log:", 15) != 0 || !strstr(prevented, ": acl (1)"))
+	if (strncmp(prevented, "0000000001.log:", 15) != 0 || !strstr(prevented, ": queue-entry (1)"))
 		fail_msg("saw %s", prevented);
 	assert_int_equal(header_of("log/0000000001.log").version, SEGMENT_VERSION);
 	must_open(&e);
@@ -332,6 +349,98 @@ static void test_no_way_back(void **state)
 	engine_close(&e);
 	assert_int_equal(store_downgrade(dir.fd, &d, &err), 1);
 	assert_non_null(strstr(prevented, "0000000002.state:0: a state file"));
+}
+
+/* The queue of store-v2: three entries, in both lists, with what had become of them. */
+static void check_queue_v2(struct engine *e)
+{
+	static const struct {
+		const char *sender, *domain;
+		uint32_t flags, attempts;
+		enum queue_priority lane;
+	} wanted[] = { { "a@x", "far.example", QUEUE_SMTPUTF8, 2, QUEUE_NORMAL },
+		{ "", "away.example", QUEUE_BOUNCE, 0, QUEUE_LAST },
+		{ "b@x", "near.example", QUEUE_EIGHT_BIT, 0, QUEUE_NORMAL } };
+	struct key first = { 0 };
+	struct view found, value, none;
+	struct queue_entry q;
+	MDB_cursor *c = NULL;
+	size_t n = 0;
+	struct tx tx;
+
+	assert_int_equal(e->damage_count, 0);
+	assert_int_equal(tx_begin(&tx, &e->index, false), 0);
+	for (bool more = tx_seek(&tx, T_QUEUE, &c, &first, 0, &found, &value); more;
+	     more = tx_next(&tx, c, &first, 0, &found, &value), n++) {
+		uint64_t id = get_be64(found.ptr);
+		struct key next, of;
+		assert_true(n < 3);
+		assert_true(queue_entry_get(value, &q));
+		assert_true(view_eq(q.sender, wanted[n].sender));
+		assert_true(view_eq(q.domain, wanted[n].domain));
+		assert_int_equal(q.fixed.flags, wanted[n].flags);
+		assert_int_equal(q.fixed.attempts, wanted[n].attempts);
+		assert_int_equal(q.fixed.state, 0);
+		assert_int_equal(queue_lane(&q), wanted[n].lane);
+		next = queue_next_key(q.domain, wanted[n].lane, q.fixed.due, id);
+		of = queue_of_key(q.domain, id);
+		assert_true(tx_get(&tx, T_QUEUE_NEXT, &next, &none));
+		assert_true(tx_get(&tx, T_QUEUE_OF, &of, &none));
+		if (n == 0) {
+			assert_int_equal(q.recipients[0].state, RECIPIENT_DELIVERED);
+			assert_true(view_eq(q.recipients[1].reply, "450 later"));
+		}
+	}
+	mdb_cursor_close(c);
+	tx_abort(&tx);
+	assert_int_equal(n, 3);
+	assert_int_equal(mailbox_row_of(e, inbox(e, "a@x")).messages, 1);
+	assert_int_equal(mailbox_row_of(e, inbox(e, "b@x")).messages, 1);
+}
+
+static void upgrade_v2(const char *name, uint32_t segment)
+{
+	struct downgrade d = { .prevents = on_prevents };
+	struct buf live, anew;
+	struct error err;
+	struct engine e;
+	char file[40];
+
+	unpack(name);
+	prevented[0] = '\0';
+	snprintf(file, sizeof file, "log/%010u.log", segment);
+	assert_int_equal(header_of(file).version, 2);
+	must_open(&e);
+	check_queue_v2(&e);
+	status_of(deliver_to(&e, "a@x", "", "", VIEW_LIT("new")));
+	dump(&e, &live);
+	engine_close(&e);
+	assert_int_equal(header_of(file).version, 2); /* as it was */
+	proves();
+	unlinkat(dir.fd, "index/data.mdb", 0);
+	must_open(&e);
+	dump(&e, &anew);
+	assert_same_index(&live, &anew, "made anew");
+	engine_close(&e);
+	buf_free(&live);
+	buf_free(&anew);
+	if (store_downgrade(dir.fd, &d, &err) != 0)
+		fail_msg("no way back: %s", prevented);
+	snprintf(file, sizeof file, "log/%010u.log", segment + 1);
+	assert_int_equal(header_of(file).version, 2);
+}
+
+static void test_v2(void **state)
+{
+	(void)state;
+	upgrade_v2("store-v2", 1);
+}
+
+static void test_v2_state(void **state)
+{
+	(void)state;
+	upgrade_v2("store-v2-state", 2);
+	assert_int_equal(header_of("log/0000000002.state").version, 2);
 }
 
 int main(void)
@@ -343,6 +452,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_newer_index, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_way_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_way_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_v2, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_v2_state, setup, teardown),
 	};
 
 	return run_quietly(tests, sizeof tests / sizeof *tests, "tests");

@@ -63,7 +63,10 @@ static void load(void)
 	static char body[40000];
 	char range[8];
 	struct view to[1] = { VIEW_LIT("r@far.example") };
-	struct proto_remote remote = { VIEW_LIT("a@x"), VIEW_LIT("far.example"), 0, to, 1 };
+	struct proto_remote remote = { .sender = VIEW_LIT("a@x"),
+		.domain = VIEW_LIT("far.example"),
+		.recipients = to,
+		.recipient_count = 1 };
 	uint32_t box = inbox(&e, "a@x"), other = inbox(&e, "b@x"), sub;
 
 	for (int i = 0; i < 100; i++)
@@ -142,8 +145,8 @@ static void test_flipped_bits(void **state)
 
 static void test_wrong_rows(void **state)
 {
-	static const enum table tables[] = { T_ACCOUNT, T_MAILBOX, T_MESSAGE, T_CHANGE, T_BODY, T_SHARED, T_QUEUE_DUE,
-		T_SEGMENT, T_MAILBOX_NAME };
+	static const enum table tables[] = { T_ACCOUNT, T_MAILBOX, T_MESSAGE, T_CHANGE, T_BODY, T_SHARED,
+		T_QUEUE_NEXT, T_QUEUE_OF, T_SEGMENT, T_MAILBOX_NAME };
 	struct found f;
 
 	(void)state;
@@ -165,8 +168,8 @@ static void test_wrong_rows(void **state)
 		key_add(&k, found);
 		old = view_dup(value);
 		size_t len = value.len;
-		if (tables[i] == T_MAILBOX_NAME || tables[i] == T_CHANGE || tables[i] == T_QUEUE_DUE ||
-		    tables[i] == T_BODY)
+		if (tables[i] == T_MAILBOX_NAME || tables[i] == T_CHANGE || tables[i] == T_QUEUE_NEXT ||
+		    tables[i] == T_QUEUE_OF || tables[i] == T_BODY)
 			tx_del(&tx, tables[i], &k);
 		else {
 			old[0] ^= 1;
