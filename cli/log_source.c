@@ -254,9 +254,9 @@ static int parse_journal(struct log_source *s, const char *line, struct log_line
 	const char *colon = message != NULL ? strstr(message, ": ") : NULL;
 	int rc = -1;
 
-	if (colon != NULL && when != NULL && colon > message && (size_t)(colon - message) < sizeof(s->ident)) {
-		buf_reset(&s->message);
-		buf_puts(&s->message, colon + 2);
+	buf_reset(&s->message);
+	if (colon != NULL && when != NULL && colon > message && (size_t)(colon - message) < sizeof(s->ident) &&
+	    buf_puts(&s->message, colon + 2) == 0) {
 		view_copy((struct view){ message, (size_t)(colon - message) }, s->ident, sizeof(s->ident));
 		*out = (struct log_line){ strtoll(when, NULL, 10) / 1000000,
 			priority != NULL && priority[0] >= '0' && priority[0] <= '7' ? of_priority[priority[0] - '0'] : LOG_LEVEL_INFO,

@@ -484,7 +484,7 @@ const struct schema_row schema[] = {
 	  .doc = "Domains of forwarders and lists that are believed: mail that came by one of them with a good ARC seal is not held to "
 		 "DMARC, unless the seal says that it failed DMARC there." },
 	{ "checks.greylist", TYPE_ENUM, SITE(checks.greylist), .fallback = "refuse", .words = rule_words,
-	  .doc = "Doubtful peers (no reverse DNS, a dynamic name, softly listed, not allowed by SPF) are to come again once (451)." },
+	  .doc = "Doubtful peers (no reverse DNS, a dynamic name, listed, or SPF does not say pass) are to come again once (451)." },
 	{ "checks.greylist_delay", TYPE_DURATION, SITE(checks.greylist_delay), .fallback = "1m", .max = DAY,
 	  .doc = "How long a greylisted peer has to wait at least." },
 	{ "checks.tarpit", TYPE_DURATION, SITE(checks.tarpit), .fallback = "3s", .max = 60,

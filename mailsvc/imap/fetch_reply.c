@@ -418,7 +418,7 @@ int fetch_reply_put(struct fetch_reply *r, const struct message_row *row, uint32
 
 void fetch_reply_flush(struct fetch_reply *r)
 {
-	if (r->out.len >= GIVE) {
+	if (r->out.len >= GIVE && r->out.len >= r->out.cap / 2) { /* else a slow client holds much more than it is sent */
 		conn_give(r->session->conn, &r->out);
 		return;
 	}

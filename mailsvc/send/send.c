@@ -106,7 +106,9 @@ static void report_send(struct report *r)
 		const struct recipient *to = &it->recipients[i];
 		recipients[i] = (struct queue_recipient_result){ to->address, to->outcome, to->reply };
 	}
-	struct queue_result result = { .id = it->id, .recipients = recipients, .count = it->count };
+	struct queue_result result = {
+		.id = it->id, .attempt = it->attempts + 1, .recipients = recipients, .count = it->count
+	};
 	if (RAND_bytes((unsigned char *)&random, sizeof(random)) != 1)
 		random = (uint32_t)it->id;
 	result.next_due = retry_due(now, it->created, site->relay.retry_min, site->relay.retry_max, random);
@@ -264,7 +266,7 @@ static void give_back(struct send *s, const struct queue_item *q)
 {
 	const struct site *site = s->ctx->site;
 	struct queue_recipient_result *recipients = xcalloc(q->recipient_count + 1, sizeof(*recipients));
-	struct queue_result result = { .id = q->id, .recipients = recipients, .count = q->recipient_count,
+	struct queue_result result = { .id = q->id, .attempt = q->attempts + 1, .recipients = recipients, .count = q->recipient_count,
 		.delay_told = q->delay_told };
 
 	log_warnx("event=item id=%016llx error=\"its message cannot be mapped\"", (unsigned long long)q->id);

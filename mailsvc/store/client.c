@@ -636,7 +636,8 @@ bool store_client_reads_too(const struct store_client *c)
 uint32_t store_queue_result(struct store_client *c, const struct queue_result *q, store_fn fn, void *arg)
 {
 	struct proto_request r = {
-		.type = STORE_QUEUE_RESULT, .queue = q->id, .bounce = q->bounce != NULL, .told = q->delay_told
+		.type = STORE_QUEUE_RESULT, .queue = q->id, .attempt = q->attempt, .bounce = q->bounce != NULL,
+		.told = q->delay_told
 	};
 	uint32_t id;
 

@@ -276,6 +276,7 @@ struct queue_recipient_result {
 };
 struct queue_result {
 	uint64_t id;
+	uint32_t attempt; /* which one it is of, item.attempts + 1: told again, it changes nothing; 0: not said */
 	const struct queue_recipient_result *recipients;
 	size_t count;
 	int64_t next_due; /* for what is QUEUE_RETRY */

@@ -394,6 +394,7 @@ void proto_request_put(struct buf *b, const struct proto_request *r)
 		break;
 	case STORE_QUEUE_RESULT:
 		put_outcomes(b, r);
+		buf_put_u32(b, r->attempt);
 		buf_put_u8(b, r->told);
 		buf_put_u8(b, r->bounce);
 		if (r->bounce)
@@ -412,6 +413,7 @@ static void get_result(struct cursor *c, struct proto_request *r)
 
 	get_outcomes(c, r);
 	due = r->date;
+	r->attempt = cursor_u32(c);
 	told = cursor_u8(c);
 	bounce = cursor_u8(c);
 	r->told = told == 1;

@@ -110,6 +110,7 @@ struct proto_request {
 	size_t outcome_count;
 	bool bounce; /* with a queue result: a delivery in the same commit */
 	bool told;
+	uint32_t attempt; /* of a queue result; 0: not said */
 	struct proto_append *appends;
 	size_t append_count;
 	struct view *append_keywords; /* of them all */

@@ -60,6 +60,9 @@ enum store_status run_queue_result(struct engine *e, struct request *req)
 
 	if (!get_queue(&e->tx, p->queue, &q))
 		return STORE_INVALID;
+	/* The one before us died between commit and answer: send tells it again, but it, and its bounce, are there. */
+	if (p->attempt != 0 && p->attempt != q.fixed.attempts + 1)
+		return STORE_OK;
 	if (r.due < e->now)
 		r.due = e->now;
 	if (r.due > e->now + DUE_FAR - 3600)

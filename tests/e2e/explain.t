@@ -98,6 +98,30 @@ def follows(host, log):
         is_(p.wait(10), 0, "a signal ends it well")
 
 
+def journal(host, dir):
+    """A journalctl that goes on when mailadm is told to end."""
+    fake = os.path.join(dir, "journalctl")
+    with open(fake, "w") as f:
+        f.write("""#!/bin/sh
+printf '{"MESSAGE":"smtp: event=%070000d","PRIORITY":"6","__REALTIME_TIMESTAMP":"1764000000000000"}\\n' 1
+echo '{"MESSAGE":"smtp: event=live n=1","PRIORITY":"4","__REALTIME_TIMESTAMP":"1764000000000000"}'
+exec sleep 60
+""")
+    os.chmod(fake, 0o755)
+    command = 'mount -t tmpfs none /run && mkdir -p /run/systemd/system && PATH="$1:$PATH" && shift && exec "$@"'
+    p = subprocess.Popen(["unshare", "-m", "sh", "-c", command, "sh", dir, MAILADM, "-c", host.conf, "log", "-f"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        like(p.stdout.readline(), "WARN  smtp: event=live n=1", "the journal, but for a line that is too long")
+    finally:
+        p.terminate()
+        try:
+            out, err = p.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            out, err = p.communicate()
+    is_((p.returncode, out, err), (0, "", ""), "a signal ends that well too")
+
+
 def lives(host, peer):
     log = host.log_path
     sent = submit(host, ["x@later.example", "alice@example.org"], "first")
@@ -152,6 +176,7 @@ def main():
                 f.write(OLD)
             filters(host, log)
             follows(host, log)
+            journal(host, dir)
             lives(host, peer)
     finally:
         named.stop()

@@ -365,7 +365,12 @@ static void test_queue(void **state)
 	p.queue = r->reply.queue_id;
 	assert_int_not_equal(p.queue, 0);
 	request_free(r);
+	p.attempt = 1;
 	assert_int_equal(status_of(ask(&e, p)), STORE_OK);
+	/* Told again, as after a death between commit and answer: nothing changes. */
+	p.date = later + 100;
+	assert_int_equal(status_of(ask(&e, p)), STORE_OK);
+	p.attempt = 0;
 	assert_int_equal(tx_begin(&tx, &e.index, false), 0);
 	assert_true(get_queue(&tx, p.queue, &q));
 	assert_int_equal(q.recipients[0].state, RECIPIENT_DELIVERED);

@@ -182,6 +182,27 @@ static void test_dead_destination(void **state)
 	assert_int_equal(t.disorder, 0);
 }
 
+/* What is due again at once is handed out again, each of it, however results and news of the index come together. */
+static void test_at_once(void **state)
+{
+	struct store_client *smtp = keep(client(ROLE_SMTP, 0)), *send = keep(client(ROLE_SEND, 0));
+	struct taker t = { .client = send, .answers = true };
+	unsigned answered_before;
+
+	(void)state;
+	queue_some(smtp, 30, 100);
+	store_on_queue_item(send, on_taken, &t);
+	store_queue_credit(send, 200);
+	for (int i = 0; i < 1000 && t.items < 4000; i++)
+		turn(10);
+	t.answers = false; /* now they stay, and must be all there */
+	answered_before = t.items;
+	for (int i = 0; i < 300 && (t.resulted < answered_before || t.items < answered_before + 30); i++)
+		turn(10);
+	assert_int_equal(t.resulted, answered_before);
+	assert_int_equal(t.items, answered_before + 30);
+}
+
 /* Put off while the clock was ten years ahead: tried now.  An hour is an hour. */
 static void test_wrong_clock(void **state)
 {
@@ -274,6 +295,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_queue, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_dead_destination, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wrong_clock, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bytes_in_flight, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damaged_message, setup, teardown),
 	};
