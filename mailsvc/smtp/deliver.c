@@ -184,7 +184,8 @@ static enum smtp_step store_message(struct smtp_session *s)
 				  .forwarder = smtp_forward_sender(s, forwarder),
 			      });
 	tx->queue_entries = plan.remote_count;
-	mime_parse(buf_view(&tx->message), &record);
+	if (plan.local_count > 0) /* what only waits to be sent has no use for it */
+		mime_parse(buf_view(&tx->message), &record);
 	smtp_enter(s, SMTP_STORING);
 	s->request = store_deliver(s->server->store,
 	    &(struct store_delivery){

@@ -15,9 +15,11 @@
 #include <sys/ptrace.h>
 #include <sys/user.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #define RED_ZONE 128
 #define ROOM 1024 /* below it, for strings */
+#define TRIES 1000
 
 static void poke(pid_t pid, uint64_t at, const char *data, size_t len)
 {
@@ -37,7 +39,7 @@ static int wait_stop(pid_t pid)
 	return WSTOPSIG(status);
 }
 
-/* A system call instruction that is mapped in the process: the one it is waiting in, or just came from. */
+/* A system call instruction that is mapped in the process: the one it is waiting in, or just came from; 0: none is near. */
 static uint64_t find_instruction(pid_t pid, uint64_t rip)
 {
 	for (uint64_t at = rip - 2; at < rip + 64; at++) {
@@ -45,7 +47,26 @@ static uint64_t find_instruction(pid_t pid, uint64_t rip)
 		if ((word & 0xffff) == 0x050f)
 			return at;
 	}
-	errx(2, "no system call instruction near %#llx", (unsigned long long)rip);
+	return 0;
+}
+
+/* Stops it where an instruction is near: a process that was met at work is let go on for a moment. */
+static uint64_t stop(pid_t pid, struct user_regs_struct *saved)
+{
+	for (int i = 0; i < TRIES; i++) {
+		if (ptrace(PTRACE_INTERRUPT, pid, 0, 0) == -1)
+			err(2, "cannot stop %d", (int)pid);
+		wait_stop(pid);
+		if (ptrace(PTRACE_GETREGS, pid, 0, saved) == -1)
+			err(2, "registers");
+		uint64_t at = find_instruction(pid, saved->rip);
+		if (at != 0)
+			return at;
+		if (ptrace(PTRACE_CONT, pid, 0, 0) == -1)
+			err(2, "cannot continue %d", (int)pid);
+		usleep(1000);
+	}
+	errx(2, "no system call instruction near %#llx", (unsigned long long)saved->rip);
 }
 
 static void set_arguments(pid_t pid, struct user_regs_struct *r, int argc, char **argv)
@@ -74,13 +95,11 @@ int main(int argc, char **argv)
 		errx(2, "usage: syscall_in PID NUMBER [ARGUMENT]...");
 	pid_t pid = (pid_t)strtol(argv[1], NULL, 10);
 	struct user_regs_struct saved, r;
-	if (ptrace(PTRACE_SEIZE, pid, 0, 0) == -1 || ptrace(PTRACE_INTERRUPT, pid, 0, 0) == -1)
+	if (ptrace(PTRACE_SEIZE, pid, 0, 0) == -1)
 		err(2, "cannot trace %d", (int)pid);
-	wait_stop(pid);
-	if (ptrace(PTRACE_GETREGS, pid, 0, &saved) == -1)
-		err(2, "registers");
+	uint64_t at = stop(pid, &saved);
 	r = saved;
-	r.rip = find_instruction(pid, saved.rip);
+	r.rip = at;
 	r.rax = (unsigned long long)strtoll(argv[2], NULL, 0);
 	r.orig_rax = (unsigned long long)-1; /* nothing to restart */
 	set_arguments(pid, &r, argc - 3, argv + 3);
