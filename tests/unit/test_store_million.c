@@ -39,10 +39,13 @@ static void put(struct store_client *smtp, const char *domain, unsigned long n)
 		event_base_loop(base, EVLOOP_ONCE);
 }
 
+static unsigned unanswered; /* results on their way: a store that went away now would hand their entries out again */
+
 static void on_resulted(void *arg, const struct store_result *r)
 {
 	(void)arg;
 	(void)r;
+	unanswered--;
 	store_queue_credit(send_client, 1);
 }
 
@@ -60,6 +63,7 @@ static void on_item(void *arg, const struct queue_item *item)
 		out.outcome = QUEUE_DELIVERED;
 	} else
 		store_queue_defer(send_client, item->domain, clock_wall() + 3600, "connection refused");
+	unanswered++;
 	store_queue_result(send_client, &result, on_resulted, NULL);
 }
 
@@ -113,7 +117,7 @@ static uint64_t live_takes(struct store_client *smtp)
 	uint64_t began = clock_mono_ms();
 
 	put(smtp, "live.example", 0);
-	while (live == before && clock_mono_ms() - began < 20000)
+	while ((live == before || unanswered > 0) && clock_mono_ms() - began < 20000)
 		event_base_loop(base, EVLOOP_ONCE);
 	assert_int_equal(live, before + 1);
 	return live_at - began;
