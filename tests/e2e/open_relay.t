@@ -9,7 +9,7 @@ import struct
 import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
-from host import Host, diag, done, is_, ok  # noqa: E402
+from host import Host, diag, done, is_, ok, wait_until  # noqa: E402
 from smtp_talk import Talk, count  # noqa: E402
 
 ALICE, BOB = "alice@example.org", "bob@example.org"
@@ -227,6 +227,7 @@ def allowed(host):
         t.cmd("EHLO example.net")
         for local in ("ext", "ext+victim%remote.example", "ext+remote.example!victim"):
             is_(whole(t, b"<%s@example.org>" % local.encode(), False), [250, 250, 354, 250, 250], "mail for %s" % local)
+    wait_until(lambda: len(queue(host)) == 3, "the queue shows what was taken")
     got = {r for _, recipients in queue(host) for r in recipients}
     is_(got, {"out@elsewhere.example"}, "an alias leads only where the site says, whatever stands in its tag")
     for q in json.loads(host.cli("mailq", "--json").stdout):
