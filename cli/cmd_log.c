@@ -27,7 +27,7 @@ struct filter {
 static void on_signal(int number)
 {
 	(void)number;
-	log_source_stopped = 1;
+	log_source_stop();
 }
 
 /* An id, or one that begins with it and a "-": a session's transactions. */

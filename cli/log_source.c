@@ -22,6 +22,15 @@
 #define LOOK_MS 250
 
 volatile sig_atomic_t log_source_stopped;
+static volatile sig_atomic_t journalctl; /* its process, 0 none */
+
+/* A read of its output that is about to begin, or has, ends with it. */
+void log_source_stop(void)
+{
+	log_source_stopped = 1;
+	if (journalctl > 0)
+		kill(journalctl, SIGTERM);
+}
 
 struct file {
 	char *path;
@@ -127,6 +136,7 @@ static int open_journal(struct log_source *s, int64_t since, struct error *e)
 		    (char *)NULL);
 		_exit(127);
 	}
+	journalctl = s->child;
 	close(out[1]);
 	s->journal = s->child > 0 ? fdopen(out[0], "r") : NULL;
 	if (s->journal == NULL) {
@@ -172,6 +182,7 @@ void log_source_close(struct log_source *s)
 		gzclose(s->gz);
 	if (s->journal != NULL)
 		fclose(s->journal);
+	journalctl = 0;
 	if (s->child > 0) {
 		kill(s->child, SIGTERM);
 		waitpid(s->child, NULL, 0);
@@ -281,6 +292,7 @@ static int next_in_journal(struct log_source *s, struct log_line *out, struct er
 		if (n <= 0) {
 			int status = 0;
 
+			journalctl = 0;
 			waitpid(s->child, &status, 0);
 			s->child = 0;
 			if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)

@@ -11,7 +11,8 @@
 #include "lib/logline.h"
 
 struct log_source;
-extern volatile sig_atomic_t log_source_stopped; /* set by a signal handler: what follows ends */
+extern volatile sig_atomic_t log_source_stopped; /* what follows ends */
+void log_source_stop(void);                      /* sets it; for a signal handler */
 
 /*
  * file: the command line's, "-" is stdin; NULL: as the site says.  since: lines before it are not wanted (rotated files
