@@ -18,7 +18,6 @@
 #include "mailsvc/store/client.h"
 
 #define STORIES_MAX 1000
-#define VALUE_MAX 65536
 #define ENTRIES_MAX 2000 /* that one transaction can have made */
 #define SINCE_DEFAULT (7 * 86400)
 
@@ -33,25 +32,6 @@ struct explain {
 	json_t *stories;     /* id of a transaction, or of a session or queue entry without one -> {"id", "events": [...]} */
 	json_t *transaction; /* queue entry -> transaction */
 };
-
-/* The pairs of one line, decoded, by key; the first of each. */
-static json_t *pairs_of(struct view text)
-{
-	struct buf value = BUF_INIT(VALUE_MAX);
-	json_t *o = json_object();
-	struct view key;
-	size_t pos = 0;
-
-	while (log_pair_next(text, &pos, &key, &value)) {
-		char *name = view_dup(key);
-
-		if (json_object_get(o, name) == NULL && json_object_set_new(o, name, json_stringn(buf_str(&value), value.len)) == -1)
-			json_object_set_new(o, name, json_string("(no UTF-8)"));
-		free(name);
-	}
-	buf_free(&value);
-	return o;
-}
 
 /* Without < and > around it. */
 static struct view bare(const char *s)
@@ -201,7 +181,8 @@ static int scan(struct explain *x, visit_fn visit, struct error *e)
 
 		if (l.when < x->since || memmem(l.text.ptr, l.text.len, "event=", 6) == NULL)
 			continue;
-		pairs = pairs_of(l.text);
+		pairs = json_object();
+		log_pairs_json(l.text, pairs);
 		visit(x, &l, pairs);
 		json_decref(pairs);
 	}
@@ -364,7 +345,8 @@ static void print(const struct explain *x)
 
 	json_object_foreach(x->stories, id, story)
 	{
-		printf("%s ", id);
+		cli_put(id);
+		putchar(' ');
 		cli_put(cli_json_get(story, "message-id"));
 		putchar('\n');
 		json_array_foreach(json_object_get(story, "events"), i, event)

@@ -17,6 +17,7 @@
 #include "dropin.h"
 #include "export.h"
 #include "lib/clock.h"
+#include "lib/proc.h"
 #include "lib/text.h"
 #include "mailsvc/imap/utf7.h"
 #include "mailsvc/migrate/export.h"
@@ -166,20 +167,6 @@ static int read_message(struct job *j, const struct mailbox *m, const struct mes
 /* Writing
  * --------------------------------------------------------------------------------------------------------------- */
 
-static int write_all(int fd, struct view v)
-{
-	while (v.len > 0) {
-		ssize_t n = write(fd, v.ptr, v.len);
-		if (n == -1 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -1;
-		v.ptr += n;
-		v.len -= (size_t)n;
-	}
-	return 0;
-}
-
 static int put_file(int dir, const char *name, struct view content, const int64_t *date)
 {
 	int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600), rc = -1;
@@ -189,9 +176,9 @@ static int put_file(int dir, const char *name, struct view content, const int64_
 		return -1;
 	if (date != NULL) {
 		times[0] = times[1] = (struct timespec){ .tv_sec = (time_t)*date };
-		rc = write_all(fd, content) | futimens(fd, times);
+		rc = file_write_all(fd, content) | futimens(fd, times);
 	} else
-		rc = write_all(fd, content);
+		rc = file_write_all(fd, content);
 	return close(fd) == -1 ? -1 : rc;
 }
 
@@ -263,7 +250,7 @@ static int put_message(
 
 	if (j->mbox) {
 		export_mbox_entry(&m->row, &message->row, content, &plain);
-		rc = write_all(t->file, buf_view(&plain));
+		rc = file_write_all(t->file, buf_view(&plain));
 	} else {
 		export_lines(content, &plain);
 		export_file_name(&message->row, m->row.uid_validity, plain.len, &name);

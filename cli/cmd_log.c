@@ -1,6 +1,6 @@
 /*
- * mailadm log: what the host did, by who and what it is about.  A filter compares whole values: an address matches
- * every pair that names one, an id those of sessions, transactions and queue entries.
+ * mailadm log: what the host did, by who and what it is about.  An id is looked for in the pairs of sessions,
+ * transactions and queue entries, and is the whole value; an address, or a part of one, in every pair that names one.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -79,27 +79,25 @@ static bool matches(const struct filter *f, const struct log_line *l)
 /* One object a line, so that it can be followed: {"time","level","role", and each pair}. */
 static void print_json(const struct log_line *l)
 {
-	struct buf value = BUF_INIT(VALUE_MAX);
 	json_t *o = json_object();
-	struct view key;
 	char when[32];
-	size_t pos = 0;
 
 	clock_rfc3339(l->when, when);
 	json_object_set_new(o, "time", json_string(when));
 	json_object_set_new(o, "level", json_string(log_level_name(l->level)));
 	json_object_set_new(o, "role", json_stringn(l->ident.ptr, l->ident.len));
-	while (log_pair_next(l->text, &pos, &key, &value)) {
-		char *name = view_dup(key);
-
-		if (json_object_get(o, name) == NULL && json_object_set_new(o, name, json_stringn(buf_str(&value), value.len)) == -1)
-			json_object_set_new(o, name, json_string("(no UTF-8)"));
-		free(name);
-	}
+	log_pairs_json(l->text, o);
 	json_dumpf(o, stdout, JSON_COMPACT);
 	putchar('\n');
 	json_decref(o);
-	buf_free(&value);
+}
+
+static void put(struct view v)
+{
+	char *text = view_dup(v);
+
+	cli_put(text);
+	free(text);
 }
 
 static void print_line(const struct cli *cli, const struct log_line *l)
@@ -113,12 +111,10 @@ static void print_line(const struct cli *cli, const struct log_line *l)
 		return;
 	}
 	clock_rfc3339(l->when, when);
-	printf("%s%s %-5s %.*s: ", cli->tty ? colours[l->level] : "", when, log_level_name(l->level), (int)l->ident.len, l->ident.ptr);
-	for (size_t i = 0; i < l->text.len; i++) {
-		unsigned char c = (unsigned char)l->text.ptr[i];
-
-		putchar(c < 0x20 || c == 0x7f ? '?' : c);
-	}
+	printf("%s%s %-5s ", cli->tty ? colours[l->level] : "", when, log_level_name(l->level));
+	put(l->ident);
+	fputs(": ", stdout);
+	put(l->text);
 	puts(cli->tty && colours[l->level][0] != '\0' ? "\033[0m" : "");
 }
 
@@ -144,7 +140,7 @@ static int show_last(struct cli *cli, const struct filter *f, struct log_source 
 	size_t n = 0;
 	int rc;
 
-	while ((rc = log_source_next(source, &l, e)) == 1)
+	while ((rc = log_source_next(source, &l, e)) == 1 && !log_source_stopped)
 		if (matches(f, &l))
 			keep(&ring[n++ % f->last], &l);
 	for (size_t i = n > f->last ? n - f->last : 0; i < n; i++)

@@ -15,6 +15,7 @@
 #include "lib/clock.h"
 #include "lib/text.h"
 #include "mailsvc/store/client.h"
+#include "site/hop.h"
 
 #define PAGE_MAX (256u << 20)
 
@@ -448,26 +449,13 @@ static bool parse_options(int argc, char **argv, struct wish *w)
 	return w->select.to == NULL || w->select.to[0] != '\0';
 }
 
-/* "host:port", "[address]:port"; "site" gives the site's own way back. */
+/* A host with its port, as the site's routes name one; "site" gives the site's own way back. */
 static bool parse_route(const char *s, const char **route)
 {
-	const char *colon = strrchr(s, ':');
-	char *end;
-	long port;
+	struct hop_host h;
 
-	if (strcmp(s, "site") == 0) {
-		*route = "";
-		return true;
-	}
-	if (colon == NULL || colon == s || strlen(s) >= 256 || colon[1] < '0' || colon[1] > '9')
-		return false;
-	for (const char *p = s; p < colon; p++) {
-		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]", *p) == NULL)
-			return false;
-	}
-	port = strtol(colon + 1, &end, 10);
-	*route = s;
-	return *end == '\0' && port > 0 && port < 65536;
+	*route = strcmp(s, "site") == 0 ? "" : s;
+	return **route == '\0' || (strlen(s) < 256 && hop_host_parse(s, &h) == 0 && h.port != 0);
 }
 
 /* What is meant must be said: an entry, filters, or --all; to list and to retry, nothing means all. */

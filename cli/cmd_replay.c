@@ -55,6 +55,15 @@ static int read_message(const char *path, struct buf *out)
 
 /* Telling ------------------------------------------------------------------------------------------------------- */
 
+/* A word, filled up to width. */
+static void put_word(const char *word, size_t width)
+{
+	size_t n = strlen(word);
+
+	cli_put(word);
+	printf("%*s", n < width ? (int)(width - n) : 0, "");
+}
+
 static void put_pair(const char *key, const char *value)
 {
 	if (value[0] == '\0')
@@ -87,8 +96,12 @@ static void put_recipients(const json_t *result)
 		cli_put(address);
 		printf(": ");
 		cli_put(cli_json_get(r, "reply"));
-		printf("\n  %-16s %s%s%s", "", cli_json_get(r, "status"), cli_json_get(r, "by")[0] != '\0' ? ", " : "",
-		    cli_json_get(r, "by"));
+		printf("\n  %-16s ", "");
+		cli_put(cli_json_get(r, "status"));
+		if (cli_json_get(r, "by")[0] != '\0') {
+			printf(", ");
+			cli_put(cli_json_get(r, "by"));
+		}
 		if (json_array_size(json_object_get(r, "leads_to")) > 0) {
 			printf("; leads to ");
 			put_list(json_object_get(r, "leads_to"));
@@ -117,8 +130,13 @@ static void put_ways(const json_t *result)
 		printf(" by ");
 		put_list(json_object_get(o, "hosts"));
 		name = cli_json_get(o, "route");
-		printf(" (%s%s%s, TLS %s), sender <", cli_json_get(o, "protocol"), name[0] != '\0' ? ", route " : "",
-		    name, cli_json_get(o, "tls"));
+		printf(" (");
+		cli_put(cli_json_get(o, "protocol"));
+		printf("%s", name[0] != '\0' ? ", route " : "");
+		cli_put(name);
+		printf(", TLS ");
+		cli_put(cli_json_get(o, "tls"));
+		printf("), sender <");
 		cli_put(cli_json_get(o, "sender"));
 		printf(">\n");
 	}
@@ -130,8 +148,9 @@ static void print_run(const char *site, const json_t *result)
 	const char *key;
 	json_t *value;
 
-	printf("by %s: %s\n", site, cli_json_get(result, "outcome"));
-	printf("  %-16s <", "from");
+	printf("by %s: ", site);
+	cli_put(cli_json_get(result, "outcome"));
+	printf("\n  %-16s <", "from");
 	cli_put(cli_json_get(envelope, "from"));
 	printf("> brought by ");
 	cli_put(cli_json_get(envelope, "peer"));
@@ -143,7 +162,9 @@ static void print_run(const char *site, const json_t *result)
 	put_pair("checked", cli_json_get(result, "checked"));
 	json_object_foreach(json_object_get(result, "checks"), key, value)
 	{
-		printf("    %-14s ", key);
+		printf("    ");
+		put_word(key, 14);
+		putchar(' ');
 		cli_put(json_string_value(value));
 		putchar('\n');
 	}

@@ -34,29 +34,28 @@ struct job {
 
 /* Counting ------------------------------------------------------------------------------------------------------- */
 
-static const char *get(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s != NULL ? s : "";
-}
-
-static const char *const dmarc_keys[] = { "domain", "source", "from", "dkim", "spf", "disposition", NULL };
-static const char *const tls_keys[] = { "domain", "policy", "result", "mx", NULL };
+static const struct {
+	const char *keys[8], *number; /* what rows are the same by, and what is added up */
+	const char *columns[10];      /* the keys, the number, the reporters */
+} kinds[] = {
+	[REPORT_DMARC] = { { "domain", "source", "from", "dkim", "spf", "disposition" }, "count",
+	    { "domain", "source", "from", "dkim", "spf", "disposition", "messages", "reporters" } },
+	[REPORT_TLS] = { { "domain", "policy", "result", "mx" }, "sessions",
+	    { "domain", "policy", "result", "mx", "sessions", "reporters" } },
+};
 
 static void count_row(struct job *j, const json_t *report, json_t *row)
 {
-	const char *const *keys = j->kind == REPORT_DMARC ? dmarc_keys : tls_keys;
-	const char *number = j->kind == REPORT_DMARC ? "count" : "sessions";
+	const char *const *keys = kinds[j->kind].keys, *number = kinds[j->kind].number;
 	struct buf key = BUF_INIT(1u << 20);
 	json_t *group;
 
 	if (j->kind == REPORT_DMARC)
 		json_object_set(row, "domain", json_object_get(report, "domain"));
-	if (j->domain != NULL && strcasecmp(get(row, "domain"), j->domain) != 0)
+	if (j->domain != NULL && strcasecmp(cli_json_get(row, "domain"), j->domain) != 0)
 		return;
 	for (size_t i = 0; keys[i] != NULL; i++)
-		buf_printf(&key, "%s\n", get(row, keys[i]));
+		buf_printf(&key, "%s\n", cli_json_get(row, keys[i]));
 	group = json_object_get(j->groups, buf_str(&key));
 	if (group == NULL) {
 		group = json_object();
@@ -67,14 +66,14 @@ static void count_row(struct job *j, const json_t *report, json_t *row)
 	}
 	json_object_set_new(group, number,
 	    json_integer(json_integer_value(json_object_get(group, number)) + json_integer_value(json_object_get(row, number))));
-	json_object_set_new(json_object_get(group, "reporters"), get(report, "org"), json_true());
+	json_object_set_new(json_object_get(group, "reporters"), cli_json_get(report, "org"), json_true());
 	buf_free(&key);
 }
 
 /* Takes report over. */
 static void count_report(struct job *j, json_t *report)
 {
-	char *key = xasprintf("%s\n%s", get(report, "org"), get(report, "id"));
+	char *key = xasprintf("%s\n%s", cli_json_get(report, "org"), cli_json_get(report, "id"));
 	json_t *row;
 	size_t i;
 
@@ -245,8 +244,8 @@ static int read_files(struct job *j, char **files)
 static bool failed(const json_t *group)
 {
 	if (json_object_get(group, "result") != NULL)
-		return strcmp(get(group, "result"), "success") != 0;
-	return strcmp(get(group, "dkim"), "pass") != 0 && strcmp(get(group, "spf"), "pass") != 0;
+		return strcmp(cli_json_get(group, "result"), "success") != 0;
+	return strcmp(cli_json_get(group, "dkim"), "pass") != 0 && strcmp(cli_json_get(group, "spf"), "pass") != 0;
 }
 
 /* What failed first, then what is most. */
@@ -264,7 +263,7 @@ static int by_weight(const void *pa, const void *pb)
 
 static void add_cells(struct cli_table *table, const struct job *j, const json_t *group)
 {
-	const char *const *keys = j->kind == REPORT_DMARC ? dmarc_keys : tls_keys;
+	const char *const *keys = kinds[j->kind].keys;
 	const char *cells[16], *name;
 	struct buf reporters = BUF_INIT(1024);
 	char number[24];
@@ -272,9 +271,9 @@ static void add_cells(struct cli_table *table, const struct job *j, const json_t
 	size_t n = 0;
 
 	for (; keys[n] != NULL; n++)
-		cells[n] = get(group, keys[n]);
+		cells[n] = cli_json_get(group, keys[n]);
 	snprintf(number, sizeof(number), "%lld",
-	    (long long)json_integer_value(json_object_get(group, j->kind == REPORT_DMARC ? "count" : "sessions")));
+	    (long long)json_integer_value(json_object_get(group, kinds[j->kind].number)));
 	json_object_foreach(json_object_get(group, "reporters"), name, value)
 		buf_printf(&reporters, "%s%s", reporters.len > 0 ? ", " : "", name);
 	cells[n++] = number;
@@ -285,8 +284,6 @@ static void add_cells(struct cli_table *table, const struct job *j, const json_t
 
 static void print(struct job *j)
 {
-	static const char *const dmarc[] = { "domain", "source", "from", "dkim", "spf", "disposition", "messages", "reporters", NULL };
-	static const char *const tls[] = { "domain", "policy", "result", "mx", "sessions", "reporters", NULL };
 	size_t count = json_object_size(j->groups), i = 0;
 	json_t **sorted = xcalloc(count + 1, sizeof(*sorted)), *group;
 	struct cli_table *table;
@@ -300,7 +297,7 @@ static void print(struct job *j)
 	json_object_foreach(j->groups, key, group)
 		sorted[i++] = group;
 	qsort(sorted, count, sizeof(*sorted), by_weight);
-	table = cli_table_new(j->cli, j->kind == REPORT_DMARC ? dmarc : tls);
+	table = cli_table_new(j->cli, kinds[j->kind].columns);
 	for (i = 0; i < count; i++)
 		add_cells(table, j, sorted[i]);
 	cli_table_print(table);

@@ -13,6 +13,7 @@
 #include "cli/cli.h"
 #include "cli/rig.h"
 #include "lib/proc.h"
+#include "mailsvc/policy/name.h"
 #include "mailsvc/send/probe.h"
 #include "site/address.h"
 #include "site/route.h"
@@ -36,17 +37,11 @@ static void write_line(int fd, json_t *o)
 {
 	struct buf line = BUF_INIT(STEP_MAX);
 	char *dump = json_dumps(o, JSON_COMPACT | JSON_ENSURE_ASCII);
-	size_t at = 0;
 
 	buf_puts(&line, dump != NULL ? dump : "{}");
 	buf_puts(&line, "\n");
-	while (at < line.len) {
-		ssize_t n = write(fd, line.data + at, line.len - at);
-
-		if (n <= 0)
-			_exit(1);
-		at += (size_t)n;
-	}
+	if (file_write_all(fd, buf_view(&line)) == -1)
+		_exit(1);
 	buf_free(&line);
 	free(dump);
 	json_decref(o);
@@ -93,17 +88,6 @@ static void probe(struct role_ctx *ctx, int out, int log, void *arg)
 
 /* The command's side -------------------------------------------------------------------------------------------- */
 
-static int secrets_of(const struct site *site)
-{
-	struct buf path = BUF_INIT(4096);
-	int fd;
-
-	buf_printf(&path, "%s/secrets", site->state_dir);
-	fd = open(buf_str(&path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	buf_free(&path);
-	return fd;
-}
-
 static int start(struct rig *rig, struct test *t, int out, struct error *e)
 {
 	struct site *site = t->cli->site;
@@ -114,7 +98,7 @@ static int start(struct rig *rig, struct test *t, int out, struct error *e)
 	};
 	int dns[2], pair[2];
 
-	send.secrets = secrets_of(site);
+	send.secrets = rig_state_file(site, "secrets");
 	if (rig_resolver(rig, site, askers, dns, 2, e) == -1)
 		return -1;
 	if (imsg_pair(pair) == -1)
@@ -143,8 +127,11 @@ static int follow(struct test *t, FILE *in)
 			t->taken = json_is_true(json_object_get(o, "taken"));
 			done = true;
 		} else if (o != NULL) {
+			char doing[600];
+
+			policy_say(doing, sizeof(doing), "%s %s", cli_json_get(o, "host"), cli_json_get(o, "step"));
 			if (progress)
-				fprintf(stderr, "\r\033[K%s %s", cli_json_get(o, "host"), cli_json_get(o, "step"));
+				fprintf(stderr, "\r\033[K%s", doing);
 			json_array_append(t->steps, o);
 		}
 		json_decref(o);

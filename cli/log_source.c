@@ -18,7 +18,7 @@
 #include <zlib.h>
 
 #define ROTATED_MAX 1000
-#define LINE_MAX_BYTES 65536 /* of the journal: longer ones are passed over */
+#define LINE_MAX_BYTES 65536 /* longer ones of the journal are passed over */
 #define LOOK_MS 250
 
 volatile sig_atomic_t log_source_stopped;
@@ -211,7 +211,6 @@ static int read_line(struct log_source *s)
 		if (whole)
 			return 1;
 	}
-	gzclearerr(s->gz);
 	return 0;
 }
 
@@ -227,12 +226,25 @@ static int reopen_rotated(struct log_source *s, struct error *e)
 	return open_file(s, e) == 0 ? 1 : -1;
 }
 
+/* At the end of what can be read of a compressed file: is that its end? */
+static void tell_damage(struct log_source *s)
+{
+	int code;
+
+	gzerror(s->gz, &code);
+	if ((code == Z_DATA_ERROR || code == Z_BUF_ERROR) && (s->at + 1 < s->count || !s->follow))
+		fprintf(stderr, "mailadm: %s: it is damaged; the rest of it is not shown\n",
+		    s->count > 0 ? s->files[s->at].path : "standard input");
+	gzclearerr(s->gz);
+}
+
 static int next_in_files(struct log_source *s, struct log_line *out, struct error *e)
 {
 	for (;;) {
 		while (read_line(s) == 1)
 			if (log_line_parse(buf_view(&s->line), out) == 0)
 				return 1;
+		tell_damage(s);
 		if (s->at + 1 < s->count) {
 			gzclose(s->gz);
 			s->gz = NULL;
@@ -304,6 +316,25 @@ static int next_in_journal(struct log_source *s, struct log_line *out, struct er
 	}
 	free(line);
 	return rc;
+}
+
+void log_pairs_json(struct view text, json_t *o)
+{
+	struct buf value = BUF_INIT(LINE_MAX_BYTES);
+	struct view key;
+	size_t pos = 0;
+
+	while (log_pair_next(text, &pos, &key, &value)) {
+		char *name = view_dup(key);
+
+		if (json_object_get(o, name) == NULL) {
+			json_t *s = json_stringn(buf_str(&value), value.len);
+
+			json_object_set_new(o, name, s != NULL ? s : cli_json_text(buf_str(&value)));
+		}
+		free(name);
+	}
+	buf_free(&value);
 }
 
 int log_source_next(struct log_source *s, struct log_line *out, struct error *e)

@@ -26,4 +26,7 @@ void log_source_close(struct log_source *); /* NULL is fine */
  */
 int log_source_next(struct log_source *, struct log_line *out, struct error *e);
 
+/* Adds the pairs of a line's text to an object, as they were before they were escaped: those it has no key of yet. */
+void log_pairs_json(struct view text, json_t *o);
+
 #endif

@@ -4,11 +4,10 @@
  */
 #include "cli/replay.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/logline.h"
+#include "cli/log_source.h"
 
 #define LOG_MAX (4u << 20)
 #define FIELD_MAX 65536
@@ -31,22 +30,11 @@ static void read_log_line(struct view text_line, struct buf *last)
 static json_t *checks_of(struct view line)
 {
 	static const char *const known[] = { "id", "event", "peer", "from", NULL }; /* or said elsewhere */
-	struct buf value = BUF_INIT(FIELD_MAX);
 	json_t *checks = json_object();
-	struct view key;
-	size_t pos = 0;
 
-	while (log_pair_next(line, &pos, &key, &value)) {
-		char *name = view_dup(key);
-		size_t i = 0;
-
-		while (known[i] != NULL && strcmp(known[i], name) != 0)
-			i++;
-		if (known[i] == NULL)
-			json_object_set_new(checks, name, cli_json_text(buf_str(&value)));
-		free(name);
-	}
-	buf_free(&value);
+	log_pairs_json(line, checks);
+	for (size_t i = 0; known[i] != NULL; i++)
+		json_object_del(checks, known[i]);
 	return checks;
 }
 

@@ -17,9 +17,11 @@
 #include <unistd.h>
 
 #include "cli/rig.h"
+#include "lib/ip.h"
 #include "lib/proc.h"
 #include "mailsvc/keys/proto.h"
 #include "mailsvc/mime/mime.h"
+#include "mailsvc/policy/name.h"
 #include "mailsvc/send/reply.h"
 #include "mailsvc/smtp/check.h"
 #include "mailsvc/store/proto.h"
@@ -81,7 +83,6 @@ static const char *outcome(const struct run *r)
 static _Noreturn void finish(struct run *r)
 {
 	char *dump;
-	size_t len, at = 0;
 
 	json_object_set_new(r->result, "checks", replay_checks(r->log));
 	if (r->greylists && json_object_get(json_object_get(r->result, "checks"), "greylist") != NULL)
@@ -89,15 +90,7 @@ static _Noreturn void finish(struct run *r)
 		    r->result, "greylisted", json_string("451 at first, taken when the peer comes again"));
 	json_object_set_new(r->result, "outcome", json_string(outcome(r)));
 	dump = json_dumps(r->result, JSON_COMPACT);
-	len = dump != NULL ? strlen(dump) : 0;
-	while (at < len) {
-		ssize_t n = write(r->out, dump + at, len - at);
-
-		if (n <= 0)
-			_exit(1);
-		at += (size_t)n;
-	}
-	_exit(0);
+	_exit(file_write_all(r->out, view_of(dump)) == 0 ? 0 : 1);
 }
 
 static _Noreturn void give_up(struct run *r, const char *why)
@@ -354,7 +347,7 @@ static int peer_address(const char *peer, struct sockaddr_storage *out)
 /* Who is not checked at all, and why (check.c). */
 static const char *unchecked(const struct run *r, const struct sockaddr_storage *peer)
 {
-	if (smtp_peer_is_loopback((const struct sockaddr *)(const void *)peer))
+	if (ip_is_loopback((const struct sockaddr *)(const void *)peer))
 		return "no: the peer is this machine";
 	if (prefix_in(&r->ctx->site->checks.trusted, r->envelope.peer))
 		return "no: checks.trusted";
@@ -464,12 +457,8 @@ static int srs_key(const struct site *site)
 {
 	static unsigned char key[SRS_KEY_LEN];
 	static bool made;
-	struct buf path = BUF_INIT(4096);
-	int fd;
+	int fd = rig_state_file(site, "srs-key");
 
-	buf_printf(&path, "%s/srs-key", site->state_dir);
-	fd = open(buf_str(&path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	buf_free(&path);
 	if (fd != -1)
 		return fd;
 	if (!made && getrandom(key, sizeof(key), 0) != (ssize_t)sizeof(key))
@@ -515,6 +504,7 @@ static void last_words(int log, struct error *e)
 	line[n > 0 ? n : 0] = '\0';
 	start = strrchr(line, '\n');
 	error_set(e, "the process that tries the message ended: %.400s", start != NULL ? start + 1 : line);
+	policy_clean(e->text);
 }
 
 json_t *replay_run(struct site *site, const struct replay *replay, struct error *e)
@@ -539,7 +529,8 @@ json_t *replay_run(struct site *site, const struct replay *replay, struct error 
 	close(log);
 	buf_free(&answer);
 	if (result != NULL && json_object_get(result, "error") != NULL) {
-		error_set(e, "%s", json_string_value(json_object_get(result, "error")));
+		error_set(e, "%s", cli_json_get(result, "error"));
+		policy_clean(e->text);
 		json_decref(result);
 		result = NULL;
 	}

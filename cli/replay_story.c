@@ -53,11 +53,6 @@ json_t *replay_route(const struct site *site, const char *recipient)
 
 json_t *replay_leaves(const struct site *site, const char *sender, struct view recipient)
 {
-	static const char *const tls[] = { [HOP_TLS_POLICY] = "as the domain says",
-		[HOP_TLS_MAY] = "where offered",
-		[HOP_TLS_ENCRYPT] = "encrypt",
-		[HOP_TLS_REQUIRED] = "required",
-		[HOP_TLS_NONE] = "none" };
 	json_t *out = json_object(), *hosts = json_array();
 	char *address = view_dup(recipient), name[300];
 	const char *at = strrchr(address, '@');
@@ -76,7 +71,7 @@ json_t *replay_leaves(const struct site *site, const char *sender, struct view r
 	json_object_set_new(out, "route", json_string(h.route));
 	json_object_set_new(out, "hosts", hosts);
 	json_object_set_new(out, "protocol", json_string(h.lmtp ? "lmtp" : "smtp"));
-	json_object_set_new(out, "tls", json_string(tls[h.tls]));
+	json_object_set_new(out, "tls", json_string(hop_tls_words(h.tls)));
 	free(address);
 	return out;
 }

@@ -16,8 +16,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
+#include "lib/proc.h"
 #include "lib/sandbox.h"
 #include "mailsvc/mime/mime.h"
+#include "mailsvc/policy/name.h"
 
 #define READER_USER "mailadm-imap" /* as exposed to strangers' mail as the imap role */
 #define QUESTION 3
@@ -26,33 +29,18 @@
 #define ANSWER_MAX (256u << 20)
 #define ANSWER_MS 60000
 
-static int write_all(int fd, const void *data, size_t len)
-{
-	const char *p = data;
-
-	while (len > 0) {
-		ssize_t n = write(fd, p, len);
-
-		if (n == -1 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -1;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-static int read_all(int fd, void *data, size_t len, int timeout_ms)
+/* until: monotonic ms; 0 waits for ever. */
+static int read_all(int fd, void *data, size_t len, uint64_t until)
 {
 	char *p = data;
 
 	while (len > 0) {
 		struct pollfd ready = { fd, POLLIN, 0 };
-		int rc = poll(&ready, 1, timeout_ms);
+		uint64_t now = until != 0 ? clock_mono_ms() : 0;
+		int rc = poll(&ready, 1, until == 0 ? -1 : now < until ? (int)(until - now) : 0);
 		ssize_t n = rc > 0 ? read(fd, p, len) : -1;
 
-		if ((rc == -1 || n == -1) && errno == EINTR)
+		if ((rc == -1 || (rc > 0 && n == -1)) && errno == EINTR)
 			continue;
 		if (n <= 0)
 			return -1;
@@ -66,17 +54,17 @@ static int put(int fd, struct view v)
 {
 	uint32_t len = (uint32_t)v.len;
 
-	return write_all(fd, &len, sizeof(len)) == 0 ? write_all(fd, v.ptr, v.len) : -1;
+	return file_write_all(fd, (struct view){ (const char *)&len, sizeof(len) }) == 0 ? file_write_all(fd, v) : -1;
 }
 
 /* Appended to out, at most its max. */
-static int get(int fd, struct buf *out, int timeout_ms)
+static int get(int fd, struct buf *out, uint64_t until)
 {
 	uint32_t len;
 	char *room;
 
-	if (read_all(fd, &len, sizeof(len), timeout_ms) == -1 || (room = buf_reserve(out, len)) == NULL ||
-	    read_all(fd, room, len, timeout_ms) == -1)
+	if (read_all(fd, &len, sizeof(len), until) == -1 || (room = buf_reserve(out, len)) == NULL ||
+	    read_all(fd, room, len, until) == -1)
 		return -1;
 	out->len += len;
 	return 0;
@@ -121,7 +109,7 @@ static _Noreturn void serve(enum report_kind kind, int question, int answers)
 	for (;;) {
 		struct buf message = BUF_INIT(MESSAGE_MAX);
 
-		if (get(QUESTION, &message, -1) == -1)
+		if (get(QUESTION, &message, 0) == -1)
 			_exit(0);
 		answer(kind, buf_view(&message));
 		buf_free(&message);
@@ -161,14 +149,13 @@ int report_reader_read(struct report_reader *r, struct view message, json_t **re
 	int rc = -1;
 
 	*report = NULL;
-	if (message.len < MESSAGE_MAX && put(r->to, message) == 0 && get(r->from, &text, ANSWER_MS) == 0) {
+	if (message.len < MESSAGE_MAX && put(r->to, message) == 0 && get(r->from, &text, clock_mono_ms() + ANSWER_MS) == 0) {
 		*report = json_loadb(text.data, text.len, JSON_DECODE_ANY, NULL);
 		rc = json_is_object(*report) ? 0 : json_is_string(*report) ? 1 : -1;
 	}
 	if (rc == 1) {
 		error_set(e, "%s", json_string_value(*report));
-		for (char *p = e->text; *p != '\0'; p++) /* a parser's words quote the report */
-			*p = *p < ' ' || *p == 0x7f ? '?' : *p;
+		policy_clean(e->text); /* a parser's words quote the report */
 	}
 	if (rc == -1)
 		error_set(e, "the process that reads reports ended");

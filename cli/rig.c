@@ -166,6 +166,15 @@ int rig_resolver(struct rig *r, struct site *site, const enum role_id *askers, i
 	return rc;
 }
 
+int rig_state_file(const struct site *site, const char *name)
+{
+	char *path = xasprintf("%s/%s", site->state_dir, name);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	free(path);
+	return fd;
+}
+
 int rig_read(int fd, struct buf *out, int ms)
 {
 	uint64_t end = clock_mono_ms() + (uint64_t)ms, now;

@@ -41,10 +41,10 @@ int rig_open(struct rig *, struct error *);
 /* Starts one; all descriptors of the part are closed here.  A part that cannot begin says so on stderr and ends. */
 int rig_start(struct rig *, const struct rig_part *, struct error *);
 void rig_close(struct rig *); /* ends them all */
-/*
- * A resolver by the site's dns settings, for `count` askers: their ends go to fds.
- */
+/* A resolver by the site's dns settings, for `count` askers: their ends go to fds. */
 int rig_resolver(struct rig *, struct site *, const enum role_id *askers, int *fds, size_t count, struct error *);
+/* Opens a file of the site's state folder for a part: -1 when it cannot be read, or is a link. */
+int rig_state_file(const struct site *, const char *name);
 /* Takes all that comes until the other side closes: -1 when that takes longer than ms, or is more than out holds. */
 int rig_read(int fd, struct buf *out, int ms);
 

@@ -1,66 +1,39 @@
-/* txttags.h.  Tags are compared as they are written, since all of these are lower case by their RFCs. */
+/* txttags.h.  A key record is read as receivers read it: what is malformed to them is no key here. */
 #include "dnsgen/txttags.h"
 
-#include <stdlib.h>
+#include "mailsvc/policy/sigtags.h"
 
-#define VALUE_MAX 65536
+#define KEY_MAX 65536
 #define STRING_MAX 255
 
-static bool is_space(char c)
+static bool same(struct view a, struct view b)
 {
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+	return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
-static struct view trimmed(struct view v)
+/* The tags k and p, which must be there; key gets the bytes of p, none for a key that is revoked. */
+static bool read_key(struct view record, bool *rsa, struct buf *key)
 {
-	while (v.len > 0 && is_space(v.ptr[0])) {
-		v.ptr++;
-		v.len--;
-	}
-	while (v.len > 0 && is_space(v.ptr[v.len - 1]))
-		v.len--;
-	return v;
-}
+	struct sigtags tags;
+	const char *problem;
 
-bool txt_tag(struct view record, const char *tag, struct buf *value)
-{
-	while (record.len > 0) {
-		const char *end = memchr(record.ptr, ';', record.len);
-		struct view part = { record.ptr, end ? (size_t)(end - record.ptr) : record.len };
-		const char *equals = memchr(part.ptr, '=', part.len);
-		record.ptr += part.len + (end != NULL);
-		record.len -= part.len + (end != NULL);
-		if (equals == NULL || !view_eq(trimmed((struct view){ part.ptr, (size_t)(equals - part.ptr) }), tag))
-			continue;
-		for (const char *p = equals + 1; p < part.ptr + part.len; p++)
-			if (!is_space(*p))
-				buf_addc(value, *p);
-		return true;
-	}
-	return false;
-}
-
-bool txt_tag_same(struct view a, struct view b, const char *tag)
-{
-	struct buf x = BUF_INIT(VALUE_MAX), y = BUF_INIT(VALUE_MAX);
-	bool in_a = txt_tag(a, tag, &x), in_b = txt_tag(b, tag, &y);
-	bool same = in_a == in_b && x.len == y.len && (x.len == 0 || memcmp(x.data, y.data, x.len) == 0);
-	buf_free(&x);
-	buf_free(&y);
-	return same;
-}
-
-static bool is_rsa(struct view v)
-{
-	struct buf k = BUF_INIT(VALUE_MAX);
-	bool rsa = !txt_tag(v, "k", &k) || view_eq(buf_view(&k), "rsa");
-	buf_free(&k);
-	return rsa;
+	if (sigtags_parse(&tags, record, &problem) == -1)
+		return false;
+	struct view k = sigtags_value(&tags, "k"), p = sigtags_value(&tags, "p");
+	*rsa = k.ptr == NULL || view_eq(k, "rsa");
+	return p.ptr != NULL && (*rsa || view_eq(k, "ed25519")) && (p.len == 0 || sigtags_base64(p, key) == 0);
 }
 
 bool txt_same_key(struct view a, struct view b)
 {
-	return txt_tag_same(a, b, "p") && (txt_tag_same(a, b, "k") || (is_rsa(a) && is_rsa(b)));
+	struct buf x = BUF_INIT(KEY_MAX), y = BUF_INIT(KEY_MAX);
+	bool rsa_a, rsa_b;
+	bool equal = same(a, b) || (read_key(a, &rsa_a, &x) && read_key(b, &rsa_b, &y) && rsa_a == rsa_b &&
+	                               same(buf_view(&x), buf_view(&y)));
+
+	buf_free(&x);
+	buf_free(&y);
+	return equal;
 }
 
 void txt_quoted(struct view value, struct buf *out)

@@ -177,7 +177,7 @@ static const char *spf_fault(const struct check *c, const ldns_rr *rr, bool *war
 	if (spf_record_parse(view_of(text), &r, problem) == -1) {
 		snprintf(out, 256, "has an SPF record that is an error to receivers (%s); correct it", problem);
 		what = out;
-	} else if (spf_lookups(&r) > 10) {
+	} else if (spf_lookups(&r) > SPF_LOOKUPS_MAX) {
 		what =
 		    "has an SPF record with more than 10 look-ups, which receivers refuse (RFC 7208 4.6.4); shorten it";
 	} else if (spf_forgets_us(c, rr, &r)) {

@@ -9,6 +9,7 @@
 
 #include "dnsgen/txttags.h"
 #include "dnsgen/verify_internal.h"
+#include "mailsvc/policy/dmarc_record.h"
 
 #define TXT_MAX 65536
 
@@ -188,21 +189,19 @@ static bool the_one(struct verify *v, const struct verify_domain *vd, const stru
 /* A DMARC record that is not ours: the policy decides. */
 static void other_dmarc(struct verify *v, const struct verify_domain *vd, struct view live, struct view wanted)
 {
-	struct buf p = BUF_INIT(TXT_MAX);
-	bool policy = txt_tag(live, "p", &p), same = txt_tag_same(live, wanted, "p");
+	struct dmarc_record theirs = dmarc_record_parse(live), ours = dmarc_record_parse(wanted);
 	char *remedy =
 	    xasprintf("make it \"%.*s\", or put the record into domains[].records", (int)wanted.len, wanted.ptr);
-	if (!policy)
-		check_results_add(v->out, CHECK_WRONG, "dmarc", vd->d->name, remedy, "it has no policy (p=): %.*s",
+	if (!theirs.usable)
+		check_results_add(v->out, CHECK_WRONG, "dmarc", vd->d->name, remedy, "it has no valid policy (p=): %.*s",
 		    (int)live.len, live.ptr);
-	else if (!same)
+	else if (theirs.p != ours.p)
 		check_results_add(v->out, CHECK_WRONG, "dmarc", vd->d->name, remedy, "its policy is %s: %.*s",
-		    buf_str(&p), (int)live.len, live.ptr);
+		    dmarc_policy_name(theirs.p), (int)live.len, live.ptr);
 	else
 		check_results_add(v->out, CHECK_WARNING, "dmarc", vd->d->name, remedy,
 		    "not what the site publishes: %.*s", (int)live.len, live.ptr);
 	free(remedy);
-	buf_free(&p);
 }
 
 /*

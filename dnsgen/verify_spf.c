@@ -10,7 +10,6 @@
 #include "dnsgen/verify_internal.h"
 #include "mailsvc/policy/spf_record.h"
 
-#define LOOKUPS_MAX 10  /* RFC 7208 4.6.4 */
 #define LOOKUPS_STOP 40 /* where counting ends */
 #define DEPTH_MAX 12
 #define TXT_MAX 65536
@@ -62,10 +61,10 @@ static bool match_mx(struct spf *s, const char *name, const struct spf_term *t)
 	const struct lookup_answer *a = lookup(s->v->lookup, NULL, name, LDNS_RR_TYPE_MX);
 	ldns_rr_list *records = lookup_records(a, name, LDNS_RR_TYPE_MX, NULL);
 	bool match = false;
-	if (ldns_rr_list_rr_count(records) > LOOKUPS_MAX)
+	if (ldns_rr_list_rr_count(records) > SPF_NAMES_MAX)
 		set_wrong(s, xasprintf("%s has %zu MX records, ten are allowed", name, ldns_rr_list_rr_count(records)));
 	s->unknown = s->unknown || !lookup_answered(a);
-	for (size_t i = 0; i < ldns_rr_list_rr_count(records) && i < LOOKUPS_MAX && !match; i++) {
+	for (size_t i = 0; i < ldns_rr_list_rr_count(records) && i < SPF_NAMES_MAX && !match; i++) {
 		char *host = lookup_name(ldns_rr_rdf(ldns_rr_list_rr(records, i), 1));
 		match = match_name(s, host, t);
 		free(host);
@@ -195,7 +194,7 @@ static bool count_lookups(struct verify *v, const char *domain, struct view reco
 	if (s.wrong)
 		check_results_add(v->out, CHECK_WRONG, "spf", domain,
 		    "correct it, or drop the include from domains[].records", "it counts as an error: %s", s.wrong);
-	else if (s.lookups > LOOKUPS_MAX)
+	else if (s.lookups > SPF_LOOKUPS_MAX)
 		check_results_add(v->out, CHECK_WRONG, "spf", domain,
 		    "replace includes by ip4: and ip6:; receivers take more than ten for an error",
 		    "it takes %s%u lookups, ten are allowed", s.lookups > LOOKUPS_STOP ? "more than " : "",

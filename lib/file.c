@@ -12,7 +12,7 @@
 
 #define CHUNK 65536
 
-static int write_all(int fd, struct view data)
+int file_write_all(int fd, struct view data)
 {
 	while (data.len > 0) {
 		ssize_t n = write(fd, data.ptr, data.len);
@@ -50,7 +50,7 @@ int file_write_atomic(const char *path, struct view data, mode_t mode, struct er
 		error_errno(e, "%s: cannot create a file beside it", path);
 		goto out;
 	}
-	if (write_all(fd, data) == -1 || fchmod(fd, mode) == -1 || fsync(fd) == -1) {
+	if (file_write_all(fd, data) == -1 || fchmod(fd, mode) == -1 || fsync(fd) == -1) {
 		error_errno(e, "%s: cannot write", path);
 		goto out;
 	}

@@ -98,6 +98,15 @@ static void take_quoted(struct view text, size_t *pos, struct buf *value)
 	*pos = i;
 }
 
+/* Printable, as all that log.h writes: what a process that was taken over writes reaches a terminal, too. */
+static bool is_key(struct view v)
+{
+	for (size_t i = 0; i < v.len; i++)
+		if (v.ptr[i] <= ' ' || v.ptr[i] >= 0x7f)
+			return false;
+	return v.len > 0;
+}
+
 bool log_pair_next(struct view text, size_t *pos, struct view *key, struct buf *value)
 {
 	size_t i = *pos, start;
@@ -107,11 +116,8 @@ bool log_pair_next(struct view text, size_t *pos, struct view *key, struct buf *
 			i++;
 		for (start = i; i < text.len && text.ptr[i] != ' ' && text.ptr[i] != '='; i++)
 			continue;
-		if (i == text.len || text.ptr[i] == ' ' || i == start) {
-			for (; i < text.len && text.ptr[i] != ' '; i++)
-				continue;
+		if (i == text.len || text.ptr[i] == ' ')
 			continue;
-		}
 		*key = (struct view){ text.ptr + start, i - start };
 		buf_reset(value);
 		i++;
@@ -122,8 +128,10 @@ bool log_pair_next(struct view text, size_t *pos, struct view *key, struct buf *
 			for (; i < text.len && text.ptr[i] != ' '; i++)
 				buf_addc(value, text.ptr[i]);
 		}
-		*pos = i;
-		return true;
+		if (is_key(*key)) {
+			*pos = i;
+			return true;
+		}
 	}
 	*pos = i;
 	return false;

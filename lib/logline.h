@@ -19,7 +19,7 @@ const char *log_level_name(enum log_level);                 /* "INFO" */
 
 /*
  * The pair at *pos of text, which moves behind it: false at the end.  value is emptied, then gets the value as it was
- * before text_escape; words without "=" are passed over.
+ * before text_escape; words without "=", and pairs whose key is not printable ASCII, are passed over.
  */
 bool log_pair_next(struct view text, size_t *pos, struct view *key, struct buf *value);
 /* The first pair of this key. */

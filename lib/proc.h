@@ -30,6 +30,8 @@ int proc_run_unlimited(char *const argv[], struct view input, struct buf *out, s
 unsigned proc_limit(void);
 /* Writes a whole file so that it is there in full or not at all: temporary file, fsync, rename, fsync of the folder. */
 int file_write_atomic(const char *path, struct view data, mode_t mode, struct error *);
+/* Writes all of it to a descriptor that blocks: 0, or -1 with errno. */
+int file_write_all(int fd, struct view data);
 /* Reads a whole file of at most max bytes. */
 int file_read(const char *path, size_t max, struct buf *out, struct error *);
 /* The same of a file that need not be there: 1 read, 0 there is none, -1 it is there and cannot be read. */

@@ -10,6 +10,7 @@
 
 #include "buf.h"
 #include "clock.h"
+#include "ip.h"
 #include "log.h"
 
 static const unsigned char signature[12] = { 0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a };
@@ -54,18 +55,6 @@ int proxy_parse(
 	return -1;
 }
 
-static bool is_loopback(const struct sockaddr_storage *ss)
-{
-	const struct sockaddr_in *v4 = (const void *)ss;
-	const struct sockaddr_in6 *v6 = (const void *)ss;
-
-	if (ss->ss_family == AF_INET)
-		return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
-	return ss->ss_family == AF_INET6 &&
-	       (IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) ||
-		   (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) && v6->sin6_addr.s6_addr[12] == 127));
-}
-
 struct waiting {
 	struct event *event;
 	uint64_t deadline; /* monotonic ms */
@@ -99,10 +88,11 @@ static int wanted(const struct waiting *w)
 
 static bool take_header(struct waiting *w)
 {
-	const bool local = is_loopback(&w->from);
+	const struct sockaddr *from = (const void *)&w->from;
+	const bool local = ip_is_loopback(from);
 
 	return proxy_parse(w->bytes, w->bytes + PROXY_FIXED, w->have - PROXY_FIXED, &w->from) >= 0 &&
-	       (local || !is_loopback(&w->from));
+	       (local || !ip_is_loopback(from));
 }
 
 static void wait_on(struct waiting *w)

@@ -214,6 +214,24 @@ void text_lower(char *s)
 	}
 }
 
+bool text_is_host(struct view v)
+{
+	size_t label = 0;
+
+	if (v.len == 0 || v.len > 253)
+		return false;
+	for (size_t i = 0; i < v.len; i++) {
+		char c = v.ptr[i], lower = (char)(c | 0x20);
+		bool inside = (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+		if (c == '.' ? label == 0 : !inside)
+			return false;
+		label = c == '.' ? 0 : label + 1;
+		if (label > 63)
+			return false;
+	}
+	return label > 0;
+}
+
 #define DISTANCE_WORD 64
 
 unsigned text_distance(const char *a, const char *b, unsigned limit)

@@ -28,6 +28,9 @@ void text_rfc5322_date(int64_t when, char out[40]);
 /* ASCII lower case in place, whatever the locale. */
 void text_lower(char *s);
 
+/* Labels of 1 to 63 letters, digits, '-' and '_', 253 bytes in all, no final dot: what a host may be called in DNS. */
+bool text_is_host(struct view v);
+
 /* Edit distance of two short words, for 'did you mean'; at most limit + 1. */
 unsigned text_distance(const char *a, const char *b, unsigned limit);
 

@@ -231,6 +231,7 @@ static void check_relay(const struct site *site, struct findings *f)
 
 static void check_way(const struct site *site, const struct site_route *r, struct findings *f)
 {
+	size_t lmtp = 0;
 	if (r->hosts.count > HOP_HOSTS_MAX)
 		findings_add(f, false, &r->origin, "route %s has more than %d hosts; remove some", r->name, HOP_HOSTS_MAX);
 	if (!r->hosts.count && (r->user[0] || strcmp(r->protocol, "lmtp") == 0))
@@ -240,10 +241,15 @@ static void check_way(const struct site *site, const struct site_route *r, struc
 		    r->name);
 	for (size_t i = 0; i < r->hosts.count; i++) {
 		struct hop_host h;
-		if (hop_host_parse(r->hosts.at[i], &h) == 0 && site->host.name && strcmp(h.name, site->host.name) == 0)
+		if (hop_host_parse(r->hosts.at[i], &h) < 0)
+			continue;
+		lmtp += h.lmtp;
+		if (site->host.name && strcmp(h.name, site->host.name) == 0)
 			findings_add(f, false, &r->origin, "route %s leads to this host itself, so that mail would go round; name another",
 			    r->name);
 	}
+	if (lmtp > 0 && lmtp < r->hosts.count && strcmp(r->protocol, "smtp") == 0) /* all of a route are spoken to alike */
+		findings_add(f, false, &r->origin, "route %s has hosts for LMTP and hosts for SMTP; keep those of one kind", r->name);
 }
 
 static void check_ways(const struct site *site, struct findings *f)
@@ -261,6 +267,17 @@ static void check_ways(const struct site *site, struct findings *f)
 	}
 }
 
+/* How far a list of a few machines went astray: 2: as far as the Internet, 1: beyond one network, and not a private one. */
+static int too_wide(const char *range)
+{
+	struct prefix p;
+	if (prefix_parse(range, &p) < 0)
+		return 0;
+	if (p.length < (p.family == AF_INET ? 8u : 32u))
+		return 2;
+	return p.length < (p.family == AF_INET ? 24u : 64u) && !prefix_private(range);
+}
+
 /* Whoever is in such a range sends mail without a password: it must be a few machines, of an account that there is. */
 static void check_trusted(const struct site *site, struct findings *f)
 {
@@ -269,11 +286,11 @@ static void check_trusted(const struct site *site, struct findings *f)
 		if (t->account && !site_find_account(site, t->account))
 			findings_add(f, false, &t->origin, "submission.trusted names %s, which is no account; add it", t->account);
 		for (size_t j = 0; j < t->from.count; j++) {
-			struct prefix p;
-			if (prefix_parse(t->from.at[j], &p) == 0 && p.length < (p.family == AF_INET ? 8u : 32u))
+			int width = too_wide(t->from.at[j]);
+			if (width == 2)
 				findings_add(f, false, &t->origin,
 				    "submission.trusted holds %s, which would make this host an open relay; name a smaller range", t->from.at[j]);
-			else if (p.length < (p.family == AF_INET ? 24u : 64u) && !prefix_private(t->from.at[j]))
+			else if (width == 1)
 				findings_add(f, true, &t->origin,
 				    "submission.trusted holds %s, and all of it may send without a password; name a smaller range", t->from.at[j]);
 		}
@@ -286,13 +303,9 @@ static void check_balancers(const struct site *site, struct findings *f)
 	struct site_origin at = check_origin(site, "listen.proxy_from");
 	for (size_t i = 0; i < site->listen.proxy_from.count; i++) {
 		const char *from = site->listen.proxy_from.at[i];
-		struct prefix p;
-		if (prefix_parse(from, &p) < 0)
-			continue;
-		if (p.length < (p.family == AF_INET ? 8u : 32u))
-			findings_add(f, false, &at, "listen.proxy_from holds %s, and all of it may pose as any address; name the balancers", from);
-		else if (p.length < (p.family == AF_INET ? 24u : 64u) && !prefix_private(from))
-			findings_add(f, true, &at, "listen.proxy_from holds %s, and all of it may pose as any address; name the balancers", from);
+		int width = too_wide(from);
+		if (width > 0)
+			findings_add(f, width == 1, &at, "listen.proxy_from holds %s, and all of it may pose as any address; name the balancers", from);
 	}
 }
 

@@ -9,6 +9,7 @@
 #include "route.h"
 
 #define RELAY_ROUTE "relay"
+#define LMTP_PORT 24
 
 static int port_parse(struct view v, uint16_t *port)
 {
@@ -65,6 +66,17 @@ int hop_host_parse(const char *text, struct hop_host *out)
 	return domain_normalise(name, out->name, sizeof(out->name));
 }
 
+const char *hop_tls_words(enum hop_tls tls)
+{
+	static const char *const words[] = { [HOP_TLS_POLICY] = "as the domain says",
+		[HOP_TLS_MAY] = "where offered",
+		[HOP_TLS_ENCRYPT] = "encrypt",
+		[HOP_TLS_REQUIRED] = "required",
+		[HOP_TLS_NONE] = "none" };
+
+	return words[tls];
+}
+
 /* Does the domain, the address, or ".domain" (what is below it) name this normalised address? */
 static bool named(const char *match, const char *address)
 {
@@ -97,6 +109,7 @@ bool site_routes_address(const struct site *site, const char *normalised)
 	return false;
 }
 
+/* port: where none is named, but for LMTP, which has its own. */
 static void add_host(struct next_hop *out, const char *text, uint16_t port)
 {
 	struct hop_host *h = &out->hosts[out->host_count];
@@ -104,7 +117,7 @@ static void add_host(struct next_hop *out, const char *text, uint16_t port)
 	if (out->host_count == HOP_HOSTS_MAX || hop_host_parse(text, h) == -1)
 		return;
 	if (h->port == 0)
-		h->port = port;
+		h->port = h->lmtp ? LMTP_PORT : port;
 	out->lmtp |= h->lmtp;
 	out->host_count++;
 }
@@ -112,10 +125,11 @@ static void add_host(struct next_hop *out, const char *text, uint16_t port)
 static void by_route(const struct site *site, const struct site_route *r, struct next_hop *out)
 {
 	bool lmtp = strcmp(r->protocol, "lmtp") == 0;
+	uint16_t port = lmtp ? LMTP_PORT : r->user[0] != '\0' ? 587 : (uint16_t)site->relay.port_out;
 
 	out->route = r->name;
 	for (size_t i = 0; i < r->hosts.count; i++)
-		add_host(out, r->hosts.at[i], lmtp ? 24 : r->user[0] != '\0' ? 587 : (uint16_t)site->relay.port_out);
+		add_host(out, r->hosts.at[i], port);
 	out->lmtp |= lmtp;
 	out->user = r->user;
 	if (strcmp(r->tls, "encrypt") == 0)
@@ -150,9 +164,10 @@ static const struct site_route *find(
 	return NULL;
 }
 
-static void inside(struct next_hop *out, const char *host, uint16_t port)
+/* A domain's deliver or elsewhere. */
+static void inside(const struct site *site, const char *host, struct next_hop *out)
 {
-	add_host(out, host, strncmp(host, "lmtp:", 5) == 0 ? 24 : port);
+	add_host(out, host, (uint16_t)site->relay.port_out);
 	out->tls = HOP_TLS_MAY;
 }
 
@@ -193,9 +208,9 @@ void site_next_hop(const struct site *site, const char *sender, const char *reci
 	const struct site_route *r = find(site, from, to, true);
 	const struct site_domain *d = r == NULL && at != NULL ? site_find_domain(site, at + 1) : NULL;
 	if (r == NULL && d != NULL && d->deliver[0] != '\0') {
-		inside(out, d->deliver, (uint16_t)site->relay.port_out);
+		inside(site, d->deliver, out);
 	} else if (r == NULL && d != NULL && d->elsewhere[0] != '\0') {
-		inside(out, d->elsewhere, (uint16_t)site->relay.port_out);
+		inside(site, d->elsewhere, out);
 	} else if (r != NULL || (r = find(site, from, to, false)) != NULL) {
 		by_route(site, r, out);
 	} else if (site->relay.smarthost[0] != '\0') {
@@ -213,33 +228,31 @@ static void add_port(uint16_t port, uint16_t *ports, size_t max, size_t *count)
 	++*count;
 }
 
-static void add_port_of(const char *text, uint16_t fallback, uint16_t *ports, size_t max, size_t *count)
+static void add_ports(const struct next_hop *hop, uint16_t *ports, size_t max, size_t *count)
 {
-	struct hop_host h;
-
-	if (hop_host_parse(text, &h) == 0)
-		add_port(h.port != 0 ? h.port : h.lmtp ? 24 : fallback, ports, max, count);
+	for (size_t i = 0; i < hop->host_count; i++)
+		add_port(hop->hosts[i].port, ports, max, count);
 }
 
 size_t site_ports_out(const struct site *site, uint16_t *ports, size_t max)
 {
-	uint16_t out = (uint16_t)site->relay.port_out;
 	size_t count = 0;
 
-	add_port(out, ports, max, &count);
+	add_port((uint16_t)site->relay.port_out, ports, max, &count);
 	if (site->relay.smarthost[0] != '\0')
 		add_port((uint16_t)site->relay.port, ports, max, &count);
 	for (size_t i = 0; i < site->route_count; i++) {
-		const struct site_route *r = &site->routes[i];
-		bool lmtp = strcmp(r->protocol, "lmtp") == 0;
-		for (size_t j = 0; j < r->hosts.count; j++)
-			add_port_of(r->hosts.at[j], lmtp ? 24 : r->user[0] != '\0' ? 587 : out, ports, max, &count);
+		struct next_hop hop = { 0 };
+		by_route(site, &site->routes[i], &hop);
+		add_ports(&hop, ports, max, &count);
 	}
 	for (size_t i = 0; i < site->domain_count; i++) {
+		struct next_hop hop = { 0 };
 		if (site->domains[i].deliver[0] != '\0')
-			add_port_of(site->domains[i].deliver, out, ports, max, &count);
+			inside(site, site->domains[i].deliver, &hop);
 		if (site->domains[i].elsewhere[0] != '\0')
-			add_port_of(site->domains[i].elsewhere, out, ports, max, &count);
+			inside(site, site->domains[i].elsewhere, &hop);
+		add_ports(&hop, ports, max, &count);
 	}
 	return count;
 }

@@ -25,6 +25,7 @@ enum hop_tls {
 	HOP_TLS_REQUIRED, /* or not at all, with a certificate that is valid for the host */
 	HOP_TLS_NONE,
 };
+const char *hop_tls_words(enum hop_tls); /* for people: "where offered" */
 
 struct next_hop {
 	const char *route;                    /* the route's name; "" none; "relay": relay.smarthost */

@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "lib/ip.h"
 #include "lib/text.h"
 #include "prefix.h"
 
@@ -45,16 +46,13 @@ bool prefix_in(const struct strings *prefixes, const char *address)
 bool prefix_in_peer(const struct strings *prefixes, const struct sockaddr *sa)
 {
 	char text[INET6_ADDRSTRLEN];
-	const struct sockaddr_in *v4 = (const void *)sa;
-	const struct sockaddr_in6 *v6 = (const void *)sa;
+	const unsigned char *v4 = ip_v4(sa);
 	if (prefixes->count == 0 || (sa->sa_family != AF_INET && sa->sa_family != AF_INET6))
 		return false;
-	if (sa->sa_family == AF_INET)
-		inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text));
-	else if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
-		inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], text, sizeof(text));
+	if (v4)
+		inet_ntop(AF_INET, v4, text, sizeof(text));
 	else
-		inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text));
+		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, text, sizeof(text));
 	return prefix_in(prefixes, text);
 }
 

@@ -221,13 +221,13 @@ const struct schema_row schema[] = {
 	  .check = check_percents, .example = "\"80 95\"",
 	  .doc = "At how many percent of its quota an account gets a message that warns of it, once each; \"\" for never." },
 	{ "limits.send_rate", TYPE_INT, SITE(limits.send_rate), .fallback = "500", .max = 10000000,
-	  .doc = "Recipients that an account may send to in an hour, at once or spread; what goes beyond is told to come later (450). 0 is "
-		 "no limit." },
+	  .doc = "Recipients that an account may send to at once, and again in each hour that follows; what goes beyond is told to come "
+		 "later (450). 0 is no limit." },
 	{ "limits.send_rate_domain", TYPE_INT, SITE(limits.send_rate_domain), .fallback = "0", .max = 100000000,
 	  .doc = "The same for all accounts of a domain together." },
 	{ "limits.send_stop", TYPE_INT, SITE(limits.send_stop), .fallback = "3000", .max = 100000000,
-	  .doc = "Recipients in a day, those beyond the rate included, that stop an account as hijacked: it may not send until mailadm "
-		 "account resume, and the administrator is told. 0 is never." },
+	  .doc = "Recipients that an account may try at once, those beyond the rate included, and again in each day that follows. With more "
+		 "it is stopped as hijacked: it may not send until mailadm account resume, and the administrator is told. 0 is never." },
 
 	{ "relay", TYPE_GROUP, .doc = "How mail leaves." },
 	{ "relay.smarthost", TYPE_STRING, SITE(relay.smarthost), .fallback = "", .optional = true, .check = check_host,
@@ -449,7 +449,7 @@ const struct schema_row schema[] = {
 
 	{ "checks", TYPE_GROUP, .example = "{ block_lists = ( { name = \"zen.spamhaus.org\"; } ); }",
 	  .doc = "How mail from other hosts is checked. A rule is off, mark (named in the field X-Mailadm-Checks and in the log) or "
-		 "refuse. Who logs in, this machine itself and checks.trusted are not checked." },
+		 "refuse. Who logs in, this machine itself, submission.trusted and checks.trusted are not checked." },
 	{ "checks.trusted", TYPE_PREFIXES, SITE(checks.trusted), .shown = "none",
 	  .doc = "Addresses whose mail is taken unchecked: a secondary MX, a filter in front." },
 	{ "checks.early_talker", TYPE_ENUM, SITE(checks.early_talker), .fallback = "refuse", .words = rule_words,

@@ -4,6 +4,8 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "lib/text.h"
+
 int fetch_get_put(struct buf *out, const char *url, const struct fetch_limits *l)
 {
 	buf_put_u32(out, (uint32_t)l->bytes);
@@ -52,22 +54,12 @@ int fetch_answer_get(struct view in, struct fetch_answer *a)
 /* At least two labels, the last with a letter: no address. */
 static bool is_name(struct view v)
 {
-	size_t label = 0, labels = 1;
+	const char *dot = v.len > 0 ? memrchr(v.ptr, '.', v.len) : NULL;
 	bool letter = false;
 
-	if (v.len == 0 || v.len > 253)
-		return false;
-	for (size_t i = 0; i < v.len; i++) {
-		char c = v.ptr[i];
-		if (c == '.' ? label == 0 : !isalnum((unsigned char)c) && c != '-' && c != '_')
-			return false;
-		labels += c == '.';
-		letter = c != '.' && (letter || isalpha((unsigned char)c));
-		label = c == '.' ? 0 : label + 1;
-		if (label > 63)
-			return false;
-	}
-	return label > 0 && labels > 1 && letter;
+	for (const char *p = dot; p != NULL && p < v.ptr + v.len; p++)
+		letter = letter || isalpha((unsigned char)*p);
+	return letter && text_is_host(v);
 }
 
 int fetch_url_parse(const char *url, char *host, uint16_t *port)

@@ -12,6 +12,7 @@
 
 #include "lib/clock.h"
 #include "lib/crc32c.h"
+#include "lib/ip.h"
 #include "lib/text.h"
 #include "login.h"
 #include "mailsvc/auth/channel.h"
@@ -358,7 +359,7 @@ void login_accept(struct login *l, int fd, const union peer *peer, enum service 
 	lc->deadline = now + 1000ull * seconds;
 	lc->state = tls ? LOGIN_HANDSHAKE : LOGIN_TALKING;
 	preauth_init(&lc->pre, protocol, tls, l->tls != NULL,
-	    site->listen.insecure_loopback && address_is_loopback(&peer->sa), (unsigned)site->limits.errors);
+	    site->listen.insecure_loopback && ip_is_loopback(&peer->sa), (unsigned)site->limits.errors);
 	lc->pre.scram = auth_offers_scram(l->auth);
 	lc->prev_next = l->last;
 	*l->last = lc;

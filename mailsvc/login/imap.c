@@ -15,7 +15,7 @@ static void put_capabilities(struct preauth *p)
 	buf_puts(&p->out, preauth_may_login(p) ? " AUTH=PLAIN" : " LOGINDISABLED");
 	if (preauth_may_login(p) && p->scram)
 		buf_printf(&p->out, " AUTH=SCRAM-SHA-256%s",
-		    p->channel.use != SCRAM_NO_CHANNEL ? " AUTH=SCRAM-SHA-256-PLUS" : "");
+		    preauth_offers_plus(p) ? " AUTH=SCRAM-SHA-256-PLUS" : "");
 }
 
 void preauth_greet(struct preauth *p, const char *host)

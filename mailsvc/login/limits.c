@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "lib/buf.h"
+#include "lib/ip.h"
 #include "lib/log.h"
 
 #define BUCKETS 4096
@@ -33,43 +34,15 @@ struct address_counts *address_counts_new(void)
 	return c;
 }
 
-/* The IPv4 address (mapped ones too) in network order, or 0 when it is none. */
-static bool ipv4_of(const struct sockaddr *sa, uint32_t *out)
-{
-	const struct sockaddr_in6 *six = (const void *)sa;
-
-	if (sa->sa_family == AF_INET) {
-		*out = ((const struct sockaddr_in *)(const void *)sa)->sin_addr.s_addr;
-		return true;
-	}
-	if (sa->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr)) {
-		memcpy(out, six->sin6_addr.s6_addr + 12, sizeof(*out));
-		return true;
-	}
-	return false;
-}
-
-bool address_is_loopback(const struct sockaddr *sa)
-{
-	const struct sockaddr_in6 *six = (const void *)sa;
-	uint32_t v4;
-
-	if (ipv4_of(sa, &v4))
-		return ntohl(v4) >> 24 == 127;
-	return sa->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&six->sin6_addr);
-}
-
 static struct entry **find(struct address_counts *c, const struct sockaddr *sa, uint64_t *key, bool *v6)
 {
 	const struct sockaddr_in6 *six = (const void *)sa;
+	const unsigned char *v4 = ip_v4(sa);
 	struct entry **at;
-	uint32_t v4;
 
-	*v6 = !ipv4_of(sa, &v4);
-	if (*v6)
-		memcpy(key, six->sin6_addr.s6_addr, sizeof(*key));
-	else
-		*key = v4;
+	*v6 = v4 == NULL;
+	*key = 0;
+	memcpy(key, *v6 ? six->sin6_addr.s6_addr : v4, *v6 ? sizeof(*key) : 4);
 	at = &c->bucket[((*key ^ c->seed) * 0x9e3779b97f4a7c15u * c->seed) >> 40 & (BUCKETS - 1)];
 	while (*at != NULL && ((*at)->key != *key || (*at)->v6 != *v6))
 		at = &(*at)->next;
@@ -82,7 +55,7 @@ bool address_counts_add(struct address_counts *c, const struct sockaddr *sa, uns
 	uint64_t key;
 	bool v6;
 
-	if (address_is_loopback(sa))
+	if (ip_is_loopback(sa))
 		return true;
 	at = find(c, sa, &key, &v6);
 	e = *at;
@@ -104,7 +77,7 @@ void address_counts_remove(struct address_counts *c, const struct sockaddr *sa)
 	uint64_t key;
 	bool v6;
 
-	if (address_is_loopback(sa))
+	if (ip_is_loopback(sa))
 		return;
 	at = find(c, sa, &key, &v6);
 	e = *at;

@@ -9,7 +9,6 @@
 struct address_counts;
 
 struct address_counts *address_counts_new(void);
-bool address_is_loopback(const struct sockaddr *);
 /* Counts one more, unless there are max already (false). Loopback always may. */
 bool address_counts_add(struct address_counts *, const struct sockaddr *, unsigned max);
 void address_counts_remove(struct address_counts *, const struct sockaddr *);

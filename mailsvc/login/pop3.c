@@ -23,7 +23,7 @@ static enum preauth_action capa(struct preauth *p, struct view arg)
 		buf_puts(&p->out, "STLS\r\n");
 	if (preauth_may_login(p))
 		buf_printf(&p->out, "USER\r\nSASL PLAIN%s%s\r\n", p->scram ? " SCRAM-SHA-256" : "",
-		    p->scram && p->channel.use != SCRAM_NO_CHANNEL ? " SCRAM-SHA-256-PLUS" : "");
+		    preauth_offers_plus(p) ? " SCRAM-SHA-256-PLUS" : "");
 	buf_puts(&p->out, ".\r\n");
 	return PREAUTH_MORE;
 }
@@ -109,7 +109,7 @@ static enum preauth_action auth(struct preauth *p, struct view arg)
 		return reply(p, NEEDS_TLS);
 	if (arg.len == 0) {
 		buf_printf(&p->out, "+OK\r\nPLAIN\r\n%s%s.\r\n", p->scram ? "SCRAM-SHA-256\r\n" : "",
-		    p->scram && p->channel.use != SCRAM_NO_CHANNEL ? "SCRAM-SHA-256-PLUS\r\n" : "");
+		    preauth_offers_plus(p) ? "SCRAM-SHA-256-PLUS\r\n" : "");
 		return PREAUTH_MORE;
 	}
 	if (sp != NULL)

@@ -62,6 +62,11 @@ bool preauth_may_login(const struct preauth *p)
 	return p->tls || p->insecure;
 }
 
+bool preauth_offers_plus(const struct preauth *p)
+{
+	return p->scram && p->channel.use != SCRAM_NO_CHANNEL;
+}
+
 struct view preauth_user(const struct preauth *p)
 {
 	return (struct view){ p->secret.data, p->user_len };

@@ -61,6 +61,7 @@ void preauth_timeout(struct preauth *);
 
 /* For the two dialects. ---------------------------------------------------------------------------------------- */
 bool preauth_may_login(const struct preauth *);
+bool preauth_offers_plus(const struct preauth *); /* SCRAM-SHA-256-PLUS, beside SCRAM-SHA-256 */
 /* SASL PLAIN (RFC 4616) into secret; -1: not base64, or not "authzid NUL user NUL password" with authzid empty or the
  * user. */
 int preauth_plain(struct preauth *, struct view base64);

@@ -59,7 +59,7 @@ static void on_proxied(void *arg, int fd, const struct sockaddr_storage *from)
 	if (fd != -1)
 		login_accept(p->login, fd, &peer, p->service);
 	else
-		log_info("event=refused service=%s reason=\"no PROXY v2 header from listen.proxy_from\"", services[p->service].name);
+		log_info("event=refused service=%s reason=\"no right PROXY v2 header from listen.proxy_from\"", services[p->service].name);
 	free(p);
 }
 

@@ -15,8 +15,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
+#include "lib/inflate.h"
 #include "mailsvc/migrate/maildir.h"
 #include "mailsvc/migrate/migrate.h"
 
@@ -266,28 +266,6 @@ static int list(struct migrate_source *s, struct reader *r, struct migrate_folde
 
 /* Messages -------------------------------------------------------------------------------------------------------- */
 
-static int inflate_all(struct view in, struct buf *out)
-{
-	z_stream z = { .next_in = (Bytef *)(uintptr_t)in.ptr, .avail_in = (uInt)in.len };
-	int rc;
-
-	if (in.len > UINT32_MAX || inflateInit2(&z, 15 + 16) != Z_OK)
-		return -1;
-	do {
-		char *room = buf_reserve(out, 65536);
-		if (room == NULL) {
-			rc = Z_BUF_ERROR;
-			break;
-		}
-		z.next_out = (Bytef *)room;
-		z.avail_out = 65536;
-		rc = inflate(&z, Z_NO_FLUSH);
-		out->len += 65536 - z.avail_out;
-	} while (rc == Z_OK && (z.avail_in > 0 || z.avail_out == 0));
-	inflateEnd(&z);
-	return rc == Z_STREAM_END ? 0 : -1;
-}
-
 /* Its name may have changed with its flags, or it moved from new to cur. 1, 0: gone, -1. */
 static int read_message(int dir, const char *locator, struct buf *out)
 {
@@ -319,7 +297,7 @@ static int offer(struct reader *r, struct migrate_folder *f, const struct migrat
 	int rc = 0;
 
 	if (message->len > 18 && memcmp(message->data, gzip, sizeof(gzip)) == 0) {
-		if (inflate_all(buf_view(message), &plain) < 0)
+		if (inflate_all(buf_view(message), INFLATE_GZIP, &plain) < 0)
 			reader_problem(r, "%s: %s: cannot be inflated", f->name, item->locator);
 		else
 			rc = reader_offer(r, f, item, buf_view(&plain));

@@ -121,38 +121,33 @@ static int open_state(const struct site *site, const char *name, int flags)
 	return fd;
 }
 
-/* Made where it is not there, and of the one size that it has. */
-static int open_table(const struct site *site, const char *name, off_t bytes)
+/* Zeros, with their place on the disk. */
+static bool make_table(int fd, size_t bytes)
+{
+	errno = posix_fallocate(fd, 0, (off_t)bytes);
+	return errno == 0;
+}
+
+/* Random bytes that stay. */
+static bool make_key(int fd, size_t bytes)
+{
+	unsigned char key[64];
+	bool ok = bytes <= sizeof(key) && RAND_bytes(key, (int)bytes) == 1 &&
+	          pwrite(fd, key, bytes, 0) == (ssize_t)bytes && fdatasync(fd) == 0;
+
+	explicit_bzero(key, sizeof(key));
+	return ok;
+}
+
+/* Made where it is not there, or is not of the one size that it has. */
+static int open_made(const struct site *site, const char *name, size_t bytes, bool (*make)(int fd, size_t bytes))
 {
 	char *path = site_state(site, name);
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    (st.st_size != bytes && (ftruncate(fd, 0) < 0 || posix_fallocate(fd, 0, bytes) != 0))) {
-		log_warn("event=open file=%s", path);
-		if (fd >= 0)
-			close(fd);
-		fd = -1;
-	}
-	free(path);
-	return fd;
-}
-
-/* Random bytes that stay: made where they are not there. */
-static int open_key(const struct site *site, const char *name, size_t bytes)
-{
-	char *path = site_state(site, name);
-	unsigned char key[64];
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	struct stat st;
-	bool ok = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
-
-	if (ok && st.st_size != (off_t)bytes)
-		ok = RAND_bytes(key, (int)bytes) == 1 && ftruncate(fd, 0) == 0 && pwrite(fd, key, bytes, 0) == (ssize_t)bytes &&
-		     fdatasync(fd) == 0;
-	explicit_bzero(key, sizeof(key));
-	if (!ok) {
+	    (st.st_size != (off_t)bytes && (ftruncate(fd, 0) < 0 || !make(fd, bytes)))) {
 		log_warn("event=open file=%s", path);
 		if (fd >= 0)
 			close(fd);
@@ -180,17 +175,17 @@ int handout_fd(const struct site *site, const struct handout *h, enum role_fd wh
 	case ROLE_FD_TLS:
 		return memfd_sealed("tls", buf_view(&h->tls));
 	case ROLE_FD_REPLIED:
-		return open_table(site, "auto-replied", SHARED_REPLIED_BYTES);
+		return open_made(site, "auto-replied", SHARED_REPLIED_BYTES, make_table);
 	case ROLE_FD_GREYLIST:
-		return open_table(site, "greylist", SHARED_GREYLIST_BYTES);
+		return open_made(site, "greylist", SHARED_GREYLIST_BYTES, make_table);
 	case ROLE_FD_RATES:
-		return open_table(site, "send-rates", SHARED_RATES_BYTES);
+		return open_made(site, "send-rates", SHARED_RATES_BYTES, make_table);
 	case ROLE_FD_SOURCES:
-		return open_table(site, "source-rates", SHARED_SOURCES_BYTES);
+		return open_made(site, "source-rates", SHARED_SOURCES_BYTES, make_table);
 	case ROLE_FD_SRS:
-		return open_key(site, "srs-key", SRS_KEY_LEN);
+		return open_made(site, "srs-key", SRS_KEY_LEN, make_key);
 	case ROLE_FD_MTA_STS:
-		return open_table(site, "mta-sts", STS_CACHE_BYTES);
+		return open_made(site, "mta-sts", STS_CACHE_BYTES, make_table);
 	case ROLE_FD_COUNT:
 		break;
 	}

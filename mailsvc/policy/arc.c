@@ -175,7 +175,6 @@ static void read_fields(struct arc_verify *v, const struct arc_sets *sets, int64
 		const struct arc_set *set = &sets->sets[i - 1];
 		dkim_field_read(message_signature(v, i), DKIM_FIELD_ARC_MESSAGE, &set->message_signature, now);
 		dkim_field_read(seal(v, i), DKIM_FIELD_ARC_SEAL, &set->seal, now);
-		seal(v, i)->header_canon = DKIM_RELAXED;
 		const char *domain = seal(v, i)->result.domain;
 		room = room && domain[0] != '\0' && names.len + 1 + strlen(domain) <= names.max;
 		if (room)

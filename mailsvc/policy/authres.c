@@ -157,13 +157,12 @@ static void put_spf(struct writer *w, const struct spf_verdict *v, const char *m
 static void put_dmarc(struct writer *w, const struct dmarc_verdict *v, const char *from)
 {
 	bool error = v->result == DMARC_TEMPERROR || v->result == DMARC_PERMERROR;
-	enum dmarc_policy policy = v->testing && v->policy > DMARC_P_NONE ? v->policy - 1 : v->policy;
 
 	put_method(w, "dmarc", dmarc_result_name(v->result));
 	put_property(w, "reason", error ? v->reason : "");
 	put_property(w, "header.from", from);
 	if (v->domain[0] != '\0')
-		put_property(w, "policy.dmarc", dmarc_policy_name(policy));
+		put_property(w, "policy.dmarc", dmarc_policy_name(dmarc_wish(v)));
 }
 
 static void put_dkim(struct writer *w, const struct dkim_result *r)

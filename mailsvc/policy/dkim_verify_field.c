@@ -169,7 +169,6 @@ static bool read_kind(struct dkim_field *f, const struct sigtags *tags)
 {
 	struct view q = sigtags_value(tags, "q");
 
-	f->cv = sigtags_value(tags, "cv");
 	if (f->kind == DKIM_FIELD_ARC_SEAL)
 		return sigtags_find(tags, "h") == NULL || is_permerror(f, "a seal with h= (RFC 8617 4.1.3)");
 	if (f->kind == DKIM_FIELD_SIGNATURE && !view_eq(sigtags_value(tags, "v"), "1"))

@@ -22,7 +22,6 @@ struct dkim_field {
 	bool expired, own_identity; /* own_identity: the domain of i= is d=, not below it */
 	struct view field;          /* as it stands in the message, with its line end */
 	struct view names;          /* h= */
-	struct view cv;             /* of a seal */
 	struct view hole;           /* the value of b=, with the white space around it: not signed */
 	struct buf signature;
 	uint8_t body_hash[DKIM_HASH_LEN]; /* bh= */

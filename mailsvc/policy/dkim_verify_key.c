@@ -135,18 +135,6 @@ static const char *read_record(struct view record, struct dkim_key *key)
 	return read_key(key, p);
 }
 
-void dkim_key_parse(struct view record, struct dkim_key *key)
-{
-	*key = (struct dkim_key){ 0 };
-	key->problem = read_record(record, key);
-}
-
-void dkim_key_free(struct dkim_key *key)
-{
-	EVP_PKEY_free(key->pkey);
-	key->pkey = NULL;
-}
-
 static bool verify_rsa(EVP_PKEY *pkey, const uint8_t *hash, const unsigned char *signature, size_t len)
 {
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
@@ -212,7 +200,7 @@ void dkim_lookups_free(struct dkim_lookups *l)
 		struct lookup *one = l->lookups[i];
 		l->dns.cancel(l->dns.ctx, one->query);
 		for (size_t k = 0; k < one->answer.count; k++)
-			dkim_key_free(&one->answer.keys[k]);
+			EVP_PKEY_free(one->answer.keys[k].pkey);
 		free(one);
 	}
 	free(l->lookups);
@@ -244,7 +232,7 @@ static void answered(void *arg, const struct dns_answer *a)
 	one->answer.status = a->status;
 	for (size_t i = 0, good = 0; a->status == DNS_OK && i < a->count && one->answer.count < DKIM_KEYS_MAX; i++) {
 		struct dkim_key *key = &one->answer.keys[one->answer.count++];
-		dkim_key_parse(a->records[i].data, key);
+		key->problem = read_record(a->records[i].data, key);
 		good += key->problem == NULL;
 		if (good == DKIM_KEYS_TRIED)
 			break;

@@ -16,9 +16,6 @@ struct dkim_key {
 	EVP_PKEY *pkey;
 };
 
-/* Any text; ends with dkim_key_free. */
-void dkim_key_parse(struct view record, struct dkim_key *);
-void dkim_key_free(struct dkim_key *);
 /* Of a usable key: is it the signature over this hash? */
 bool dkim_key_verify(const struct dkim_key *, const uint8_t hash[DKIM_HASH_LEN], struct view signature);
 

@@ -72,11 +72,14 @@ const char *dmarc_policy_name(enum dmarc_policy p)
 	return names[p];
 }
 
+enum dmarc_policy dmarc_wish(const struct dmarc_verdict *v)
+{
+	return v->testing && v->policy > DMARC_P_NONE ? v->policy - 1 : v->policy;
+}
+
 enum dmarc_policy dmarc_disposition(const struct dmarc_verdict *v)
 {
-	if (v->result != DMARC_FAIL)
-		return DMARC_P_NONE;
-	return v->testing && v->policy > DMARC_P_NONE ? v->policy - 1 : v->policy;
+	return v->result == DMARC_FAIL ? dmarc_wish(v) : DMARC_P_NONE;
 }
 
 /* Asking ---------------------------------------------------------------------------------------------------------- */

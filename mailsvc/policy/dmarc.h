@@ -43,7 +43,9 @@ void dmarc_cancel(struct dmarc_check *); /* the callback will not come; NULL is 
 const char *dmarc_result_name(enum dmarc_result);
 const char *dmarc_policy_name(enum dmarc_policy);
 
-/* What the domain asks for now that testing counts: t=y lowers reject to quarantine and quarantine to none (4.7). */
+/* What the domain asks for, for mail that fails: t=y lowers reject to quarantine and quarantine to none (4.7). */
+enum dmarc_policy dmarc_wish(const struct dmarc_verdict *);
+/* That for this mail: none unless it failed. */
 enum dmarc_policy dmarc_disposition(const struct dmarc_verdict *);
 
 /*

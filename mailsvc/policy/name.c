@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "lib/ip.h"
 #include "lib/text.h"
 #include "site/address.h"
 
@@ -13,20 +14,12 @@
 int policy_address(const struct sockaddr *sa, struct policy_address *out)
 {
 	*out = (struct policy_address){ 0 };
-	if (sa == NULL)
+	if (sa == NULL || (sa->sa_family != AF_INET && sa->sa_family != AF_INET6))
 		return -1;
-	if (sa->sa_family == AF_INET) {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)sa;
-		out->family = AF_INET;
-		memcpy(out->bytes, &in->sin_addr, 4);
-		return 0;
-	}
-	if (sa->sa_family != AF_INET6)
-		return -1;
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)sa;
-	bool mapped = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
-	out->family = mapped ? AF_INET : AF_INET6;
-	memcpy(out->bytes, in6->sin6_addr.s6_addr + (mapped ? 12 : 0), mapped ? 4 : 16);
+	const unsigned char *four = ip_v4(sa);
+	out->family = four != NULL ? AF_INET : AF_INET6;
+	memcpy(out->bytes, four != NULL ? four : ((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr.s6_addr,
+	    policy_address_size(out));
 	return 0;
 }
 

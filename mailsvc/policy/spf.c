@@ -18,9 +18,7 @@
 #include "lib/text.h"
 #include "mailsvc/policy/spf_record.h"
 
-#define LOOKUPS_MAX 10 /* terms that look up, 4.6.4 */
 #define VOIDS_MAX 2
-#define NAMES_MAX 10 /* MX hosts, and names of the peer, that are looked at */
 #define LOCAL_MAX 256
 
 enum state {
@@ -54,9 +52,9 @@ struct spf_check {
 	struct frame *top;
 	struct spf_facts facts;
 	char local[LOCAL_MAX], domain[256], helo[256], host[256]; /* facts point to them */
-	char *hosts[NAMES_MAX]; /* names of the mx term, or of the peer, that wait to be asked */
+	char *hosts[SPF_NAMES_MAX]; /* names of the mx term, or of the peer, that wait to be asked */
 	size_t host_count, host_at;
-	char *names[NAMES_MAX]; /* names of the peer that lead back to it */
+	char *names[SPF_NAMES_MAX]; /* names of the peer that lead back to it */
 	size_t name_count;
 	bool names_known;
 	unsigned lookups, voids;
@@ -256,7 +254,7 @@ static void expand_facts(struct spf_check *c)
 
 static bool too_many(struct spf_check *c)
 {
-	if (++c->lookups <= LOOKUPS_MAX)
+	if (++c->lookups <= SPF_LOOKUPS_MAX)
 		return false;
 	fault(c, SPF_PERMERROR, c->top->domain, "more than 10 terms look up");
 	return true;
@@ -373,7 +371,7 @@ static bool ends_term(struct spf_check *c, const struct dns_answer *a, bool own)
 /* Copies the names of an answer to hosts, those beyond the tenth left out. */
 static void take_hosts(struct spf_check *c, const struct dns_answer *a)
 {
-	for (size_t i = 0; a->status == DNS_OK && i < a->count && c->host_count < NAMES_MAX; i++)
+	for (size_t i = 0; a->status == DNS_OK && i < a->count && c->host_count < SPF_NAMES_MAX; i++)
 		c->hosts[c->host_count++] = view_dup(a->records[i].data);
 }
 
@@ -391,7 +389,7 @@ static void on_mx(struct spf_check *c, const struct dns_answer *a)
 {
 	if (ends_term(c, a, true))
 		return;
-	if (a->status == DNS_OK && a->count > NAMES_MAX) {
+	if (a->status == DNS_OK && a->count > SPF_NAMES_MAX) {
 		fault(c, SPF_PERMERROR, c->top->domain, "an mx term with more than 10 hosts");
 		return;
 	}

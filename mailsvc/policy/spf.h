@@ -10,6 +10,9 @@
 
 #include "mailsvc/policy/dns.h"
 
+#define SPF_LOOKUPS_MAX 10 /* terms that look up (4.6.4) */
+#define SPF_NAMES_MAX 10   /* MX hosts of a term, and names of the peer, that are looked at */
+
 enum spf_result { SPF_NONE, SPF_NEUTRAL, SPF_PASS, SPF_FAIL, SPF_SOFTFAIL, SPF_TEMPERROR, SPF_PERMERROR };
 
 /* Copied by spf_start. */

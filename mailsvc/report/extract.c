@@ -1,10 +1,10 @@
 /*
- * report.h: the report inside a message.  Its type says what it is, or its name; what is packed is unpacked by zlib, with
- * an end to how large it may become.  Of a zip file the first entry is taken, which is all that reports have.
+ * report.h: the report inside a message.  Its type says what it is, or its name; what is packed is unpacked, with an
+ * end to how large it may become.  Of a zip file the first entry is taken, which is all that reports have.
  */
 #include <string.h>
-#include <zlib.h>
 
+#include "lib/inflate.h"
 #include "mailsvc/mime/mime.h"
 #include "mailsvc/report/report.h"
 
@@ -33,28 +33,12 @@ bool report_likely(enum report_kind kind, struct view structure)
 	return *marks != NULL;
 }
 
-/* window: 15 + 16 gzip, -15 the raw stream of a zip entry. */
-static int inflate_all(struct view in, int window, struct buf *out, struct error *e)
+static int unpack_all(struct view in, enum inflate_kind kind, struct buf *out, struct error *e)
 {
-	z_stream z = { .next_in = (Bytef *)(uintptr_t)in.ptr, .avail_in = (uInt)in.len };
-	int rc;
-
-	if (in.len > REPORT_TEXT_MAX || inflateInit2(&z, window) != Z_OK)
-		return error_set(e, "the report cannot be unpacked");
-	do {
-		char *room = buf_reserve(out, 65536);
-
-		if (room == NULL)
-			break;
-		z.next_out = (Bytef *)room;
-		z.avail_out = 65536;
-		rc = inflate(&z, Z_NO_FLUSH);
-		out->len += 65536 - z.avail_out;
-	} while (rc == Z_OK && (z.avail_in > 0 || z.avail_out == 0));
-	inflateEnd(&z);
-	if (out->full)
-		return error_set(e, "the report is larger than %u MiB once it is unpacked", REPORT_TEXT_MAX >> 20);
-	return rc == Z_STREAM_END ? 0 : error_set(e, "the packed report is broken or cut");
+	if (in.len <= REPORT_TEXT_MAX && inflate_all(in, kind, out) == 0)
+		return 0;
+	return out->full ? error_set(e, "the report is larger than %u MiB once it is unpacked", REPORT_TEXT_MAX >> 20)
+	                 : error_set(e, "the packed report is broken or cut");
 }
 
 static uint32_t little(const char *p, size_t bytes)
@@ -90,7 +74,7 @@ static int unzip(struct view file, struct buf *out, struct error *e)
 		return error_set(e, "the zip file is broken, or encrypted");
 	packed = (struct view){ file.ptr + skip, size };
 	if (method == 8)
-		return inflate_all(packed, -15, out, e);
+		return unpack_all(packed, INFLATE_RAW, out, e);
 	if (method == 0)
 		return buf_addv(out, packed) == 0 ? 0 : error_set(e, "the report is too large");
 	return error_set(e, "the zip file is packed in a way that is not known: %u", method);
@@ -111,7 +95,7 @@ static int unpack(struct view file, struct buf *out, struct error *e)
 	if (is_zip(file))
 		return unzip(file, out, e);
 	if (is_gzip(file))
-		return inflate_all(file, 15 + 16, out, e);
+		return unpack_all(file, INFLATE_GZIP, out, e);
 	return buf_addv(out, file) == 0 ? 0 : error_set(e, "the report is larger than %u MiB", REPORT_TEXT_MAX >> 20);
 }
 

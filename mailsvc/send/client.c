@@ -341,6 +341,16 @@ static void on_secured(struct conn *conn, void *arg)
 	conn_resume(conn);
 }
 
+/* The connection is of no use any more, for a reason in our own words. */
+static void fail_here(struct smtp_client *c, const char *text)
+{
+	bool handshake = c->state == CLIENT_HANDSHAKE;
+
+	if (handshake)
+		tell_tls(c, TLS_RESULT_INVALID, text);
+	client_fail(c, handshake ? SMTP_FAILURE_TLS : SMTP_FAILURE_CONNECT, text);
+}
+
 static void on_ended(struct conn *conn, void *arg, enum conn_end end)
 {
 	struct smtp_client *c = arg;
@@ -359,9 +369,7 @@ static void on_ended(struct conn *conn, void *arg, enum conn_end end)
 	else
 		snprintf(text, sizeof(text), "4.4.2 connection %s in %s",
 		    end == CONN_TIMEOUT ? "made no progress" : "lost", steps[c->state].name);
-	if (c->state == CLIENT_HANDSHAKE)
-		tell_tls(c, TLS_RESULT_INVALID, text);
-	client_fail(c, c->state == CLIENT_HANDSHAKE ? SMTP_FAILURE_TLS : SMTP_FAILURE_CONNECT, text);
+	fail_here(c, text);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -378,9 +386,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		snprintf(text, sizeof(text), "4.4.1 cannot connect to %s[%s]: timed out", c->to.host, c->to.text);
 	else
 		snprintf(text, sizeof(text), "4.4.2 timed out in %s", steps[c->state].name);
-	if (c->state == CLIENT_HANDSHAKE)
-		tell_tls(c, TLS_RESULT_INVALID, text);
-	client_fail(c, c->state == CLIENT_HANDSHAKE ? SMTP_FAILURE_TLS : SMTP_FAILURE_CONNECT, text);
+	fail_here(c, text);
 }
 
 static void on_drained(struct conn *conn, void *arg)

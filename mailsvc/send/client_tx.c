@@ -14,9 +14,15 @@
 
 #define SLICE 65536
 
+/* Of a word that cannot be a yes: what is not a refusal for good is one for now. */
+static enum queue_outcome refusal_of(int code)
+{
+	return code / 100 == 5 ? QUEUE_FAILED : QUEUE_RETRY;
+}
+
 static enum queue_outcome outcome_of(int code)
 {
-	return code / 100 == 2 ? QUEUE_DELIVERED : code / 100 == 5 ? QUEUE_FAILED : QUEUE_RETRY;
+	return code / 100 == 2 ? QUEUE_DELIVERED : refusal_of(code);
 }
 
 static void settle(struct smtp_client *c, size_t i, enum queue_outcome outcome, const char *reply)
@@ -209,8 +215,7 @@ void client_on_envelope(struct smtp_client *c)
 		c->mail_code = c->reply.code;
 		memcpy(c->mail_reply, text, sizeof(text));
 		for (size_t r = 0; r < c->tx.count; r++)
-			settle(
-			    c, r, outcome_of(c->mail_code) == QUEUE_FAILED ? QUEUE_FAILED : QUEUE_RETRY, c->mail_reply);
+			settle(c, r, refusal_of(c->mail_code), c->mail_reply);
 	} else if (i > 0 && c->mail_code == 0) {
 		if (c->reply.code / 100 == 2) {
 			c->results[i - 1] = RESULT_ACCEPTED;
@@ -238,7 +243,7 @@ void client_on_data(struct smtp_client *c)
 		return;
 	}
 	reply_text(&c->reply, text);
-	settle_all(c, outcome_of(c->reply.code) == QUEUE_FAILED ? QUEUE_FAILED : QUEUE_RETRY, text);
+	settle_all(c, refusal_of(c->reply.code), text);
 	reset(c);
 }
 
@@ -287,7 +292,7 @@ void client_on_early(struct smtp_client *c)
 		return;
 	}
 	reply_text(&c->reply, text);
-	settle_all(c, outcome_of(c->reply.code) == QUEUE_FAILED ? QUEUE_FAILED : QUEUE_RETRY, text);
+	settle_all(c, refusal_of(c->reply.code), text);
 	client_fail(c, SMTP_FAILURE_CONNECT, text);
 }
 

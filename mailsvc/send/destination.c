@@ -58,7 +58,6 @@ static struct destination *destination_new(struct send *s, const struct item *it
 	d->key = xstrdup(key);
 	hop_init(&d->hop, s->ctx->site, it, i);
 	d->domain = xstrdup(it->route[0] != '\0' ? it->route : it->domain);
-	d->relay = d->hop.host_count > 0;
 	d->window = d->hop.connections < DESTINATION_WORKERS ? d->hop.connections : DESTINATION_WORKERS;
 	d->pace = evtimer_new(s->base, on_pace, d);
 	if (d->pace == NULL)
@@ -330,8 +329,8 @@ static void on_route(void *arg, const struct mx_route *route)
 		snprintf(d->reason, sizeof(d->reason), "%s", route->reason);
 		/* A host of the site file whose name does not resolve is our mistake, or a passing one: no reason to
 		 * bounce. */
-		bool permanent = route->status == MX_PERMANENT && !d->relay;
-		if (!permanent && d->relay && d->reason[0] == '5')
+		bool permanent = route->status == MX_PERMANENT && hop_by_mx(&d->hop);
+		if (!permanent && !hop_by_mx(&d->hop) && d->reason[0] == '5')
 			d->reason[0] = '4';
 		defer_waiting(d, permanent ? QUEUE_FAILED : QUEUE_RETRY);
 		d->looking_up = false; /* not sooner: one that is idle may be swept when an item goes on to another */
@@ -420,7 +419,7 @@ static bool paced_out(const struct destination *d)
 /* Nothing has come to an end there for a while; what waits for it only takes the place of others. */
 static bool stalled(const struct destination *d)
 {
-	return !d->relay && d->waiting_count > 0 && clock_mono_ms() - d->progress_at > STALLED_MS;
+	return hop_by_mx(&d->hop) && d->waiting_count > 0 && clock_mono_ms() - d->progress_at > STALLED_MS;
 }
 
 /* With a rate: about when its turn will be, so that each comes once and not every POSTPONE_S. */

@@ -32,7 +32,6 @@ struct destination {
 	char *key;      /* hop_key */
 	struct hop hop; /* where, how, how much at once */
 	char *domain;   /* of the item that it was made for */
-	bool relay;     /* hosts of the site file: no MX lookup */
 	bool no_chunking;        /* some host of it offers BDAT and does not know it */
 	unsigned window, taken;  /* connections it may have now; messages taken since that changed */
 	unsigned ceiling;        /* connections that it let stand when it refused another, */
@@ -136,6 +135,12 @@ void route_unref(struct route_ref *);
 /* send_tls.c */
 int send_tls_init(struct send *, struct error *); /* after s->dns */
 bool send_tls_reload(struct send *); /* false: it takes a new process */
+/* How must that host of the hop be secured?  secure: DNSSEC proves which hosts those by MX are. */
+struct tls_lookup *send_tls_lookup(struct send *, const struct hop *, const struct mx_address *to, bool secure,
+    void (*fn)(void *arg, struct tls_policy *), void *arg);
+/* A client for that host, as all settings say; policy as in the setup, to stays the caller's. */
+struct smtp_client_setup send_setup(
+    const struct send *, const struct hop *, const struct mx_address *to, struct tls_policy *policy);
 /* A session, or one that was not even tried, is counted; tls is "TLSv1.3" or "none". */
 void send_tls_count(struct send *, const struct tls_policy *, enum tls_result, const struct mx_address *, const char *tls,
     const char *reason);

@@ -90,21 +90,9 @@ int sts_record(const struct dns_answer *a, char id[STS_ID_MAX + 1])
 /* A host name, perhaps with "*." before it. */
 static bool is_pattern(struct view v)
 {
-	size_t label = 0;
-
 	if (v.len > 2 && v.ptr[0] == '*' && v.ptr[1] == '.')
 		v = (struct view){ v.ptr + 2, v.len - 2 };
-	if (v.len == 0 || v.len > 253)
-		return false;
-	for (size_t i = 0; i < v.len; i++) {
-		char c = v.ptr[i];
-		if (c == '.' ? label == 0 : !isalnum((unsigned char)c) && c != '-' && c != '_')
-			return false;
-		label = c == '.' ? 0 : label + 1;
-		if (label > 63)
-			return false;
-	}
-	return label > 0;
+	return text_is_host(v);
 }
 
 static bool add_mx(struct sts_policy *p, struct view v)

@@ -148,6 +148,14 @@ static void set_address(struct mx_address *out, const char *host, int family, co
 	inet_ntop(family, bytes, out->text, sizeof(out->text));
 }
 
+bool mx_is_name(const char *host)
+{
+	uint8_t bytes[16];
+
+	return host[0] != '\0' && host[0] != '[' && inet_pton(AF_INET, host, bytes) != 1 &&
+	       inet_pton(AF_INET6, host, bytes) != 1;
+}
+
 static bool is_own(const struct site *site, const struct mx_address *a)
 {
 	const char *own[] = { site->host.ipv4, site->host.ipv6, site->host.public_ipv4, site->host.public_ipv6 };

@@ -57,4 +57,7 @@ struct mx_lookup;
 void mx_lookup(
     struct dns_client *, const struct site *, const char *name, bool direct, uint16_t port, mx_fn fn, void *arg);
 
+/* Not an address, with brackets or without. */
+bool mx_is_name(const char *host);
+
 #endif

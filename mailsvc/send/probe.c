@@ -141,17 +141,12 @@ static const struct mx_address *address_of(const struct probe *p)
 static void on_ready(void *arg)
 {
 	struct probe *p = arg;
-	const char *to = p->recipient.address;
-	bool utf8 = false;
 
-	for (const char *c = to; *c != '\0'; c++)
-		utf8 |= (unsigned char)*c > 127;
 	p->envelope = 0;
 	p->outcome = QUEUE_RETRY;
 	smtp_client_send(p->client, &(struct smtp_tx){ .sender = p->item.sender,
 					.recipients = (const char *const *)&p->recipient.address,
 					.count = 1,
-					.smtputf8 = utf8,
 					.probe = true });
 }
 
@@ -303,7 +298,7 @@ static void on_tls(void *arg, enum tls_result result, const char *reason)
 static void on_failed(void *arg, enum smtp_failure why, const char *reply)
 {
 	struct probe *p = arg;
-	bool again = why == SMTP_FAILURE_TLS && !p->plain && !p->insists && p->hop.tls != HOP_TLS_REQUIRED;
+	bool again = why == SMTP_FAILURE_TLS && !p->plain && !p->insists;
 	char text[REPLY_TEXT_MAX + 1];
 
 	snprintf(text, sizeof(text), "%s", reply);
@@ -329,22 +324,13 @@ static void connect_with(struct probe *p, struct tls_policy *policy)
 		.secured = on_tls,
 		.heard = on_heard,
 		.failed = on_failed };
-	struct send *s = p->send;
-	struct smtp_client_setup setup = { .helo = s->ctx->site->host.name, .to = address_of(p) };
+	struct smtp_client_setup setup = send_setup(p->send, &p->hop, address_of(p), policy);
 	struct timeval tv = { PROBE_HOST_S, 0 };
 
 	p->connected = p->secured = p->failed = false;
 	event_add(p->timer, &tv);
-	setup.from = hop_source(&p->hop, setup.to, &setup.from_len);
-	setup.lmtp = p->hop.lmtp;
-	setup.implicit_tls = p->hop.host_count > 0 && mx_address_port(setup.to) == 465;
-	setup.policy = p->policy = policy;
-	setup.tls = policy == NULL ? NULL : tls_policy_trusts(policy) ? s->tls_verify : s->tls;
-	if (p->hop.user[0] != '\0') {
-		setup.user = p->hop.user;
-		setup.password = secrets_route(&s->secrets, p->hop.route);
-	}
-	p->client = smtp_client_new(s->base, &setup, &ops, p);
+	p->policy = policy;
+	p->client = smtp_client_new(p->send->base, &setup, &ops, p);
 }
 
 /* The TLS policy ------------------------------------------------------------------------------------------------ */
@@ -374,11 +360,7 @@ static void on_policy(void *arg, struct tls_policy *policy)
 	char records[200];
 
 	put_tlsa(policy, records, sizeof(records));
-	if (tls_policy_trusts(policy) && p->send->tls_verify == NULL) {
-		policy->level = policy->level == TLS_VERIFY ? TLS_REFUSE : TLS_OPPORTUNISTIC;
-		snprintf(policy->reason, sizeof(policy->reason), "there is no trust store to check certificates with");
-	}
-	p->insists = tls_policy_insists(policy);
+	p->insists = tls_policy_insists(policy) || hop_implicit_tls(&p->hop, address_of(p));
 	tell(p, "TLS policy",
 	    policy->level == TLS_REFUSE ? PROBE_FAILED
 	    : policy->reason[0] != '\0' ? PROBE_NOTE
@@ -387,7 +369,7 @@ static void on_policy(void *arg, struct tls_policy *policy)
 		? "using it could be a downgrade: the daemon waits until DNS or the policy say otherwise"
 		: "",
 	    "%s: %s%s%s%s%s", policy->kind == TLS_KIND_NONE ? "none" : tls_kind_name(policy->kind),
-	    words[policy->level], records, policy->reason[0] != '\0' ? " (" : "", policy->reason,
+	    words[tls_policy_insists(policy) || !p->insists ? policy->level : TLS_ENCRYPT], records, policy->reason[0] != '\0' ? " (" : "", policy->reason,
 	    policy->reason[0] != '\0' ? ")" : "");
 	if (policy->level == TLS_REFUSE) {
 		tls_policy_free(policy);
@@ -414,23 +396,10 @@ static void on_late(evutil_socket_t fd, short what, void *arg)
 
 static void ask_policy(struct probe *p)
 {
-	static const enum tls_demand demands[] = { [HOP_TLS_ENCRYPT] = TLS_DEMAND_ENCRYPT,
-		[HOP_TLS_REQUIRED] = TLS_DEMAND_VERIFY,
-		[HOP_TLS_NONE] = TLS_DEMAND_NONE };
-	const struct mx_address *to = address_of(p);
-	bool relay = p->hop.host_count > 0;
-	const struct tls_question q = { .domain = p->hop.domain,
-		.host = to->host,
-		.port = mx_address_port(to),
-		.family = to->to.ss_family,
-		.secure = relay || p->route.secure,
-		.by_mx = !relay,
-		.demand = demands[p->hop.tls] };
-
 	if (p->plain || p->hop.tls == HOP_TLS_NONE)
 		connect_with(p, NULL);
 	else
-		tls_policy_lookup(&p->send->tls_policies, &q, on_policy, p);
+		send_tls_lookup(p->send, &p->hop, address_of(p), p->route.secure, on_policy, p);
 }
 
 static void on_address(void *arg, const struct dns_answer *a)
@@ -445,12 +414,9 @@ static void on_address(void *arg, const struct dns_answer *a)
 static void try_address(struct probe *p)
 {
 	const struct mx_address *to = address_of(p);
-	unsigned char bytes[16];
-	bool literal =
-	    to->host[0] == '[' || inet_pton(AF_INET, to->host, bytes) == 1 || inet_pton(AF_INET6, to->host, bytes) == 1;
 
 	snprintf(p->host, sizeof(p->host), "%s[%s]:%u", to->host, to->text, mx_address_port(to));
-	if (literal || p->plain)
+	if (p->plain || !mx_is_name(to->host))
 		ask_policy(p);
 	else
 		dns_query(p->send->dns, to->host, to->to.ss_family == AF_INET6 ? DNS_AAAA : DNS_A, on_address, p);
@@ -513,11 +479,6 @@ static void on_mx(void *arg, const struct dns_answer *a)
 
 static void tell_route(struct probe *p)
 {
-	static const char *const tls[] = { [HOP_TLS_POLICY] = "as the domain says",
-		[HOP_TLS_MAY] = "where offered",
-		[HOP_TLS_ENCRYPT] = "encrypt",
-		[HOP_TLS_REQUIRED] = "required",
-		[HOP_TLS_NONE] = "none" };
 	const struct hop *h = &p->hop;
 	char text[TEXT_MAX];
 	size_t n = 0;
@@ -529,7 +490,7 @@ static void tell_route(struct probe *p)
 	if (h->host_count == 0)
 		snprintf(text, sizeof(text), "MX of %s", h->domain);
 	tell(p, "route", PROBE_OK, "", "%s%sby %s, %s, TLS %s%s%s", h->route, h->route[0] != '\0' ? ": " : "", text,
-	    h->lmtp ? "lmtp" : "smtp", tls[h->tls], h->user[0] != '\0' ? ", login as " : "", h->user);
+	    h->lmtp ? "lmtp" : "smtp", hop_tls_words(h->tls), h->user[0] != '\0' ? ", login as " : "", h->user);
 }
 
 static void on_begin(evutil_socket_t fd, short what, void *arg)

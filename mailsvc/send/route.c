@@ -118,6 +118,11 @@ uint16_t mx_address_port(const struct mx_address *a)
 						 : ((const struct sockaddr_in *)&a->to)->sin_port);
 }
 
+bool hop_implicit_tls(const struct hop *h, const struct mx_address *to)
+{
+	return !hop_by_mx(h) && h->tls != HOP_TLS_NONE && mx_address_port(to) == 465;
+}
+
 /* Looking up ------------------------------------------------------------------------------------------------- */
 
 struct hop_lookup {

@@ -33,6 +33,13 @@ void hop_free(struct hop *);
 /* Our own address to connect to that one from, or NULL: any. */
 const struct sockaddr *hop_source(const struct hop *, const struct mx_address *to, socklen_t *len);
 uint16_t mx_address_port(const struct mx_address *);
+/* Hosts by MX of its domain; else those that the site, or `queue reroute`, names. */
+static inline bool hop_by_mx(const struct hop *h)
+{
+	return h->host_count == 0;
+}
+/* TLS from the first byte, and nothing without: port 465 of a host that was named. */
+bool hop_implicit_tls(const struct hop *, const struct mx_address *);
 
 /*
  * The addresses of all its hosts in order, or by MX; without those of families that are not used.  fn is called once;

@@ -66,11 +66,16 @@ static bool expire(const struct site *site, struct item *it, int64_t now)
 	return any;
 }
 
-/* Once: when it has taken long, and still does. */
+/* Its sender is still to be told, once, that it takes long, should it take so long. */
+static bool delay_ahead(const struct site *site, const struct item *it)
+{
+	return site->relay.delay_warning > 0 && !it->delay_told && !it->bounce && it->sender[0] != '\0';
+}
+
 static bool delay_due(const struct site *site, const struct item *it, int64_t now)
 {
-	return site->relay.delay_warning > 0 && !it->delay_told && !it->bounce && it->sender[0] != '\0' &&
-	       item_count(it, QUEUE_RETRY) > 0 && retry_expired(now, it->created, site->relay.delay_warning);
+	return delay_ahead(site, it) && item_count(it, QUEUE_RETRY) > 0 &&
+	       retry_expired(now, it->created, site->relay.delay_warning);
 }
 
 /* A message is looked at again when its sender is to be told of the delay, and when its time is over. */
@@ -78,8 +83,7 @@ static int64_t not_later(const struct site *site, const struct item *it, int64_t
 {
 	int64_t warn = it->created + (int64_t)site->relay.delay_warning, end = it->created + (int64_t)site->relay.expire;
 
-	if (site->relay.delay_warning > 0 && !it->delay_told && !it->tell_delay && !it->bounce && it->sender[0] != '\0' && warn > now &&
-	    due > warn)
+	if (delay_ahead(site, it) && !it->tell_delay && warn > now && due > warn)
 		due = warn;
 	return end > now && due > end ? end : due;
 }

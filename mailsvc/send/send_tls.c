@@ -1,4 +1,4 @@
-/* What the send role has for TLS: contexts, where policies come from, and the counts. */
+/* How the send role connects, above all by TLS: contexts, where policies come from, and the counts. */
 #include <stdlib.h>
 
 #include "internal.h"
@@ -41,12 +41,48 @@ bool send_tls_reload(struct send *s)
 
 	sts_set_port(s->sts, site->relay.https_port);
 	s->tls_policies = (struct tls_policies){
-		.base = s->base, .dns = s->dns, .dane = site->relay.dane, .sts = site->relay.mta_sts ? s->sts : NULL
+		.base = s->base, .dns = s->dns, .dane = site->relay.dane, .sts = site->relay.mta_sts ? s->sts : NULL,
+		.trust = s->tls_verify != NULL
 	};
 	char *file = trust_file(site);
 	bool same = strcmp(file, s->trust_file) == 0;
 	free(file);
 	return same;
+}
+
+struct tls_lookup *send_tls_lookup(struct send *s, const struct hop *h, const struct mx_address *to, bool secure,
+    void (*fn)(void *arg, struct tls_policy *), void *arg)
+{
+	static const enum tls_demand demands[] = { [HOP_TLS_ENCRYPT] = TLS_DEMAND_ENCRYPT,
+		[HOP_TLS_REQUIRED] = TLS_DEMAND_VERIFY,
+		[HOP_TLS_NONE] = TLS_DEMAND_NONE };
+	const struct tls_question q = { .domain = h->domain,
+		.host = to->host,
+		.port = mx_address_port(to),
+		.family = to->to.ss_family,
+		.secure = !hop_by_mx(h) || secure,
+		.by_mx = hop_by_mx(h),
+		.demand = demands[h->tls] };
+
+	return tls_policy_lookup(&s->tls_policies, &q, fn, arg);
+}
+
+struct smtp_client_setup send_setup(
+    const struct send *s, const struct hop *h, const struct mx_address *to, struct tls_policy *policy)
+{
+	struct smtp_client_setup setup = { .helo = s->ctx->site->host.name,
+		.to = to,
+		.tls = policy == NULL ? NULL : tls_policy_trusts(policy) ? s->tls_verify : s->tls,
+		.lmtp = h->lmtp,
+		.implicit_tls = hop_implicit_tls(h, to),
+		.policy = policy };
+
+	setup.from = hop_source(h, to, &setup.from_len);
+	if (h->user[0] != '\0') {
+		setup.user = h->user;
+		setup.password = secrets_route(&s->secrets, h->route);
+	}
+	return setup;
 }
 
 void send_tls_count(struct send *s, const struct tls_policy *p, enum tls_result result, const struct mx_address *to,

@@ -4,12 +4,12 @@
  */
 #include "tls_policy.h"
 
-#include <arpa/inet.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "lib/log.h"
+#include "mx.h"
 #include "sts.h"
 
 struct tls_lookup {
@@ -41,15 +41,6 @@ void tls_policy_free(struct tls_policy *p)
 	free(p);
 }
 
-/* Not an address, with brackets or without. */
-static bool is_name(const char *host)
-{
-	uint8_t bytes[16];
-
-	return host[0] != '\0' && host[0] != '[' && inet_pton(AF_INET, host, bytes) != 1 &&
-	       inet_pton(AF_INET6, host, bytes) != 1;
-}
-
 /* Looking it up ------------------------------------------------------------------------------------------------ */
 
 static void lookup_end(struct tls_lookup *l)
@@ -58,6 +49,11 @@ static void lookup_end(struct tls_lookup *l)
 
 	if (l->encrypt && !tls_policy_insists(p))
 		p->level = TLS_ENCRYPT;
+	if (tls_policy_trusts(p) && !l->all->trust) {
+		p->level = p->level == TLS_VERIFY ? TLS_REFUSE : TLS_OPPORTUNISTIC;
+		p->result = TLS_RESULT_TRUST;
+		snprintf(p->reason, sizeof(p->reason), "there is no trust store to check certificates with");
+	}
 	l->policy = NULL;
 	l->fn(l->arg, p);
 	event_free(l->at_hand);
@@ -151,7 +147,7 @@ struct tls_lookup *tls_policy_lookup(
 		l->policy->level = TLS_VERIFY;
 		l->policy->kind = TLS_KIND_ROUTE;
 		event_active(l->at_hand, EV_TIMEOUT, 0);
-	} else if (all->dane && q->secure && is_name(q->host)) {
+	} else if (all->dane && q->secure && mx_is_name(q->host)) {
 		l->dane = dane_lookup(all->dns, q->host, q->port, q->family, on_dane, l);
 	} else {
 		ask_sts(l);
@@ -180,7 +176,7 @@ int tls_policy_arm(const struct tls_policy *p, SSL *ssl)
 		return 0;
 	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
 	/* Without a name nothing could be checked: an address is none. */
-	if (is_name(p->host) && SSL_set1_host(ssl, p->host) == 1)
+	if (mx_is_name(p->host) && SSL_set1_host(ssl, p->host) == 1)
 		return 0;
 	return p->level == TLS_TESTING ? 0 : -1;
 }

@@ -50,6 +50,7 @@ struct tls_policies {
 	struct dns_client *dns;
 	struct sts *sts; /* NULL: MTA-STS is not looked for */
 	bool dane;
+	bool trust; /* there is a trust store: without one, what must be checked against it is refused */
 };
 
 enum tls_demand {

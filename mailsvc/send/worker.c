@@ -171,15 +171,6 @@ static void alert_auth(struct worker *w, const char *reply)
 	    w->destination->hop.domain, reply);
 }
 
-/* A smarthost that we log in to gets no password, and so no mail, without TLS. */
-static bool may_be_plain(const struct worker *w)
-{
-	const struct destination *d = w->destination;
-	const struct mx_address *to = address_of(w);
-
-	return !w->insists && d->hop.tls != HOP_TLS_REQUIRED && !(d->relay && mx_address_port(to) == 465);
-}
-
 /* Tries the next address, or the next host's; with the last one the item has its result. */
 static void give_up_address(struct worker *w, const char *text, const char *relay, const char *tls, bool host)
 {
@@ -223,7 +214,7 @@ static void on_failed(void *arg, enum smtp_failure why, const char *reply)
 		return;
 	}
 	bool again = false;
-	if (why == SMTP_FAILURE_TLS && !w->plain && may_be_plain(w))
+	if (why == SMTP_FAILURE_TLS && !w->plain && !w->insists)
 		again = w->plain = true;
 	else if (why == SMTP_FAILURE_CHUNKING)
 		again = d->no_chunking = true;
@@ -260,42 +251,24 @@ static void connect_with(struct worker *w, struct tls_policy *policy)
 		.secured = on_tls,
 		.failed = on_failed };
 	struct destination *d = w->destination;
-	struct send *s = d->send;
-	const struct site *site = s->ctx->site;
-	struct smtp_client_setup setup = { .helo = site->host.name, .to = address_of(w) };
+	struct smtp_client_setup setup = send_setup(d->send, &d->hop, address_of(w), policy);
 
-	setup.from = hop_source(&d->hop, setup.to, &setup.from_len);
-	setup.lmtp = d->hop.lmtp;
 	setup.no_chunking = d->no_chunking;
-	setup.implicit_tls = d->relay && mx_address_port(setup.to) == 465;
-	setup.policy = policy;
-	setup.tls = policy == NULL ? NULL : tls_policy_trusts(policy) ? s->tls_verify : s->tls;
-	if (d->hop.user[0] != '\0') {
-		setup.user = d->hop.user;
-		setup.password = secrets_route(&s->secrets, d->hop.route);
-	}
 	w->policy = policy;
-	w->client = smtp_client_new(s->base, &setup, &ops, w);
+	w->client = smtp_client_new(d->send->base, &setup, &ops, w);
 }
 
-/* The policy, with what cannot be checked here taken into account. */
 static void on_policy(void *arg, struct tls_policy *p)
 {
 	struct worker *w = arg;
-	struct send *s = w->destination->send;
 
 	w->asking = NULL;
-	if (tls_policy_trusts(p) && s->tls_verify == NULL) {
-		p->level = p->level == TLS_VERIFY ? TLS_REFUSE : TLS_OPPORTUNISTIC;
-		p->result = TLS_RESULT_TRUST;
-		snprintf(p->reason, sizeof(p->reason), "there is no trust store to check certificates with");
-	}
-	w->insists = tls_policy_insists(p);
+	w->insists = tls_policy_insists(p) || hop_implicit_tls(&w->destination->hop, address_of(w));
 	if (p->level != TLS_REFUSE) {
 		connect_with(w, p);
 		return;
 	}
-	send_tls_count(s, p, p->result, address_of(w), "none", p->reason);
+	send_tls_count(w->destination->send, p, p->result, address_of(w), "none", p->reason);
 	char text[sizeof(p->reason) + 8], relay[sizeof(w->relay_text)];
 	snprintf(text, sizeof(text), "4.7.5 %s", p->reason);
 	snprintf(relay, sizeof(relay), "%s", w->relay_text);
@@ -305,24 +278,15 @@ static void on_policy(void *arg, struct tls_policy *p)
 
 static void connect_now(struct worker *w)
 {
-	static const enum tls_demand demands[] = { [HOP_TLS_ENCRYPT] = TLS_DEMAND_ENCRYPT, [HOP_TLS_REQUIRED] = TLS_DEMAND_VERIFY,
-		[HOP_TLS_NONE] = TLS_DEMAND_NONE };
 	struct destination *d = w->destination;
 	const struct mx_address *to = address_of(w);
-	const struct tls_question q = { .domain = d->hop.domain,
-		.host = to->host,
-		.port = mx_address_port(to),
-		.family = to->to.ss_family,
-		.secure = d->relay || w->route->route.secure,
-		.by_mx = !d->relay,
-		.demand = demands[d->hop.tls] };
 
 	w->ready = false;
-	snprintf(w->relay_text, sizeof(w->relay_text), "%s[%s]:%u", to->host, to->text, q.port);
+	snprintf(w->relay_text, sizeof(w->relay_text), "%s[%s]:%u", to->host, to->text, mx_address_port(to));
 	if (w->plain || d->hop.tls == HOP_TLS_NONE)
 		connect_with(w, NULL);
 	else
-		w->asking = tls_policy_lookup(&d->send->tls_policies, &q, on_policy, w);
+		w->asking = send_tls_lookup(d->send, &d->hop, to, w->route->route.secure, on_policy, w);
 }
 
 static void on_idle(evutil_socket_t fd, short what, void *arg)

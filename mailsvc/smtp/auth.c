@@ -40,11 +40,16 @@ static void wipe(struct buf *b)
 	buf_free(b);
 }
 
+static void channel_of(const struct smtp_session *s, struct scram_channel *out)
+{
+	scram_channel_of(s->site->tls.channel_binding ? conn_ssl(s->conn) : NULL, out);
+}
+
 bool smtp_auth_can_bind(const struct smtp_session *s)
 {
 	struct scram_channel channel;
 
-	scram_channel_of(s->site->tls.channel_binding ? conn_ssl(s->conn) : NULL, &channel);
+	channel_of(s, &channel);
 	return channel.use != SCRAM_NO_CHANNEL;
 }
 
@@ -163,7 +168,7 @@ static enum smtp_step scram(struct smtp_session *s, struct view response)
 
 	if (response.len == 0 || response.len > SCRAM_CLIENT_MAX)
 		return fail(s, &malformed);
-	scram_channel_of(s->site->tls.channel_binding ? conn_ssl(s->conn) : NULL, &channel);
+	channel_of(s, &channel);
 	if (s->sasl.bound)
 		channel.use = SCRAM_CHANNEL_BOUND;
 	smtp_enter(s, SMTP_CHECKING);

@@ -17,11 +17,6 @@ enum smtp_rule smtp_rule_of(const char *word)
 	                                   : SMTP_RULE_OFF;
 }
 
-struct smtp_checks *smtp_checks_of(const struct smtp_session *s)
-{
-	return s->account != NULL ? NULL : s->checks;
-}
-
 void smtp_check_begin(struct smtp_session *s)
 {
 	char peer[64];

@@ -1,8 +1,8 @@
 /*
  * The checks of mail from outside, by the rules of the site's `checks`: what the smtp role calls.
  *
- * A session from another host on port 25 has a struct smtp_checks; submission, the local socket, loopback and
- * checks.trusted have none, and every call here then does nothing.  In the order of a session:
+ * A session from another host on port 25 has a struct smtp_checks; submission, the local socket, loopback,
+ * submission.trusted and checks.trusted have none, and every call here then does nothing.  In the order of a session:
  *
  *   check_peer.c     rates; who speaks early; reverse DNS and lists of addresses, while the greeting waits
  *   check_sender.c   the name in EHLO and SPF, begun with EHLO and MAIL, awaited before the command behind MAIL; at RCPT

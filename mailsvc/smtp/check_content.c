@@ -221,7 +221,7 @@ static enum smtp_step nothing(const struct smtp_checks *c)
 
 enum smtp_step smtp_check_content(struct smtp_session *s)
 {
-	struct smtp_checks *c = smtp_checks_of(s);
+	struct smtp_checks *c = s->checks;
 	struct view content = smtp_tx_content_view(s), header = { content.ptr, mime_header_len(content) };
 	struct smtp_content_checks *m;
 
@@ -262,14 +262,14 @@ void smtp_check_content_continue(struct smtp_checks *c)
 
 bool smtp_check_junk(const struct smtp_session *s)
 {
-	const struct smtp_checks *c = smtp_checks_of(s);
+	const struct smtp_checks *c = s->checks;
 
 	return c != NULL && c->content != NULL && c->content->junk;
 }
 
 bool smtp_check_forged(const struct smtp_session *s)
 {
-	const struct smtp_checks *c = smtp_checks_of(s);
+	const struct smtp_checks *c = s->checks;
 
 	if (c == NULL)
 		return false;
@@ -280,7 +280,7 @@ bool smtp_check_forged(const struct smtp_session *s)
 
 uint32_t smtp_check_seal(const struct smtp_session *s, const struct site_domain *domain, dkim_fn fn, void *arg)
 {
-	const struct smtp_checks *c = smtp_checks_of(s);
+	const struct smtp_checks *c = s->checks;
 	struct buf text = BUF_INIT(AUTHRES_MAX);
 	struct authres results;
 	uint32_t id;

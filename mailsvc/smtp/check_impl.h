@@ -71,8 +71,6 @@ struct smtp_checks {
 };
 
 /* check.c */
-/* NULL: not checked, or the peer acts for an account of ours (submission.trusted) in this transaction. */
-struct smtp_checks *smtp_checks_of(const struct smtp_session *);
 void smtp_check_wait(struct smtp_checks *); /* something has begun: it has checks.dns_wait from now on */
 /* Something is done: the session goes on if it waited and no more is pending. */
 void smtp_check_done(struct smtp_checks *);

@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "lib/clock.h"
+#include "lib/ip.h"
 #include "lib/text.h"
 #include "site/prefix.h"
 
@@ -21,22 +22,13 @@
 
 static unsigned take(struct smtp_session *s, char what, int limit, unsigned n)
 {
-	char key[18] = { what };
-	const struct sockaddr_in6 *in6 = &s->peer.in6;
-	size_t len;
+	const unsigned char *v4 = ip_v4(&s->peer.sa);
+	size_t len = v4 != NULL ? 4 : 8;
+	char key[9] = { what };
 
-	if (s->peer.sa.sa_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-		memcpy(key + 1, &in6->sin6_addr, 8);
-		len = 9;
-	} else {
-		memcpy(key + 1,
-		    s->peer.sa.sa_family == AF_INET6 ? (const void *)&in6->sin6_addr.s6_addr[12]
-						     : (const void *)&s->peer.in.sin_addr,
-		    4);
-		len = 5;
-	}
+	memcpy(key + 1, v4 != NULL ? v4 : s->peer.in6.sin6_addr.s6_addr, len);
 	return shared_table_rate(
-	    s->server->sources, (struct view){ key, len }, (unsigned)limit, 60, n, clock_wall_us() / 1000);
+	    s->server->sources, (struct view){ key, 1 + len }, (unsigned)limit, 60, n, clock_wall_us() / 1000);
 }
 
 const char *smtp_check_rate(struct smtp_session *s)
@@ -124,8 +116,7 @@ bool smtp_name_dynamic(const char *name, const struct sockaddr *sa)
 	static const char *const words[] = { "dyn", "dynamic", "dynip", "dsl", "adsl", "vdsl", "xdsl", "ppp", "pppoe",
 		"pool", "dhcp", "dial", "dialup", "dialin", "cable", "cust", "customer", "client", "broadband", "ftth",
 		"gpon", "mobile", "res", "residential", "catv", "unassigned", NULL };
-	const struct in6_addr *a6 = &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr;
-	unsigned char a4[4];
+	const unsigned char *v4 = ip_v4(sa);
 
 	for (const char *p = name; *p != '\0';) {
 		size_t n = strspn(p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
@@ -136,13 +127,7 @@ bool smtp_name_dynamic(const char *name, const struct sockaddr *sa)
 		p += n;
 		p += *p != '\0';
 	}
-	if (sa->sa_family == AF_INET)
-		memcpy(a4, &((const struct sockaddr_in *)(const void *)sa)->sin_addr, 4);
-	else if (sa->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(a6))
-		memcpy(a4, &a6->s6_addr[12], 4);
-	else
-		return false;
-	return has_address(name, a4);
+	return v4 != NULL && has_address(name, v4);
 }
 
 static void doubt(struct buf *out, const char *word)

@@ -173,7 +173,7 @@ static void strip(struct smtp_session *s, bool marks)
 
 void smtp_check_fields(struct smtp_session *s)
 {
-	const struct smtp_checks *c = smtp_checks_of(s);
+	const struct smtp_checks *c = s->checks;
 	struct buf fields = BUF_INIT(SMTP_FIXED_HEADERS), marks = BUF_INIT(4096);
 	struct authres results;
 

@@ -102,7 +102,7 @@ static void on_spf(void *arg, const struct spf_verdict *verdict)
 
 void smtp_check_mail(struct smtp_session *s)
 {
-	struct smtp_checks *c = smtp_checks_of(s);
+	struct smtp_checks *c = s->checks;
 	const struct spf_query query = {
 		.peer = &s->peer.sa, .helo = s->helo, .sender = s->tx.sender, .host = s->site->host.name
 	};
@@ -239,7 +239,7 @@ static bool is_postmaster(struct view recipient)
 
 const struct smtp_refusal *smtp_check_rcpt(struct smtp_session *s, struct view recipient)
 {
-	struct smtp_checks *c = smtp_checks_of(s);
+	struct smtp_checks *c = s->checks;
 	const struct smtp_refusal *why;
 	char *to;
 

@@ -7,19 +7,18 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "lib/ip.h"
 #include "mailsvc/smtp/shared_table.h"
 
 /* Greylisting is about networks: a big sender's second try comes from a neighbour. */
 static void put_network(struct buf *key, const struct sockaddr *sa)
 {
-	const struct in6_addr *a6 = &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr;
+	const unsigned char *v4 = ip_v4(sa);
 
-	if (sa->sa_family == AF_INET)
-		buf_add(key, &((const struct sockaddr_in *)(const void *)sa)->sin_addr, 3);
-	else if (IN6_IS_ADDR_V4MAPPED(a6))
-		buf_add(key, &a6->s6_addr[12], 3);
+	if (v4 != NULL)
+		buf_add(key, v4, 3);
 	else
-		buf_add(key, a6, 8);
+		buf_add(key, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, 8);
 }
 
 static uint64_t seconds_of(int64_t now)

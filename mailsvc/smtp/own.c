@@ -1,6 +1,6 @@
 /*
- * Mail that the host itself writes to the sender of a message: automatic replies and notifications of success.  Signed
- * where there is a key, and with the null sender, so that it is never answered.
+ * Mail that the host itself writes: automatic replies, notifications of success, alerts.  Signed where the caller names
+ * who signs and there is a key, and with the null sender, so that it is never answered.
  */
 #include "mailsvc/smtp/smtp.h"
 
@@ -42,10 +42,11 @@ static void deliver(struct own_mail *m, struct view signature)
 	buf_printf(&whole, "Received: by %s (mailadm) id %s;\r\n\t%s\r\n", site->host.name, m->id, date);
 	buf_addv(&whole, signature);
 	buf_addv(&whole, buf_view(&m->message));
-	mime_parse(buf_view(&whole), &record);
 	smtp_plan_make(&plan,
 	    &(struct smtp_envelope){
 		.sender = "", .routes = routes, .route_count = 1, .eight_bit = m->eight_bit, .smtputf8 = m->smtputf8 });
+	if (plan.local_count > 0)
+		mime_parse(buf_view(&whole), &record);
 	store_deliver(m->server->store,
 	    &(struct store_delivery){ .body = { buf_view(&whole), buf_view(&record) },
 		.local = plan.local,

@@ -11,6 +11,7 @@
 #include <sys/random.h>
 
 #include "lib/buf.h"
+#include "lib/ip.h"
 #include "lib/log.h"
 
 #define BUCKETS 4096
@@ -53,32 +54,14 @@ void smtp_peers_free(struct smtp_peers *p)
 	free(p);
 }
 
-/* The IPv4 address behind either family, or false. */
-static bool ipv4_of(const struct sockaddr *sa, uint32_t *out)
-{
-	if (sa->sa_family == AF_INET) {
-		*out = ((const struct sockaddr_in *)(const void *)sa)->sin_addr.s_addr;
-		return true;
-	}
-	if (sa->sa_family == AF_INET6) {
-		const struct in6_addr *a = &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr;
-
-		if (!IN6_IS_ADDR_V4MAPPED(a))
-			return false;
-		memcpy(out, &a->s6_addr[12], 4);
-		return true;
-	}
-	return false;
-}
-
 static struct key key_of(const struct sockaddr *sa)
 {
-	struct key key = { 0, false };
-	uint32_t v4;
+	const unsigned char *v4 = ip_v4(sa);
+	struct key key = { 0, v4 != NULL };
 
-	if (ipv4_of(sa, &v4))
-		return (struct key){ v4, true };
-	if (sa->sa_family == AF_INET6)
+	if (v4 != NULL)
+		memcpy(&key.bits, v4, 4);
+	else if (sa->sa_family == AF_INET6)
 		memcpy(&key.bits, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, sizeof(key.bits));
 	return key;
 }
@@ -134,14 +117,4 @@ uint64_t *smtp_peers_bytes(struct smtp_peers *p, const struct sockaddr *sa)
 	if (e == NULL)
 		fatalx("a peer that never entered");
 	return &e->bytes;
-}
-
-bool smtp_peer_is_loopback(const struct sockaddr *sa)
-{
-	uint32_t v4;
-
-	if (ipv4_of(sa, &v4))
-		return ntohl(v4) >> 24 == 127;
-	return sa->sa_family == AF_INET6 &&
-	       IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr);
 }

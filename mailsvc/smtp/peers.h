@@ -15,6 +15,5 @@ void smtp_peers_leave(struct smtp_peers *, const struct sockaddr *);
 unsigned smtp_peers_count(const struct smtp_peers *, const struct sockaddr *);
 /* Bytes of unfinished messages of a peer that has entered; valid until the next smtp_peers_leave. */
 uint64_t *smtp_peers_bytes(struct smtp_peers *, const struct sockaddr *);
-bool smtp_peer_is_loopback(const struct sockaddr *);
 
 #endif

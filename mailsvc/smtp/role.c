@@ -136,7 +136,7 @@ static void on_proxied(void *arg, int fd, const struct sockaddr_storage *peer)
 	struct smtp_listener *listener = arg;
 
 	if (fd == -1)
-		log_info("event=refused service=%s reason=\"no PROXY v2 header from listen.proxy_from\"",
+		log_info("event=refused service=%s reason=\"no right PROXY v2 header from listen.proxy_from\"",
 		    services[listener->service].name);
 	else if (listener->server->draining)
 		close(fd);

@@ -19,7 +19,7 @@ static const struct smtp_refusal too_fast = { 450, "4.7.1",
 
 const struct site_account *smtp_trusted_account(const struct smtp_session *s)
 {
-	for (size_t i = 0; i < s->site->submission.trusted_count && !s->local; i++)
+	for (size_t i = 0; i < s->site->submission.trusted_count; i++)
 		if (prefix_in_peer(&s->site->submission.trusted[i].from, &s->peer.sa))
 			return site_find_account(s->site, s->site->submission.trusted[i].account);
 	return NULL;

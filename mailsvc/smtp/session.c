@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/ip.h"
 #include "lib/text.h"
 #include "mailsvc/smtp/check.h"
 
@@ -85,16 +86,14 @@ const char *smtp_log_id(const struct smtp_session *s)
 
 void smtp_peer_name(const struct smtp_session *s, char out[64])
 {
-	const struct sockaddr *sa = &s->peer.sa;
+	const unsigned char *v4 = ip_v4(&s->peer.sa);
 
 	if (s->local)
 		snprintf(out, 64, "uid %u", (unsigned)s->uid);
-	else if (sa->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&s->peer.in6.sin6_addr))
-		inet_ntop(AF_INET, &s->peer.in6.sin6_addr.s6_addr[12], out, 64);
-	else if (sa->sa_family == AF_INET6)
-		inet_ntop(AF_INET6, &s->peer.in6.sin6_addr, out, 64);
+	else if (v4 != NULL)
+		inet_ntop(AF_INET, v4, out, 64);
 	else
-		inet_ntop(AF_INET, &s->peer.in.sin_addr, out, 64);
+		inet_ntop(AF_INET6, &s->peer.in6.sin6_addr, out, 64);
 }
 
 enum smtp_step smtp_reply(struct smtp_session *s, int code, const char *enhanced, const char *fmt, ...)
@@ -403,7 +402,7 @@ static bool identify(struct smtp_session *s, int fd, const struct sockaddr_stora
 		memcpy(&s->peer.in6, from, sizeof(s->peer.in6));
 	else
 		memcpy(&s->peer.in, from, sizeof(s->peer.in));
-	s->loopback = smtp_peer_is_loopback(sa);
+	s->loopback = ip_is_loopback(sa);
 	return true;
 }
 

@@ -36,9 +36,10 @@ typedef bool (*shared_table_fn)(void *arg, uint64_t old, uint64_t *value);
 bool shared_table_update(struct shared_table *, struct view key, shared_table_fn, void *arg);
 
 /*
- * At most `limit` units in any stretch of `seconds`, spread evenly after a burst of that many.  Takes n units (at
- * least 1) at now_ms (wall clock): 0, or nothing is taken and in so many seconds n units will be there.  More than
- * limit at once never would be: limit counts then as n.  The table needs 40 value bits; keys of rates and of other
+ * `limit` units at once, which are there again one after the other within `seconds`: over a long time limit each
+ * `seconds`, and in one such stretch, after a quiet one, up to twice that.  Takes n units (at least 1) at now_ms (wall
+ * clock): 0, or nothing is taken and in so many seconds n units will be there.  More than limit at once never would be:
+ * limit counts then as n.  The table needs 40 value bits; keys of rates and of other
  * things must differ.
  */
 unsigned shared_table_rate(

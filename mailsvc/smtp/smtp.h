@@ -5,8 +5,9 @@
  * sender.c who may send as whom, and how much; rate.c counts it;
  * receive.c the content of DATA and BDAT; tx.c one transaction; submit.c what submission adds; trace.c Received;
  * check*.c are the checks of mail from outside; deliver.c signs, seals and stores; plan.c turns routes into deliveries; forward.c and srs.c see to the sender of what is forwarded;
- * full.c sees to full mailboxes; peers.c counts connections an address; alert.c is mail of the host itself; autoreply.c and
- * replied.c answer for who is away; greylist.c and shared_table.c remember beyond a session; command.c, path.c and data.c are pure parsers.
+ * full.c sees to full mailboxes; peers.c counts connections an address; own.c sends mail of the host itself: alert.c tells
+ * the administrator, report.c who asked for success, autoreply.c and replied.c answer for who is away; kept.c reads what a
+ * stored message says of its envelope; greylist.c and shared_table.c remember beyond a session; command.c, path.c and data.c are pure parsers.
  */
 #ifndef MAILSVC_SMTP_SMTP_H
 #define MAILSVC_SMTP_SMTP_H
@@ -282,7 +283,7 @@ const char *smtp_forward_sender(const struct smtp_session *, char out[ADDRESS_MA
 bool smtp_forward_is_return(const struct smtp_session *, struct view address); /* claims to be one of these addresses */
 const struct smtp_refusal *smtp_forward_return(const struct smtp_session *, struct view address, struct route *);
 
-/* own.c: mail of the host to the sender of a message. */
+/* own.c: mail of the host itself. */
 struct smtp_own {
 	const char *to;
 	const struct site_domain *signer; /* or NULL */

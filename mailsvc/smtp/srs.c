@@ -61,8 +61,6 @@ static int digit(char c)
 {
 	const char *at = c != '\0' ? strchr(base32, c | 0x20) : NULL;
 
-	if (c >= '2' && c <= '7')
-		at = strchr(base32, c);
 	return at != NULL ? (int)(at - base32) : -1;
 }
 

@@ -95,22 +95,6 @@ static void put_account(struct keeper *s, struct tx *tx, struct view key, struct
 	    a.messages, a.bytes, a.orphaned ? "true" : "false");
 }
 
-static void submit(struct channel *ch, uint32_t type, uint32_t id, uint64_t entry)
-{
-	struct request *r = xcalloc(1, sizeof *r);
-
-	/* From before the list is made until the channel closes compaction removes no file. */
-	if (type == STORE_ADMIN_SNAPSHOT && !ch->holds) {
-		compact_hold(&ch->service->engine);
-		ch->holds = true;
-	}
-	r->p.type = type;
-	r->p.queue = entry;
-	r->id = id;
-	r->visible = true;
-	service_submit(ch, r);
-}
-
 static void compaction(struct channel *ch, uint32_t id, uint64_t how)
 {
 	struct buf b = BUF_INIT(1024);
@@ -124,38 +108,64 @@ static void compaction(struct channel *ch, uint32_t id, uint64_t how)
 	buf_free(&b);
 }
 
+static int question_get(struct request *r, const struct imsg *m)
+{
+	struct cursor c;
+
+	r->copy = xmalloc(m->data.len + 1); /* the message's bytes last for this callback only */
+	if (m->data.len)
+		memcpy(r->copy, m->data.ptr, m->data.len);
+	if (m->type == STORE_ADMIN_QUEUE_LIST || m->type == STORE_ADMIN_QUEUE_SUMMARY ||
+	    m->type == STORE_ADMIN_QUEUE_CHANGE)
+		return proto_select_get(&r->p, (struct view){ r->copy, m->data.len });
+	c = cursor_of(r->copy, m->data.len);
+	r->p.queue = cursor_u64(&c);
+	return cursor_done(&c) ? 0 : -1;
+}
+
 void admin_message(struct channel *ch, struct imsg *m)
 {
-	struct cursor c = cursor_of(m->data.ptr, m->data.len);
-	uint64_t entry;
-	struct tx tx;
+	struct request *r = xcalloc(1, sizeof *r);
 
-	if (m->fd == -1 && (m->type == STORE_ADMIN_QUEUE_LIST || m->type == STORE_ADMIN_QUEUE_SUMMARY ||
-			       m->type == STORE_ADMIN_QUEUE_CHANGE)) {
-		admin_queue_message(ch, m);
-		return;
-	}
-	entry = cursor_u64(&c);
-	if (!cursor_done(&c) || m->fd != -1 || m->type < STORE_ADMIN_QUEUE_LIST || m->type >= STORE_ADMIN_END) {
+	if (m->fd != -1 || m->type < STORE_ADMIN_QUEUE_LIST || m->type >= STORE_ADMIN_END || question_get(r, m) == -1) {
+		request_free(r);
 		channel_close(ch);
 		return;
 	}
-	if (m->type == STORE_ADMIN_SNAPSHOT) {
-		submit(ch, m->type, m->id, entry);
-		return;
-	}
 	if (m->type == STORE_ADMIN_COMPACT) {
-		compaction(ch, m->id, entry);
+		compaction(ch, m->id, r->p.queue);
+		request_free(r);
 		return;
 	}
+	/* From before the list is made until the channel closes compaction removes no file. */
+	if (m->type == STORE_ADMIN_SNAPSHOT && !ch->holds) {
+		compact_hold(&ch->service->engine);
+		ch->holds = true;
+	}
+	r->p.type = m->type;
+	r->id = m->id;
+	r->visible = true;
+	r->looks = m->type != STORE_ADMIN_SNAPSHOT && m->type != STORE_ADMIN_QUEUE_CHANGE;
+	service_submit(ch, r);
+}
+
+/* What had its answer before the question came is in the index; when the disk is full, as far as there was room. */
+static void look(struct channel *ch, const struct request *r)
+{
+	struct tx tx;
+
 	if (tx_begin(&tx, &ch->service->engine.index, false) == -1) {
-		admin_answer(ch, m->id, 2, view_of("the index cannot be read now"), VIEW_NONE);
+		admin_answer(ch, r->id, 2, view_of("the index cannot be read now"), VIEW_NONE);
 		return;
 	}
-	if (m->type == STORE_ADMIN_QUEUE_SHOW)
-		admin_queue_show(ch, &tx, m->id, entry);
+	if (r->p.type == STORE_ADMIN_QUEUE_LIST)
+		admin_queue_list(ch, &tx, r->id, &r->p);
+	else if (r->p.type == STORE_ADMIN_QUEUE_SUMMARY)
+		admin_queue_summary(ch, &tx, r->id, r->p.value);
+	else if (r->p.type == STORE_ADMIN_QUEUE_SHOW)
+		admin_queue_show(ch, &tx, r->id, r->p.queue);
 	else
-		list(ch, &tx, m->id, T_ACCOUNT, put_account);
+		list(ch, &tx, r->id, T_ACCOUNT, put_account);
 	tx_abort(&tx);
 }
 
@@ -190,6 +200,10 @@ static void snapshot(struct channel *ch, const struct request *r)
 
 void admin_done(struct channel *ch, struct request *r)
 {
+	if (r->looks) {
+		look(ch, r);
+		return;
+	}
 	switch (r->reply.status) {
 	case STORE_OK:
 		if (r->p.type == STORE_ADMIN_SNAPSHOT)

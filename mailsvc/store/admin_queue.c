@@ -95,7 +95,7 @@ static void json_entry(struct keeper *s, struct tx *tx, uint64_t id, const struc
 	buf_addc(b, '}');
 }
 
-static void list(struct channel *ch, struct tx *tx, uint32_t id, const struct proto_request *p)
+void admin_queue_list(struct channel *ch, struct tx *tx, uint32_t id, const struct proto_request *p)
 {
 	struct buf b = BUF_INIT(ADMIN_JSON_MAX), place = BUF_INIT(8);
 	struct key first = key_u64(p->queue + 1);
@@ -170,8 +170,7 @@ static void sum_add(struct keeper *s, struct tx *tx, struct sum *sum, uint64_t i
 		sum->oldest = q.created;
 }
 
-/* place: the key of T_QUEUE_OF that the page before ended with. */
-static void summary(struct channel *ch, struct tx *tx, uint32_t id, struct view place)
+void admin_queue_summary(struct channel *ch, struct tx *tx, uint32_t id, struct view place)
 {
 	struct buf b = BUF_INIT(ADMIN_JSON_MAX), last = BUF_INIT(512);
 	struct key first = { 0 };
@@ -233,47 +232,6 @@ void admin_queue_show(struct channel *ch, struct tx *tx, uint32_t id, uint64_t e
 	if (fd != -1)
 		close(fd);
 	buf_free(&b);
-}
-
-static void submit(struct channel *ch, struct imsg *m)
-{
-	struct request *r = xcalloc(1, sizeof *r);
-
-	r->copy = xmalloc(m->data.len + 1); /* the message's bytes last for this callback only */
-	memcpy(r->copy, m->data.ptr, m->data.len);
-	if (proto_select_get(&r->p, (struct view){ r->copy, m->data.len }) == -1) {
-		request_free(r);
-		channel_close(ch);
-		return;
-	}
-	r->p.type = m->type;
-	r->id = m->id;
-	r->visible = true;
-	service_submit(ch, r);
-}
-
-void admin_queue_message(struct channel *ch, struct imsg *m)
-{
-	struct proto_request p = { 0 };
-	struct tx tx;
-
-	if (m->type == STORE_ADMIN_QUEUE_CHANGE) {
-		submit(ch, m);
-		return;
-	}
-	if (proto_select_get(&p, m->data) == -1) {
-		channel_close(ch);
-		return;
-	}
-	if (tx_begin(&tx, &ch->service->engine.index, false) == -1) {
-		admin_answer(ch, m->id, 2, view_of("the index cannot be read now"), VIEW_NONE);
-		return;
-	}
-	if (m->type == STORE_ADMIN_QUEUE_LIST)
-		list(ch, &tx, m->id, &p);
-	else
-		summary(ch, &tx, m->id, p.value);
-	tx_abort(&tx);
 }
 
 void admin_queue_changed(struct channel *ch, struct request *r)

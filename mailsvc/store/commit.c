@@ -2,8 +2,8 @@
  * Group commit.  Whatever was submitted while one frame was on its way to the disk becomes the next frame.
  *
  * Answers go out when the frame is on the disk.  The index is published at once when a reader of the index waits for
- * the answer (IMAP), else within PUBLISH_MS: an index transaction of its own for each delivered message would write
- * more pages than the message has.  Long requests run in slices, behind whoever came meanwhile.
+ * the answer (IMAP, the command line), else within PUBLISH_MS: an index transaction of its own for each delivered
+ * message would write more pages than the message has.  Long requests run in slices, behind whoever came meanwhile.
  */
 #include "commit.h"
 

@@ -72,6 +72,7 @@ struct request {
 	uint64_t channel;
 	uint32_t id;
 	bool visible;                    /* its caller reads the index: published before the answer */
+	bool looks;                      /* and changes nothing: what it asks is looked up then */
 	struct engine_accounts accounts; /* ENGINE_RELOAD; taken over */
 	uint64_t undelete;
 

@@ -115,7 +115,9 @@ void admin_json_string(struct buf *, struct view);
 void admin_answer(struct channel *, uint32_t id, uint8_t found, struct view json, struct view message);
 
 /* admin_queue.c */
-void admin_queue_message(struct channel *, struct imsg *);
+void admin_queue_list(struct channel *, struct tx *, uint32_t id, const struct proto_request *);
+/* place: the key of T_QUEUE_OF that the page before ended with, or nothing */
+void admin_queue_summary(struct channel *, struct tx *, uint32_t id, struct view place);
 void admin_queue_show(struct channel *, struct tx *, uint32_t id, uint64_t entry);
 void admin_queue_changed(struct channel *, struct request *);
 

@@ -4,16 +4,14 @@ turns with dkimpy, changes under way, 50 sets, failed chains, and changed chains
 import os
 import random
 import re
-import shutil
 import sys
-import tempfile
 import time
 
 import yaml
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from host import ROOT, diag, done, is_, like, ok, skip_all  # noqa: E402
-from dkim_peers import DOMAIN, Keys, Ours, dkimpy_can  # noqa: E402
+from dkim_peers import DOMAIN, dkimpy_can, signers  # noqa: E402
 
 import dkim  # noqa: E402
 
@@ -215,23 +213,15 @@ def mutations(keys, ours, chain, now):
 
 def main():
     print("# SEED=%d" % SEED)
-    folder = tempfile.mkdtemp(prefix="arc-", dir="/tmp")
     now = int(time.time())
-    ours = None
-    try:
-        keys = Keys(folder)
-        ours = Ours(keys)
-        suite(folder, keys, ours, 1500000000)
+    with signers("arc-") as (keys, ours):
+        suite(keys.folder, keys, ours, 1500000000)
         chain = in_turns(keys, ours, now)
         fields_of_ours(ours)
         under_way(keys, ours, now)
         failed(keys, ours, now)
         fifty(keys, ours, now)
         mutations(keys, ours, chain[:4], now)
-    finally:
-        if ours:
-            ours.stop()
-        shutil.rmtree(folder, ignore_errors=True)
     done()
 
 

@@ -50,11 +50,7 @@ def rules(host, text=""):
 
 
 def send(host, content, to="alice@example.org", sender="s@bounces.example"):
-    t = Talk.__new__(Talk)
-    t.sock = socket.create_connection(("127.0.0.1", host.port("smtp")), 30, (PEER, 0))
-    t.data = b""
-    t.greeting = t.reply()
-    with t:
+    with Talk(host, source=PEER) as t:
         return t.transaction(content + b".\r\n", sender=sender, to=to)
 
 

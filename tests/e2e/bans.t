@@ -10,7 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.dirname(__file__))
-from host import Host, diag, done, is_, like, ok, tls_context, wait_until  # noqa: E402
+from host import Host, diag, done, freeze, is_, like, ok, tls_context, wait_until  # noqa: E402
 from netns import Net, need_namespaces  # noqa: E402
 
 need_namespaces()
@@ -304,7 +304,7 @@ def stopped(host):
     is_(os.stat(host.dir + "/state/bans/list").st_uid, os.stat(host.dir + "/state/bans").st_uid, "the file stays guard's")
     inside("host", host.start)
     is_(sorted(bans(host)), [PHONE, "2001:db8:1:a::/64"], "the host that starts knows both")
-    os.kill(guard_pid(host), signal.SIGSTOP)
+    freeze(guard_pid(host))
     pid = guard_pid(host)
     try:
         ok(not login(OFFICE, "wrong"), "a guard that hangs keeps nobody waiting")

@@ -88,26 +88,26 @@ def tls_cut(host, rng, n):
     return held
 
 
-def read_some(s, seconds):
-    s.settimeout(seconds)
+def pour(s, data, rng):
+    """All of it at once; little of what is said to it is read."""
+    try:
+        s.settimeout(1)
+        s.sendall(data)
+    except OSError:
+        pass
+    s.settimeout(0.05)
     try:
         while s.recv(1 << 20):
             pass
     except OSError:
         pass
+    vanish(s, rng)
 
 
 def reset_storm(host, rng, n):
     """Thousands of RSET, and transactions that are begun and dropped; the replies are not read for long."""
     for i in range(n):
-        s = host.connect("smtp")
-        s.settimeout(1)
-        try:
-            s.sendall(b"EHLO x.example\r\n" + (b"RSET\r\n" if i % 2 else HEAD.split(b"\r\n", 1)[1] + b"RSET\r\n") * 3000)
-        except OSError:
-            pass
-        read_some(s, 0.05)
-        vanish(s, rng)
+        pour(host.connect("smtp"), b"EHLO x.example\r\n" + (b"RSET\r\n" if i % 2 else HEAD.split(b"\r\n", 1)[1] + b"RSET\r\n") * 3000, rng)
     return []
 
 
@@ -120,12 +120,7 @@ def garbage(host, rng, n):
         data = b"".join(rng.choice((rng.choice(words), rng.randbytes(rng.randrange(50))))
                         + rng.choice((b"\r\n", b"\r\n", b"\n", b"\r", b""))
                         for _ in range(200))
-        try:
-            s.sendall(data.replace(b"\r\n.\r\n", b"\r\n"))
-        except OSError:
-            pass
-        read_some(s, 0.05)
-        vanish(s, rng)
+        pour(s, data.replace(b"\r\n.\r\n", b"\r\n"), rng)
     return []
 
 

@@ -33,7 +33,7 @@ import tempfile
 import threading
 import time
 
-from host import Host, diag, is_, ok, skip_all, wait_until
+from host import Host, diag, freeze, is_, ok, skip_all, wait_until
 from send_peers import Named, Peer, certificate, free_port
 
 INSIDE = "MAILADM_CHAOS_INSIDE"
@@ -469,7 +469,7 @@ class Chaos:
     def dns(self, how):
         """For a second: down, without an answer, or SERVFAIL."""
         if how == "slow":
-            os.kill(self.named.process.pid, signal.SIGSTOP)
+            freeze(self.named.process.pid)
             time.sleep(1)
             os.kill(self.named.process.pid, signal.SIGCONT)
             return

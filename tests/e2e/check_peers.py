@@ -2,7 +2,6 @@
 records that a real named serves, a client with a source address, and a host whose rules change.  enter_peers() comes first."""
 import os
 import re
-import socket
 
 from dns_world import World, enter
 from host import Host
@@ -51,9 +50,7 @@ class From(Talk):
     """A client with this source address."""
 
     def __init__(self, host, source, greet=True):
-        self.sock = socket.create_connection(("127.0.0.1", host.port("smtp")), 30, (source, 0))
-        self.data = b""
-        self.greeting = self.reply() if greet else None
+        super().__init__(host, greet=greet, source=source)
 
     def mail(self, sender, to="alice@example.org", helo="mx.good.example", content=b"Subject: x\r\n\r\nx\r\n"):
         """The first reply that is no success, else that of the message."""

@@ -10,7 +10,7 @@ import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from host import Host, diag, done, is_, like, ok, skip_all, wait_until  # noqa: E402
-from send_peers import Peer, free_port  # noqa: E402
+from send_peers import Peer, clear, free_port  # noqa: E402
 from tls_peers import Authority, SignedNamed, tlsa  # noqa: E402
 
 for tool in ("named", "dnssec-signzone", "rndc", "openssl"):
@@ -162,11 +162,7 @@ def main():
             submit(host, ["x@off.example"])
             is_(Case(host, "x@off.example").outcome()[0], "sent", "with relay.dane off a plain host will do")
     finally:
-        named.stop()
-        for p in peers.values():
-            p.stop()
-        if not os.environ.get("KEEP"):
-            shutil.rmtree(dir, ignore_errors=True)
+        clear(dir, named, *peers.values())
     done()
 
 

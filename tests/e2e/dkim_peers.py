@@ -1,10 +1,12 @@
 """Who signs and verifies beside the daemon's own code: dkimpy and OpenDKIM, over the same keys and key records."""
 import base64
+import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 
 from host import BUILD, skip_all
 
@@ -96,6 +98,21 @@ class Ours:
     def stop(self):
         self.process.stdin.close()
         self.process.wait()
+
+
+@contextlib.contextmanager
+def signers(prefix):
+    """Fresh keys, and the daemon's code with them."""
+    folder = tempfile.mkdtemp(prefix=prefix, dir="/tmp")
+    try:
+        keys = Keys(folder)
+        ours = Ours(keys)
+        try:
+            yield keys, ours
+        finally:
+            ours.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def dkimpy_sign(keys, message, canon, kind, length=False, selector=None):

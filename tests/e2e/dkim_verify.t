@@ -4,14 +4,12 @@ messages changed at random, where no changed signed byte may pass, and where the
 import os
 import random
 import re
-import shutil
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from host import diag, done, is_, ok  # noqa: E402
-from dkim_peers import Keys, OpenDKIM, Ours, dkimpy_can, dkimpy_sign, dkimpy_verify  # noqa: E402
+from dkim_peers import OpenDKIM, dkimpy_can, dkimpy_sign, dkimpy_verify, signers  # noqa: E402
 
 SEED = int(os.environ.get("SEED", random.randrange(1 << 30)))
 MUTATIONS = int(os.environ.get("MUTATIONS", 1000))
@@ -244,22 +242,14 @@ def mutations(keys, ours, opendkim, pool, now):
 
 def main():
     print("# SEED=%d" % SEED)
-    folder = tempfile.mkdtemp(prefix="dkim-verify-", dir="/tmp")
     now = int(time.time())
-    ours = None
-    try:
-        keys = Keys(folder)
-        ours = Ours(keys)
+    with signers("dkim-verify-") as (keys, ours):
         opendkim = OpenDKIM(keys)
         pool = theirs_verify_here(keys, ours, opendkim, now)
         pool += ours_verify_there(keys, ours, opendkim, now)
         wrong = [n for n, m in pool if n.endswith("l=5") is False and (signed_bytes(m) is None)]
         ok(not wrong, "the test's own reading of what is signed works on them all")
         mutations(keys, ours, opendkim, pool, now)
-    finally:
-        if ours:
-            ours.stop()
-        shutil.rmtree(folder, ignore_errors=True)
     done()
 
 

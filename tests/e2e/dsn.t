@@ -2,16 +2,14 @@
 """Delivery status notifications (RFC 3461 to 3464) with a real Postfix behind us, once as it is and once without DSN: what
 is asked is passed on or answered by us, NOTIFY and RET decide what comes, ENVID and ORCPT come back, delays are told once,
 double bounces go to the postmaster.  And CHUNKING: what leaves by BDAT arrives as it was."""
-import email
 import os
-import shutil
 import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import postfix  # noqa: E402
-from host import Host, PASSWORD, diag, done, is_, like, ok, skip_all, wait_until  # noqa: E402
-from send_peers import Named, Peer, bounces, free_port, report  # noqa: E402
+from host import Host, PASSWORD, done, is_, like, ok, skip_all, wait_until  # noqa: E402
+from send_peers import Named, Peer, bounces, clear, free_port, report  # noqa: E402
 
 ALICE = "alice@example.org"
 BODY = ".dot\r\n..two\r\n.\r\n" + "".join("line %d of the body\r\n" % i for i in range(9000))
@@ -188,13 +186,7 @@ def main():
             wait_until(lambda: "bdat=" in mta.log(), "the end of a connection with Postfix")
             ok(" data=" not in mta.log(), "Postfix has seen BDAT and no DATA")
     finally:
-        if mta:
-            mta.stop()
-        named.stop()
-        for p in (refusing, grey, plain):
-            if p:
-                p.stop()
-        shutil.rmtree(dir, ignore_errors=True)
+        clear(dir, mta, named, refusing, grey, plain)
     done()
 
 

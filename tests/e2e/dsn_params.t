@@ -1,20 +1,15 @@
 #!/usr/bin/env python3
 """RFC 3461 at the door: RET, ENVID, NOTIFY and ORCPT are offered, checked and carried on; success is told of what stays here, and never
 to a sender that may be forged."""
-import email
 import os
 import re
-import smtplib
 import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(__file__))
 from host import Host, diag, done, is_, like, ok, wait_until  # noqa: E402
-from send_peers import Named, bounces, free_port, report  # noqa: E402
-from smtp_talk import Talk, messages  # noqa: E402
-import socket  # noqa: E402
-import struct  # noqa: E402
-import threading  # noqa: E402
+from send_peers import Named, Peer, bounces, free_port, report  # noqa: E402
+from smtp_talk import Outside, Talk  # noqa: E402
 
 ALICE, BOB = "alice@example.org", "bob@example.org"
 BODY = b"From: alice@example.org\r\nSubject: notify\r\nMessage-ID: <n1@example.org>\r\n\r\nhello\r\n"
@@ -25,39 +20,27 @@ lists = ( { address = "list@example.org"; members = ( "bob@example.org", "z@remo
 """
 
 
-class Next:
-    """The next host: offers DSN, and keeps the commands of each transaction."""
+class Next(Peer):
+    """The next host: offers DSN; the commands of each transaction."""
 
     def __init__(self):
         self.port = free_port(["127.0.0.1"])
-        self.transactions = []
-        self.listener = socket.create_server(("127.0.0.1", self.port))
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__("127.0.0.1", self.port)
+        self.extensions = ["DSN", "SMTPUTF8"]
 
-    def _accept(self):
-        while True:
-            s, _ = self.listener.accept()
-            threading.Thread(target=self._serve, args=(s,), daemon=True).start()
-
-    def _serve(self, s):
-        f = s.makefile("rb")
-        s.sendall(b"220 next ESMTP\r\n")
-        lines = []
-        while (line := f.readline()):
-            verb = line[:4].upper()
-            if verb == b"EHLO":
-                s.sendall(b"250-next\r\n250-DSN\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n")
-            elif verb == b"DATA":
-                s.sendall(b"354 go\r\n")
-                while f.readline() != b".\r\n":
-                    pass
-                self.transactions.append(lines)
-                lines = []
-                s.sendall(b"250 ok\r\n")
-            else:
-                if verb in (b"MAIL", b"RCPT"):
-                    lines.append(line.decode().rstrip())
-                s.sendall(b"221 bye\r\n" if verb == b"QUIT" else b"250 ok\r\n")
+    @property
+    def transactions(self):
+        """The MAIL line and the RCPT lines of each that came as far as DATA."""
+        done = []
+        for session in self.sessions:
+            for line in session.commands:
+                if line.startswith("MAIL "):
+                    lines = [line]
+                elif line.startswith("RCPT "):
+                    lines.append(line)
+                elif line == "DATA":
+                    done.append(lines)
+        return done
 
     def find(self, recipient):
         """The MAIL and the RCPT line of the transaction for this recipient."""
@@ -139,30 +122,16 @@ def told(host):
 def forged(host):
     """A stranger asks for success in the name of somebody else: nobody is told."""
     def stranger(address, sender):
-        s = socket.create_connection(("127.0.0.1", host.port("smtp")), 30, source_address=("127.0.0.9", 0))
-        body = socket.inet_aton(address) + socket.inet_aton("127.0.0.1") + struct.pack("!HH", 1, 25)
-        s.sendall(b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + struct.pack("!H", len(body)) + body)
-        f = s.makefile("rb")
-        f.readline()
-        codes = []
-        for line in ("HELO", "EHLO c.remote.example", "MAIL FROM:<%s> ENVID=S1" % sender, "RCPT TO:<bob@example.org> NOTIFY=SUCCESS", "DATA"):
-            s.sendall(line.encode() + b"\r\n")
-            while True:
-                reply = f.readline()
-                if reply[3:4] != b"-":
-                    break
-            codes.append(int(reply[:3]))
-        s.sendall(b"From: %s\r\nSubject: stranger\r\n\r\nx\r\n.\r\n" % sender.encode())
-        codes.append(int(f.readline()[:3]))
-        s.close()
-        return codes[1:]
-    before = len(host.peer.transactions)
+        with Outside(host, address) as t:
+            codes = t.codes("EHLO c.remote.example", "MAIL FROM:<%s> ENVID=S1" % sender, "RCPT TO:<bob@example.org> NOTIFY=SUCCESS", "DATA")
+            t.send(b"From: %s\r\nSubject: stranger\r\n\r\nx\r\n.\r\n" % sender.encode())
+            return codes + [t.reply()[0]]
     is_(stranger("203.0.113.9", "victim@genuine.example"), [250, 250, 250, 354, 250], "a stranger's message is taken")
     wait_until(lambda: "event=dsn result=withheld" in host.log(), "the log")
     is_(stranger("203.0.113.7", "someone@genuine.example"), [250, 250, 250, 354, 250], "and one from where SPF allows it")
     mail, rcpt = host.peer.find("someone@genuine.example")
     is_(mail.split(" ")[1], "FROM:<>", "that sender is told")
-    is_([t for t in host.peer.transactions[before:] if "victim@" in str(t)], [], "the other is not")
+    is_([t for t in host.peer.transactions if "victim@" in str(t)], [], "the other is not")
 
 
 peer = Next()

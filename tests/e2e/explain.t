@@ -4,19 +4,13 @@ import gzip
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from host import MAILADM, Host, done, is_, like, ok, wait_until  # noqa: E402
-from send_peers import Named, Peer, free_port  # noqa: E402
+from host import MAILADM, done, is_, like, ok, wait_until  # noqa: E402
+from send_peers import stuck_host  # noqa: E402
 
-ZONE = """
-later MX 10 mx
-mx A 127.0.0.2
-"""
 OLD = """2026-01-02T03:04:05+00:00 INFO smtp[7]: id=oldoldoldold2-1 event=accepted peer=192.0.2.9 from=<> to=1 first=alice@example.org size=10
 2026-01-02T03:04:06+00:00 WARN store[8]: event=odd reason="a \\x22quoted\\x22 word" x=1
 no line of ours
@@ -56,6 +50,22 @@ def filters(host, log):
     is_(len(objects(host.cli("--json", "log", "--file", log, "--since", "1d"))), 0, "nothing of the last day")
     is_(len(objects(host.cli("--json", "log", "--file", log, "--since", "2026-01-01", "--until", "2026-01-03"))), 3, "between two days")
     is_(len(objects(host.cli("--json", "log", "--file", log, "word"))), 1, "a text")
+    odd = log + "-odd"
+    with open(odd, "wb") as f:  # what a process that was taken over can write
+        f.write(b"2026-01-02T03:04:05+00:00 INFO \x1b[2Jx[1]: id=evil-\x1b[2J event=a b\xc2\x9b31mc \x1b]0;title=1 \x1bq=\"two z=3\" y=2\n")
+    out = host.cli("log", "--file", odd).stdout
+    ok("event=a b" in out and "\x1b" not in out and "\u009b" not in out, "a terminal gets no control characters: %r" % out)
+    out = host.cli("explain", "--since", "10000d", "--file", odd, "evil").stdout
+    ok("  a\n" in out and " 2\n" in out and "\x1b" not in out, "nor by explain: %r" % out)
+    is_(sorted(objects(host.cli("--json", "log", "--file", odd))[0]), ["event", "id", "level", "role", "time", "y"], "a key is printable")
+    cut = log + "-cut.gz"
+    with open(cut, "wb") as f:
+        f.write(gzip.compress("".join(line.replace("=1", "=%d" % i) + "\n" for i in range(2000) for line in OLD.splitlines()).encode())[:5000])
+    r = host.cli("log", "--file", cut)
+    ok(r.returncode == 0 and "oldoldoldold2" in r.stdout, "a file that was cut is shown as far as it goes")
+    is_(r.stderr, "mailadm: %s: it is damaged; the rest of it is not shown\n" % cut, "and that is told")
+    os.unlink(odd)
+    os.unlink(cut)
     r = host.cli("log", "--file", log, "--since", "yesterday", check=False)
     is_(r.returncode, 2, "no time")
     like(r.stderr, "yesterday: no time; write 2h", "and what to write")
@@ -163,25 +173,14 @@ def lives(host, peer):
 
 
 def main():
-    dir = tempfile.mkdtemp(prefix="explain-test-", dir="/tmp")
-    port = free_port(["127.0.0.2"])
-    peer = Peer("127.0.0.2", port)
-    peer.refuse = lambda recipient: "450 4.2.1 later please"
-    named = Named(dir, ZONE)
-    groups = {"dns": 'forward = [ "127.0.0.1@%d" ]; dnssec = false;' % named.port, "relay": "port_out = %d;" % port}
-    try:
-        with Host(accounts=["alice@example.org"], groups=groups) as host:
-            log = os.path.join(dir, "some.log")
-            with open(log, "w") as f:
-                f.write(OLD)
-            filters(host, log)
-            follows(host, log)
-            journal(host, dir)
-            lives(host, peer)
-    finally:
-        named.stop()
-        peer.stop()
-        shutil.rmtree(dir)
+    with stuck_host("later MX 10 mx\n", ["alice@example.org"]) as (host, peer, dir):
+        log = os.path.join(dir, "some.log")
+        with open(log, "w") as f:
+            f.write(OLD)
+        filters(host, log)
+        follows(host, log)
+        journal(host, dir)
+        lives(host, peer)
     done()
 
 

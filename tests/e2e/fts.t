@@ -7,7 +7,7 @@ import random
 import re
 import signal
 
-from host import Host, diag, done, is_, ok, wait_until
+from host import Host, diag, done, freeze, is_, ok, wait_until
 from rawimap import RawImap
 
 ALICE, BOB = "alice@example.org", "bob@example.org"
@@ -117,7 +117,7 @@ with Host() as host:
     is_(c.ok("UID SEARCH NOT BODY xyzzy")[0].split()[2:], [b"%d" % m[0] for m in w.messages], "NOT")
 
     pid = host.children()["fts"][0]
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     w.check(c, "it does not answer: the messages are looked at", needles=0)
     os.kill(pid, signal.SIGCONT)
     os.kill(pid, signal.SIGKILL)

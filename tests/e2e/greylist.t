@@ -7,7 +7,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from check_peers import *  # noqa: E402,F403
-from host import done, is_, like, ok, wait_until  # noqa: E402
+from host import done, freeze, is_, like, ok, wait_until  # noqa: E402
 
 enter_peers()
 
@@ -63,7 +63,7 @@ def trouble(host, world):
     everything = "".join('%s = "refuse"; ' % r for r in ("early_talker", "helo", "reverse_dns", "dkim", "dmarc", "greylist"))
     rules(host, everything, lists=True)
     named = world.servers["resolver"].process
-    named.send_signal(signal.SIGSTOP)
+    freeze(named.pid)
     try:
         start = time.monotonic()
         code, text = one(host, NAMELESS, "s@strict.example", helo="nowhere2.example", content=b"From: <a@unseen.example>\r\nSubject: hang\r\n\r\nx\r\n")

@@ -95,6 +95,19 @@ def wait_until(condition, what, timeout=20):
         select.select([], [], [], 0.02)
 
 
+def freeze(pid):
+    """SIGSTOP, seen by every thread: kill() comes back before a loaded machine has stopped the last of them."""
+    os.kill(pid, signal.SIGSTOP)
+
+    def stopped(thread):
+        try:
+            with open("/proc/%d/task/%s/stat" % (pid, thread)) as f:
+                return f.read().rpartition(")")[2].split()[0] == "T"
+        except FileNotFoundError:
+            return True  # it has ended
+    wait_until(lambda: all(map(stopped, os.listdir("/proc/%d/task" % pid))), "process %d to stop" % pid)
+
+
 def tls_context():
     context = ssl.create_default_context()
     context.check_hostname = False

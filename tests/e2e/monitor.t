@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
-from host import BUILD, MAILADM, Host, diag, done, free_offset, is_, like, ok, wait_until  # noqa: E402
+from host import BUILD, MAILADM, Host, diag, done, free_offset, freeze, is_, like, ok, wait_until  # noqa: E402
 
 ALICE = "alice@example.org"
 SENDTO = 44  # of x86-64
@@ -102,7 +102,7 @@ def misbehaves(host):
     for name, peers in (("smtp", 3), ("login", 2), ("imap", 3), ("send", 3), ("hash", 1)):
         wait_until(lambda: all_up(host), "all are up", 60)
         before, others = role(host, name)[0], {r["pid"] for r in status(host)["roles"]}
-        os.kill(host.process.pid, signal.SIGSTOP)  # it hears of all at once
+        freeze(host.process.pid)  # it hears of all at once
         try:
             ok(garbage(before["pid"]) >= peers, "%s sends garbage" % name)
         finally:

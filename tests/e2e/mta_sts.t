@@ -1,20 +1,17 @@
 #!/usr/bin/env python3
 """MTA-STS (RFC 8461): policies from a real HTTPS server with certificates of a CA of our own, hosts that keep them or not,
 copies that outlive the server, the record and the process; and DANE, which comes first."""
-import http.server
 import os
 import re
 import shutil
 import signal
-import ssl
 import sys
 import tempfile
-import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from host import Host, diag, done, is_, like, ok, skip_all, wait_until  # noqa: E402
-from send_peers import Peer, free_port  # noqa: E402
-from tls_peers import Authority, SignedNamed, tlsa  # noqa: E402
+from send_peers import Peer, clear, free_port  # noqa: E402
+from tls_peers import Authority, SignedNamed, Web, policy, tlsa  # noqa: E402
 
 for tool in ("named", "dnssec-signzone", "rndc", "openssl"):
     if shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin") is None:
@@ -22,11 +19,6 @@ for tool in ("named", "dnssec-signzone", "rndc", "openssl"):
 
 ADDRESSES = ["127.0.4.%d" % i for i in range(1, 16)]
 WEB, WEB_BAD = "127.0.4.20", "127.0.4.21"
-POLICY = "version: STSv1\r\nmode: %s\r\n%smax_age: %d\r\n"
-
-
-def policy(mode, *mx, age=86400):
-    return POLICY % (mode, "".join("mx: %s\r\n" % m for m in mx), age)
 
 
 def message(to):
@@ -34,49 +26,12 @@ def message(to):
             "Message-ID: <%s>\r\n\r\nhello\r\n" % (to, to, to)).encode()
 
 
-class Web:
-    """An HTTPS server for all policy hosts: what it says to each is in .answers, what it was asked in .asked."""
-
-    def __init__(self, address, port, pem):
-        self.answers, self.asked = {}, []
-        web = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                name = self.headers["Host"].split(":")[0]
-                web.asked.append((name, self.path))
-                answer = web.answers.get(name, (404, {}, "no"))
-                code, headers, body = answer if isinstance(answer, tuple) else (200, {"Content-Type": "text/plain"}, answer)
-                self.send_response(code)
-                for k, v in headers.items():
-                    self.send_header(k, v)
-                self.end_headers()
-                try:
-                    self.wfile.write(body.encode())
-                except OSError:
-                    pass  # it had enough
-
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer((address, port), Handler)
-        self.server.handle_error = lambda *a: None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(pem)
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
-
-
 class World:
     def __init__(self, dir):
         self.dir = dir
         self.port, self.web_port = free_port(ADDRESSES), free_port([WEB, WEB_BAD])
         self.ca, self.other = Authority(dir), Authority(dir, "Other CA")
-        self.web = Web(WEB, self.web_port, self.ca.issue("*.example", *("mta-sts.%s.example" % d for d in DOMAINS)))
+        self.web = Web(WEB, self.web_port, self.ca.issue("*.example", *("mta-sts.%s.example" % d for d in CASES)))
         self.web_bad = Web(WEB_BAD, self.web_port, self.other.issue("mta-sts.badweb.example"))
         self.addresses = iter(ADDRESSES)
         self.peers, self.records, self.ids = {}, [], {}
@@ -88,10 +43,10 @@ class World:
         self.records.append("%s A %s" % (name, address))
         self.records.extend("_%d._tcp.%s %s" % (self.port, name, r) for r in tlsa_records)
 
-    def domain(self, name, mx, answer, web=WEB, id="1"):
+    def domain(self, name, mx, answer):
         self.records.append("%s MX 10 %s" % (name, mx))
-        self.records.append("mta-sts.%s A %s" % (name, web))
-        self.ids[name] = id
+        self.records.append("mta-sts.%s A %s" % (name, WEB_BAD if name == "badweb" else WEB))
+        self.ids[name] = "1"
         if answer is not None:
             self.web.answers["mta-sts.%s.example" % name] = answer
 
@@ -100,8 +55,31 @@ class World:
         return "\n".join(self.records + ids) + "\n"
 
 
-DOMAINS = ["ok", "wild", "mismatch", "testing", "testmx", "plain", "self", "expired", "wrongname", "none", "missing", "html",
-           "moved", "garbage", "big", "kept", "changed", "dane", "redirect", "late"]
+TEXT = {"Content-Type": "text/plain; charset=utf-8"}
+HTML = {"Content-Type": "text/html"}
+BACKWARDS = "mode: enforce\nversion: STSv1\nmax_age: 3600\nmx: better.example\n"
+CASES = {  # domain: its exchanger, what the policy's server says (None: 404); what becomes of mail, policy, result
+    "ok": ("good", policy("enforce", "good.example"), "sent", "sts", "ok"),
+    "wild": ("a.mxes", (200, TEXT, policy("enforce", "other.example", "*.mxes.example")), "sent", "sts", "ok"),
+    "mismatch": ("good", policy("enforce", "better.example"), "deferred", "sts", "validation-failure"),
+    "testing": ("selfmx", policy("testing", "selfmx.example"), "sent", "sts", "certificate-not-trusted"),
+    "testmx": ("good", policy("testing", "better.example"), "sent", "sts", "validation-failure"),
+    "plain": ("plainmx", policy("enforce", "plainmx.example"), "deferred", "sts", "starttls-not-supported"),
+    "self": ("selfmx", policy("enforce", "selfmx.example"), "deferred", "sts", "certificate-not-trusted"),
+    "expired": ("oldmx", policy("enforce", "oldmx.example"), "deferred", "sts", "certificate-expired"),
+    "wrongname": ("badname", policy("enforce", "badname.example"), "deferred", "sts", "certificate-host-mismatch"),
+    "none": ("plainmx", policy("none"), "sent", None, None),
+    "missing": ("selfmx", None, "sent", "sts", "sts-policy-fetch-error"),
+    "html": ("selfmx", (200, HTML, policy("enforce", "better.example")), "sent", "sts", "sts-policy-invalid"),
+    "garbage": ("selfmx", BACKWARDS, "sent", "sts", "sts-policy-invalid"),
+    "big": ("selfmx", policy("enforce", "better.example") + "x: %s\r\n" % ("y" * 70000), "sent", "sts", "sts-policy-fetch-error"),
+    "badweb": ("selfmx", None, "sent", "sts", "sts-webpki-invalid"),  # a server that the CA does not vouch for
+    "redirect": ("selfmx", None, "sent", "sts", "sts-policy-fetch-error"),
+    "kept": ("good", policy("enforce", "good.example"), "sent", "sts", "ok"),
+    "changed": ("good", policy("enforce", "good.example"), "sent", "sts", "ok"),
+    "dane": ("danemx", policy("enforce", "better.example"), "sent", "tlsa", "ok"),
+    "late": ("good", policy("enforce", "good.example"), "sent", "sts", "ok"),  # not before fetch was killed
+}
 
 
 def build(w):
@@ -115,51 +93,11 @@ def build(w):
     ee = w.other.issue("danemx.example")
     w.host("danemx", ee, tlsa(ee, 3, 1, 1))
 
-    text = {"Content-Type": "text/plain; charset=utf-8"}
-    w.domain("ok", "good", policy("enforce", "good.example"))
-    w.domain("wild", "a.mxes", (200, text, policy("enforce", "other.example", "*.mxes.example")))
-    w.domain("mismatch", "good", policy("enforce", "better.example"))
-    w.domain("testing", "selfmx", policy("testing", "selfmx.example"))
-    w.domain("testmx", "good", policy("testing", "better.example"))
-    w.domain("plain", "plainmx", policy("enforce", "plainmx.example"))
-    w.domain("self", "selfmx", policy("enforce", "selfmx.example"))
-    w.domain("expired", "oldmx", policy("enforce", "oldmx.example"))
-    w.domain("wrongname", "badname", policy("enforce", "badname.example"))
-    w.domain("none", "plainmx", policy("none"))
-    w.domain("missing", "selfmx", None)
-    w.domain("html", "selfmx", (200, {"Content-Type": "text/html"}, policy("enforce", "better.example")))
-    w.domain("garbage", "selfmx", "mode: enforce\nversion: STSv1\nmax_age: 3600\nmx: better.example\n")
-    w.domain("big", "selfmx", policy("enforce", "better.example") + "x: %s\r\n" % ("y" * 70000))
-    w.domain("badweb", "selfmx", None, web=WEB_BAD)
+    for name, (mx, answer, *_) in CASES.items():
+        w.domain(name, mx, answer)
     w.web_bad.answers["mta-sts.badweb.example"] = policy("enforce", "better.example")
-    w.domain("redirect", "selfmx", (301, {"Location": "https://mta-sts.mismatch.example:%d/.well-known/mta-sts.txt" % w.web_port}, ""))
-    w.domain("kept", "good", policy("enforce", "good.example"))
-    w.domain("changed", "good", policy("enforce", "good.example"))
-    w.domain("late", "good", policy("enforce", "good.example"))  # asked for when fetch was killed
-    w.domain("dane", "danemx", policy("enforce", "better.example"))
-
-
-EXPECTED = {  # domain: outcome, policy, result
-    "ok": ("sent", "sts", "ok"),
-    "wild": ("sent", "sts", "ok"),
-    "mismatch": ("deferred", "sts", "validation-failure"),
-    "testing": ("sent", "sts", "certificate-not-trusted"),
-    "testmx": ("sent", "sts", "validation-failure"),
-    "plain": ("deferred", "sts", "starttls-not-supported"),
-    "self": ("deferred", "sts", "certificate-not-trusted"),
-    "expired": ("deferred", "sts", "certificate-expired"),
-    "wrongname": ("deferred", "sts", "certificate-host-mismatch"),
-    "none": ("sent", None, None),
-    "missing": ("sent", "sts", "sts-policy-fetch-error"),
-    "html": ("sent", "sts", "sts-policy-invalid"),
-    "garbage": ("sent", "sts", "sts-policy-invalid"),
-    "big": ("sent", "sts", "sts-policy-fetch-error"),
-    "badweb": ("sent", "sts", "sts-webpki-invalid"),
-    "redirect": ("sent", "sts", "sts-policy-fetch-error"),
-    "kept": ("sent", "sts", "ok"),
-    "changed": ("sent", "sts", "ok"),
-    "dane": ("sent", "tlsa", "ok"),
-}
+    moved = {"Location": "https://mta-sts.mismatch.example:%d/.well-known/mta-sts.txt" % w.web_port}
+    w.web.answers["mta-sts.redirect.example"] = (301, moved, "")
 
 
 def submit(host, *recipients):
@@ -180,8 +118,9 @@ def sessions(host, domain):
 
 
 def judge(host, w):
-    submit(host, *("x@%s.example" % d for d in EXPECTED))
-    for domain, (want, kind, result) in EXPECTED.items():
+    now = {name: case for name, case in CASES.items() if name != "late"}
+    submit(host, *("x@%s.example" % d for d in now))
+    for domain, (_, _, want, kind, result) in now.items():
         got, line = outcome(host, "x@%s.example" % domain)
         if not is_(got, want, "%s is %s" % (domain, want)):
             diag(line)
@@ -240,13 +179,7 @@ def main():
             judge(host, w)
             copies(host, w, named)
     finally:
-        named.stop()
-        w.web.stop()
-        w.web_bad.stop()
-        for p in w.peers.values():
-            p.stop()
-        if not os.environ.get("KEEP"):
-            shutil.rmtree(dir, ignore_errors=True)
+        clear(dir, named, w.web, w.web_bad, *w.peers.values())
     done()
 
 

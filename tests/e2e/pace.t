@@ -2,7 +2,6 @@
 """How many connections a destination gets: more while it takes mail, no more than it lets stand, and a dead one costs the
 others nothing."""
 import os
-import shutil
 import sys
 import tempfile
 import threading
@@ -10,7 +9,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from host import Host, PASSWORD, diag, done, is_, ok, wait_until  # noqa: E402
-from send_peers import Named, Peer, free_port  # noqa: E402
+from send_peers import Named, Peer, clear, free_port  # noqa: E402
 
 ALICE = "alice@example.org"
 
@@ -89,10 +88,7 @@ def main():
             tried = host.log().count("to=x@dead.example")
             ok(tried <= 10, "store is told of the dead one: %d results for 40 messages" % tried)
     finally:
-        named.stop()
-        big.stop()
-        small.stop()
-        shutil.rmtree(dir, ignore_errors=True)
+        clear(dir, named, big, small)
     done()
 
 

@@ -5,7 +5,6 @@ import os
 import select
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -13,21 +12,11 @@ import tempfile
 sys.path.insert(0, os.path.dirname(__file__))
 from host import Host, diag, done, is_, like, ok, tls_context, wait_until  # noqa: E402
 from send_peers import free_port  # noqa: E402
+from smtp_talk import BALANCER, PROXY_SIGNATURE as SIGNATURE, messages, proxy_header as header  # noqa: E402
 
 ALICE = "alice@example.org"
-BALANCER = "127.0.0.9"
-SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 # No name leads back to these addresses, and the test is not about that.
 SITE = 'checks = { reverse_dns = "off"; greylist = "off"; spf = "off"; dmarc = "off"; dkim = "off"; helo = "off"; };\n'
-
-
-def header(source, command=0x21, family=None, tlvs=b""):
-    """The client is source:4321."""
-    six = ":" in source
-    family = family if family is not None else 0x21 if six else 0x11
-    pack = [socket.inet_pton(socket.AF_INET6 if six else socket.AF_INET, a) for a in (source, "::1" if six else "127.0.0.1")]
-    body = b"".join(pack) + struct.pack("!HH", 4321, 25) + tlvs
-    return SIGNATURE + bytes([command, family]) + struct.pack("!H", len(body)) + body
 
 
 def connect(host, service, source=BALANCER):
@@ -61,9 +50,9 @@ def own(host):
             s.recv(4096)
             s.sendall(b"Subject: proxied\r\n\r\nx\r\n.\r\n")
             s.recv(4096)
-    wait_until(lambda: len(mails(host)) >= 2, "two messages")
-    like(mails(host)[0], b"([203.0.113.7])", "Received names the client")
-    like(mails(host)[1], b"([IPv6:2001:db8::7])", "of either family")
+    wait_until(lambda: len(messages(host, ALICE)) >= 2, "two messages")
+    like(messages(host, ALICE)[0], b"([203.0.113.7])", "Received names the client")
+    like(messages(host, ALICE)[1], b"([IPv6:2001:db8::7])", "of either family")
     with connect(host, "submissions") as s:
         s.sendall(header("203.0.113.8"))
         with tls_context().wrap_socket(s) as t:
@@ -86,14 +75,6 @@ def own(host):
         seen(host, 'event=connect peer="127.0.0.9" service=smtp')
     with connect(host, "smtp") as s:
         like(greeting(s, header("203.0.113.7", family=0)), b"220 ", "and so is UNSPEC")
-
-
-def mails(host):
-    imap = host.imap(ALICE)
-    n = int(imap.select("INBOX")[1][0])
-    got = [imap.fetch(str(i), "(BODY.PEEK[])")[1][0][1] for i in range(1, n + 1)]
-    imap.logout()
-    return got
 
 
 def wrong(host):

@@ -3,13 +3,12 @@
 are not held up; `queue retry` tries it at once, and then all of it goes out, each message once."""
 import json
 import os
-import shutil
 import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from host import Host, done, is_, like, ok, wait_until  # noqa: E402
-from send_peers import Named, Peer, free_port  # noqa: E402
+from send_peers import Named, Peer, clear, free_port  # noqa: E402
 
 ZONE = """
 dead MX 10 nobody
@@ -64,11 +63,7 @@ def main():
             is_(sorted(m.recipients[0] for m in other.messages), sorted("r%d@dead.example" % i for i in range(COUNT)), "each once")
             is_(dead(host), {}, "nothing waits")
     finally:
-        named.stop()
-        peer.stop()
-        if other:
-            other.stop()
-        shutil.rmtree(dir, ignore_errors=True)
+        clear(dir, named, peer, other)
     done()
 
 

@@ -5,7 +5,6 @@ import base64
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 
@@ -48,11 +47,7 @@ DNS = 'dns = { forward = ( "127.0.0.1" ); dnssec = false; };\n'
 
 
 def deliver(host, content, to="alice@example.org", sender="s@good.example"):
-    t = Talk.__new__(Talk)
-    t.sock = socket.create_connection(("127.0.0.1", host.port("smtp")), 30, (PEER, 0))
-    t.data = b""
-    t.greeting = t.reply()
-    with t:
+    with Talk(host, source=PEER) as t:
         return t.transaction(content + b".\r\n", sender=sender, to=to)
 
 

@@ -3,7 +3,6 @@
 Dovecot keeps by LMTP, a staged move with a Postfix as the old host, source addresses, rates, and queue entries whose
 recipients go different ways."""
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -12,7 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import dovecot  # noqa: E402
 import postfix  # noqa: E402
 from host import Host, PASSWORD, diag, done, is_, like, ok, skip_all, wait_until  # noqa: E402
-from send_peers import Named, Peer, bounces, certificate, free_port, report  # noqa: E402
+from send_peers import Named, Peer, bounces, certificate, clear, free_port, report  # noqa: E402
 
 LMTP = """
 protocols = imap lmtp
@@ -221,12 +220,7 @@ routes = ( { name = "partner"; to = ("partner.example", ".partner.example"); hos
             wait_until(lambda: host.cli("--json", "queue", "list").stdout.strip() == "[]", "an empty queue")
             ok(True, "the queue is empty")
     finally:
-        server.stop()
-        old.stop()
-        named.stop()
-        for p in peers.values():
-            p.stop()
-        shutil.rmtree(dir, ignore_errors=True)
+        clear(dir, server, old, named, *peers.values())
     done()
 
 

@@ -9,8 +9,8 @@ import tempfile
 import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from host import Host, PORTS, diag, done, free_offset, is_, like, ok, skip_all, wait_until  # noqa: E402
-from send_peers import Named, Peer, bounces, certificate, report  # noqa: E402
+from host import Host, PORTS, done, free_offset, is_, like, ok, skip_all, wait_until  # noqa: E402
+from send_peers import Named, Peer, bounces, certificate, clear, report  # noqa: E402
 
 SINK = shutil.which("smtp-sink") or "/usr/sbin/smtp-sink"
 ZONE = """
@@ -324,12 +324,9 @@ def main():
             double_bounce(host, peers)
             smarthost(host, peers, port, base)
     finally:
-        named.stop()
         sink.kill()
         sink.wait()
-        for p in peers.values():
-            p.stop()
-        shutil.rmtree(dir, ignore_errors=True)
+        clear(dir, named, *peers.values())
     done()
 
 

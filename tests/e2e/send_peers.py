@@ -1,12 +1,14 @@
 """Peers for the tests of sending: a real named with one zone on loopback, and SMTP servers that note all they see."""
+import contextlib
 import os
 import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 
-from host import diag, wait_until
+from host import Host, diag, wait_until
 
 
 def free_port(addresses):
@@ -240,6 +242,35 @@ class Peer:
             self._say(s, "235 2.7.0 welcome")
         else:
             self._say(s, "535 5.7.8 no")
+
+
+def clear(dir, *started):
+    """The end of a test: what was started stops, and the folder goes (KEEP=1 leaves it)."""
+    for thing in started:
+        if thing:
+            thing.stop()
+    if not os.environ.get("KEEP"):
+        shutil.rmtree(dir, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def stuck_host(zone, accounts):
+    """host, peer, folder: whatever has mx.example for its exchanger goes to the peer, which puts it off until .refuse is
+    another."""
+    dir = tempfile.mkdtemp(prefix="queue-test-", dir="/tmp")
+    port = free_port(["127.0.0.2"])
+    peer, named = Peer("127.0.0.2", port), Named(dir, zone + "mx A 127.0.0.2\n")
+    peer.refuse = put_off
+    groups = {"dns": 'forward = [ "127.0.0.1@%d" ]; dnssec = false;' % named.port, "relay": "port_out = %d;" % port}
+    try:
+        with Host(accounts=accounts, groups=groups) as host:
+            yield host, peer, dir
+    finally:
+        clear(dir, named, peer)
+
+
+def put_off(recipient):
+    return "450 4.2.1 later please"
 
 
 def bounces(host, address):

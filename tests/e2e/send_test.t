@@ -8,15 +8,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
-import http.server
-import ssl
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from host import MAILADM, diag, done, is_, like, ok, skip_all, wait_until  # noqa: E402
 from postfix import Postfix, why_not  # noqa: E402
-from send_peers import Peer, free_port  # noqa: E402
-from tls_peers import Authority, SignedNamed, tlsa  # noqa: E402
+from send_peers import Peer, clear, free_port  # noqa: E402
+from tls_peers import Authority, SignedNamed, Web, policy, tlsa  # noqa: E402
 
 if why_not():
     skip_all(why_not())
@@ -26,7 +23,6 @@ for tool in ("named", "dnssec-signzone", "rndc", "openssl"):
 
 ADDRESSES = ["127.0.6.%d" % i for i in range(1, 12)]
 WEB = "127.0.6.20"
-POLICY = "version: STSv1\r\nmode: enforce\r\nmx: %s\r\nmax_age: 86400\r\n"
 SITE = """
 host = { name = "mail.example.org"; ipv4 = "127.0.0.1"; };
 domains = ( { name = "example.org"; } );
@@ -39,26 +35,9 @@ tls = { trust = "%(ca)s"; };
 dns = { forward = [ "127.0.0.1@%(dns)d" ]; trust_anchors = [ "%(anchor)s" ]; };
 relay = { port_out = %(port)d; https_port = %(web)d; family = "ipv4"; };
 routes = ( { name = "gate"; to = ( "routed.example" ); hosts = ( "nobody.example:%(port)d", "good.example:%(port)d" ); tls = "encrypt"; },
-  { name = "login"; to = ( "login.example" ); hosts = ( "auth.example:%(port)d" ); tls = "required"; user = "me"; } );
+  { name = "login"; to = ( "login.example" ); hosts = ( "auth.example:%(port)d" ); tls = "required"; user = "me"; },
+  { name = "implicit"; to = ( "implicit.example" ); hosts = ( "plain465.example:465" ); } );
 """
-
-
-def web(port, pem):
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain")
-            self.end_headers()
-            self.wfile.write((POLICY % ("good.example" if "fits" in self.headers["Host"] else "better.example")).encode())
-
-        def log_message(self, *args):
-            pass
-    server = http.server.ThreadingHTTPServer((WEB, port), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
 
 
 class Case:
@@ -149,6 +128,11 @@ def policies(conf, peers):
     c = Case(conf, "x@broken.example", code=0)
     c.has("connection", "TLS", "TLS that breaks", result="note")
     is_(c.names().count("RCPT"), 1, "then it is tried without")
+    if "plain465" in peers:
+        c = Case(conf, "x@implicit.example", code=1)
+        c.has("TLS policy", "none: TLS or nothing, any certificate", "port 465: TLS from the first byte")
+        c.has("TLS", "wrong version number", "a host without it there", result="failed")
+        is_([s.commands for s in peers["plain465"].sessions if s.commands[:1] == ["EHLO mail.example.org"]], [], "is never tried without")
 
 
 def failures(conf):
@@ -202,6 +186,9 @@ def main():
     peers["selfsigned"].refuse = {"grey@selfsigned.example": "450 4.2.0 later"}
     host("broken", pem, break_tls=True)
     host("unwanted", None, greeting="554 go away")
+    if os.geteuid() == 0:
+        peers["plain465"] = Peer(next(addresses), 465)
+        zone.append("plain465 A " + ADDRESSES[len(peers) - 1])
     host("auth", ca.issue("auth.example"), auth=("PLAIN", "me", "secret"))
     postfix_address = next(addresses)
     zone.append("mx.real A %s\nreal MX 10 mx.real\nunknown.real MX 10 mx.real" % postfix_address)
@@ -209,7 +196,8 @@ def main():
     for name, mx in (("fits", "good"), ("astray", "selfsigned")):
         zone.append('%s MX 10 %s\nmta-sts.%s A %s\n_mta-sts.%s TXT "v=STSv1; id=1;"' % (name, mx, name, WEB, name))
     named = SignedNamed(dir, "\n".join(zone) + "\n", "", "", spoil=["_%d._tcp.spoilt.example" % port])
-    server = web(web_port, ca.issue("mta-sts.fits.example", "mta-sts.astray.example"))
+    server = Web(WEB, web_port, ca.issue("mta-sts.fits.example", "mta-sts.astray.example"))
+    server.answers = {"mta-sts.fits.example": policy("enforce", "good.example"), "mta-sts.astray.example": policy("enforce", "better.example")}
     conf = os.path.join(dir, "site.conf")
     os.makedirs(os.path.join(dir, "state"))
     with open(os.path.join(dir, "state", "secrets"), "w") as f:
@@ -223,12 +211,7 @@ def main():
             policies(conf, peers)
             failures(conf)
     finally:
-        named.stop()
-        server.shutdown()
-        for p in peers.values():
-            p.stop()
-        if not os.environ.get("KEEP"):
-            shutil.rmtree(dir, ignore_errors=True)
+        clear(dir, named, server, *peers.values())
     done()
 
 

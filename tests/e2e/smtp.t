@@ -8,7 +8,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from host import Host, diag, done, is_, like, ok, wait_until  # noqa: E402
+from host import Host, diag, done, freeze, is_, like, ok, wait_until  # noqa: E402
 from smtp_talk import Talk, count, messages, shutdown_write  # noqa: E402
 
 ALICE, BOB = "alice@example.org", "bob@example.org"
@@ -123,7 +123,7 @@ def early(host):
     pids = host.children().get("smtp", [])
     ok(pids, "smtp processes are there")
     for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
     t = Talk(host, greet=False)
     t.send(HELLO)
     for pid in pids:

@@ -1,14 +1,17 @@
 """A bare SMTP client for tests that send what smtplib would not: whole replies, raw bytes, no opinion."""
 import socket
+import struct
 
 from host import tls_context
 
 
 class Talk:
-    """Reads the greeting at once; .greeting is its (code, text)."""
+    """Reads the greeting at once; .greeting is its (code, text).  source: the client's address."""
 
-    def __init__(self, host, service="smtp", tls=False, greet=True):
-        self.sock = host.connect_tls(service) if tls else host.connect(service)
+    def __init__(self, host, service="smtp", tls=False, greet=True, source=""):
+        self.sock = socket.create_connection(("127.0.0.1", host.port(service)), 30, (source, 0))
+        if tls:
+            self.start_tls()
         self.data = b""
         self.greeting = self.reply() if greet else None
 
@@ -73,6 +76,28 @@ class Talk:
             raise AssertionError("got %r, wanted %r" % (got, want))
         self.send(content)
         return self.reply()
+
+
+BALANCER = "127.0.0.9"
+PROXY_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+
+
+def proxy_header(source, command=0x21, family=None, tlvs=b""):
+    """PROXY v2: the client is source:4321."""
+    six = ":" in source
+    family = family if family is not None else 0x21 if six else 0x11
+    pack = [socket.inet_pton(socket.AF_INET6 if six else socket.AF_INET, a) for a in (source, "::1" if six else "127.0.0.1")]
+    body = b"".join(pack) + struct.pack("!HH", 4321, 25) + tlvs
+    return PROXY_SIGNATURE + bytes([command, family]) + struct.pack("!H", len(body)) + body
+
+
+class Outside(Talk):
+    """From an address elsewhere, as the balancer in front says: listen.proxy_from holds BALANCER."""
+
+    def __init__(self, host, address="203.0.113.9"):
+        super().__init__(host, greet=False, source=BALANCER)
+        self.send(proxy_header(address))
+        self.greeting = self.reply()
 
 
 def shutdown_write(talk):

@@ -97,26 +97,10 @@ def hijacked(host):
     is_(host.cli("account", "resume", "nobody@example.org", check=False).returncode, 1, "and of nobody")
 
 
-def from_address(t, source):
-    """A Talk-like session on the same service from another loopback address."""
-    import socket
-    t.sock.close()
-    t.sock = socket.create_connection(t.address, 30, source_address=(source, 0))
-    t.data = b""
-    t.greeting = t.reply()
-    return t
-
-
-def printer(host, service, source):
-    t = Talk(host, service)
-    t.address = ("127.0.0.1", host.port(service))
-    return from_address(t, source)
-
-
 def trusted(host):
     body = b"To: x\r\nSubject: scan\r\n\r\nx\r\n.\r\n"
     for service in ("submission", "smtp"):
-        with printer(host, service, "127.0.0.65") as t:
+        with Talk(host, service, source="127.0.0.65") as t:
             t.cmd("EHLO printer")
             for sender, code in ((SCAN, 250), ("desk@example.org", 250), ("scanner+a3@example.org", 250)):
                 is_(t.cmd("MAIL FROM:<%s>" % sender)[0], code, "%s: the printer sends as %s" % (service, sender))
@@ -129,7 +113,7 @@ def trusted(host):
                 t.cmd("RSET")
             text = t.cmd("EHLO printer")[1]
             ok(service == "smtp" or "STARTTLS" in text, "it may still use TLS")
-        with printer(host, service, "127.0.0.80") as t:
+        with Talk(host, service, source="127.0.0.80") as t:
             t.cmd("EHLO printer")
             codes = t.codes("MAIL FROM:<%s>" % SCAN, "RCPT TO:<out@remote.example>")
             ok(codes in ([530, 503], [250, 550]), "%s: the address beside the range does not send %r" % (service, codes))
@@ -137,12 +121,11 @@ def trusted(host):
     like(got, b"\r\nDKIM-Signature: ", "what it sends is signed")
     like(got, b"\r\nFrom: <scanner+a3@example.org>\r\n", "with the From, Date and Message-ID that it left out")
     ok(b"127.0.0.65" not in got and b"with ESMTP id" in got and b"(trusted)" in got, "Received says how it came, and not from where")
-    with printer(host, "smtp", "127.0.0.65") as t:  # the same rates
+    with Talk(host, "smtp", source="127.0.0.65") as t:  # the same rates
         t.cmd("EHLO printer")
         codes = recipients(t, SCAN, 30)
         ok(250 in codes and 450 in codes and codes.index(450) <= 20, "its account's rates hold: %r" % {c: codes.count(c) for c in set(codes)})
-    t = printer(host, "submission", "127.0.0.65")
-    with t:
+    with Talk(host, "submission", source="127.0.0.65") as t:
         t.cmd("EHLO printer")
         t.cmd("MAIL FROM:<%s>" % SCAN)
         t.cmd("RSET")

@@ -1,11 +1,15 @@
-"""For the tests of DANE and MTA-STS: certificates of a CA of our own, and a real named that signs the zone `example`.
+"""For the tests of DANE and MTA-STS: certificates of a CA of our own, a real named that signs the zone `example`, and an
+HTTPS server for policies.
 
 The zone has two children: `open.example`, which is not signed, and `bad.example`, whose DS is wrong.
 """
+import http.server
 import os
 import re
 import shutil
+import ssl
 import subprocess
+import threading
 
 from host import diag, wait_until
 from send_peers import free_port
@@ -148,3 +152,45 @@ class SignedNamed:
     def stop(self):
         self.process.terminate()
         self.process.wait()
+
+
+def policy(mode, *mx, age=86400):
+    """An MTA-STS policy (RFC 8461 3.2)."""
+    return "version: STSv1\r\nmode: %s\r\n%smax_age: %d\r\n" % (mode, "".join("mx: %s\r\n" % m for m in mx), age)
+
+
+class Web:
+    """An HTTPS server for all policy hosts: what it says to each is in .answers, what it was asked in .asked."""
+
+    def __init__(self, address, port, pem):
+        self.answers, self.asked = {}, []
+        web = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                name = self.headers["Host"].split(":")[0]
+                web.asked.append((name, self.path))
+                answer = web.answers.get(name, (404, {}, "no"))
+                code, headers, body = answer if isinstance(answer, tuple) else (200, {"Content-Type": "text/plain"}, answer)
+                self.send_response(code)
+                for k, v in headers.items():
+                    self.send_header(k, v)
+                self.end_headers()
+                try:
+                    self.wfile.write(body.encode())
+                except OSError:
+                    pass  # it had enough
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer((address, port), Handler)
+        self.server.handle_error = lambda *a: None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()

@@ -2,68 +2,33 @@
  * DMARC over any header and any DNS.  Lines: the author's domain, that of SPF, that of a signature, then an answer
  * each: "T" no answer, "N" no such name, "" no such type, else a TXT record.  All of it is a header, and a record, too.
  */
-#include <stdlib.h>
 #include <strings.h>
 
 #include "mailsvc/policy/dmarc_record.h"
 #include "mailsvc/policy/name.h"
+#include "tests/fuzz/dns_lines.h"
 
 #define QUESTIONS_MAX 25 /* three trees, and whether the author's domain exists */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct world {
-	struct view rest;
-	dns_fn fn;
-	void *arg;
-	unsigned questions;
+	struct dns_lines dns;
 	bool done;
 	char *from;
 };
 
-static struct view next_line(struct view *rest)
+static void answer(struct dns_lines *d)
 {
-	const char *end = rest->len > 0 ? memchr(rest->ptr, '\n', rest->len) : NULL;
-	struct view line = { rest->ptr, end != NULL ? (size_t)(end - rest->ptr) : rest->len };
-	size_t taken = line.len + (end != NULL);
+	struct dns_record record = { 0 };
+	struct dns_answer a = { .records = &record };
+	dns_fn fn;
 
-	*rest = (struct view){ rest->ptr + taken, rest->len - taken };
-	return line;
-}
-
-static uint32_t query(void *ctx, const char *name, enum dns_type type, dns_fn fn, void *arg)
-{
-	struct world *w = ctx;
-
-	if (strlen(name) > 255 || w->fn != NULL || ++w->questions > QUESTIONS_MAX || (type != DNS_TXT && type != DNS_A))
+	if (d->type != DNS_TXT && d->type != DNS_A)
 		abort();
-	w->fn = fn;
-	w->arg = arg;
-	return w->questions;
-}
-
-static void cancel(void *ctx, uint32_t id)
-{
-	struct world *w = ctx;
-
-	if (id != w->questions)
-		abort();
-	w->fn = NULL;
-}
-
-static void answer(struct world *w)
-{
-	bool left = w->rest.len > 0;
-	struct dns_record record = { .data = next_line(&w->rest) };
-	struct dns_answer a = { .records = &record, .count = 1 };
-	dns_fn fn = w->fn;
-
-	w->fn = NULL;
-	if (!left || view_eq(record.data, "N"))
-		a = (struct dns_answer){ .status = DNS_NXDOMAIN };
-	else if (record.data.len == 0 || view_eq(record.data, "T"))
-		a = (struct dns_answer){ .status = record.data.len == 0 ? DNS_NODATA : DNS_TEMPFAIL };
-	fn(w->arg, &a);
+	a.status = dns_lines_next(d, &record.data, &fn);
+	a.count = a.status == DNS_OK;
+	fn(d->arg, &a);
 }
 
 static void took(void *arg, const struct dmarc_verdict *v)
@@ -90,21 +55,21 @@ static void took(void *arg, const struct dmarc_verdict *v)
 
 static void run(struct view in)
 {
-	struct world w = { .rest = in };
-	struct policy_dns dns = { query, cancel, &w };
-	w.from = view_dup(next_line(&w.rest));
-	char *spf = view_dup(next_line(&w.rest)), *signature = view_dup(next_line(&w.rest));
+	struct world w = { .dns = { .rest = in, .most = QUESTIONS_MAX } };
+	struct policy_dns dns = { dns_lines_query, dns_lines_cancel, &w.dns };
+	w.from = view_dup(next_line(&w.dns.rest));
+	char *spf = view_dup(next_line(&w.dns.rest)), *signature = view_dup(next_line(&w.dns.rest));
 	struct dmarc_input q = { w.from, SPF_PASS, spf, (const char *const *)&signature, 1, NULL, 0 };
 	struct dmarc_check *c = dmarc_start(&dns, &q, took, &w);
 
-	while (w.fn != NULL) {
-		if (w.rest.len % 97 == 96) { /* somewhere */
+	while (w.dns.fn != NULL) {
+		if (w.dns.rest.len % 97 == 96) { /* somewhere */
 			dmarc_cancel(c);
 			break;
 		}
-		answer(&w);
+		answer(&w.dns);
 	}
-	if (w.fn != NULL)
+	if (w.dns.fn != NULL)
 		abort();
 	free(w.from);
 	free(spf);

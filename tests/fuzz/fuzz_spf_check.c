@@ -4,9 +4,9 @@
  * list with commas.  All of it is a record of its own, and a macro string, too.
  */
 #include <netinet/in.h>
-#include <stdlib.h>
 
 #include "mailsvc/policy/spf_record.h"
+#include "tests/fuzz/dns_lines.h"
 
 #define QUESTIONS_MAX                                                                                                  \
 	150 /* record, 10 terms of 1 + 10 names, the peer's 1 + 10 names, records of includes, explanations */
@@ -14,44 +14,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct world {
-	struct view rest;
-	enum dns_type type;
-	dns_fn fn;
-	void *arg;
-	unsigned questions;
+	struct dns_lines dns;
 	bool done;
 };
-
-static struct view next_line(struct view *rest)
-{
-	const char *end = rest->len > 0 ? memchr(rest->ptr, '\n', rest->len) : NULL;
-	struct view line = { rest->ptr, end != NULL ? (size_t)(end - rest->ptr) : rest->len };
-	size_t taken = line.len + (end != NULL);
-
-	*rest = (struct view){ rest->ptr + taken, rest->len - taken };
-	return line;
-}
-
-static uint32_t query(void *ctx, const char *name, enum dns_type type, dns_fn fn, void *arg)
-{
-	struct world *w = ctx;
-
-	if (strlen(name) > 255 || w->fn != NULL || ++w->questions > QUESTIONS_MAX)
-		abort();
-	w->type = type;
-	w->fn = fn;
-	w->arg = arg;
-	return w->questions;
-}
-
-static void cancel(void *ctx, uint32_t id)
-{
-	struct world *w = ctx;
-
-	if (id != 0 && id != w->questions)
-		abort();
-	w->fn = NULL;
-}
 
 static void put_names(struct dns_answer *a, struct view line)
 {
@@ -64,30 +29,25 @@ static void put_names(struct dns_answer *a, struct view line)
 	}
 }
 
-static void answer(struct world *w)
+static void answer(struct dns_lines *d)
 {
 	static const char four[] = { (char)192, 0, 2, 1 }, six[16] = { 0x20, 1, 0xd, (char)0xb8, [15] = 1 }, zero[16];
 	struct dns_record records[DNS_RECORDS_MAX] = { { 0 } };
 	struct dns_answer a = { .records = records };
-	bool left = w->rest.len > 0;
-	struct view line = next_line(&w->rest);
-	dns_fn fn = w->fn;
+	struct view line;
+	dns_fn fn;
 
-	w->fn = NULL;
-	if (!left || view_eq(line, "N"))
-		a.status = DNS_NXDOMAIN;
-	else if (line.len == 0 || view_eq(line, "T"))
-		a.status = line.len == 0 ? DNS_NODATA : DNS_TEMPFAIL;
-	else if (w->type == DNS_A || w->type == DNS_AAAA)
+	a.status = dns_lines_next(d, &line, &fn);
+	if (a.status == DNS_OK && (d->type == DNS_A || d->type == DNS_AAAA))
 		records[a.count++].data = (struct view){ line.ptr[0] != '=' ? zero
-							 : w->type == DNS_A ? four
+							 : d->type == DNS_A ? four
 									    : six,
-			w->type == DNS_A ? 4 : 16 };
-	else if (w->type == DNS_TXT)
+			d->type == DNS_A ? 4 : 16 };
+	else if (a.status == DNS_OK && d->type == DNS_TXT)
 		records[a.count++].data = line;
-	else
+	else if (a.status == DNS_OK)
 		put_names(&a, line);
-	fn(w->arg, &a);
+	fn(d->arg, &a);
 }
 
 static void printable(const char *text)
@@ -117,20 +77,20 @@ static void run(struct view in, bool v6)
 {
 	struct sockaddr_in four = { .sin_family = AF_INET, .sin_addr = { htonl(0xc0000201) } };
 	struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_addr.s6_addr = { 0x20, 1, 0xd, 0xb8, [15] = 1 } };
-	struct world w = { .rest = in };
-	struct policy_dns dns = { query, cancel, &w };
-	char *sender = view_dup(next_line(&w.rest)), *helo = view_dup(next_line(&w.rest));
+	struct world w = { .dns = { .rest = in, .most = QUESTIONS_MAX } };
+	struct policy_dns dns = { dns_lines_query, dns_lines_cancel, &w.dns };
+	char *sender = view_dup(next_line(&w.dns.rest)), *helo = view_dup(next_line(&w.dns.rest));
 	struct spf_query q = { v6 ? (struct sockaddr *)&six : (struct sockaddr *)&four, helo, sender, "mx.example" };
 	struct spf_check *c = spf_start(&dns, &q, took, &w);
 
-	while (w.fn != NULL) {
-		if (w.rest.len % 97 == 96) { /* somewhere */
+	while (w.dns.fn != NULL) {
+		if (w.dns.rest.len % 97 == 96) { /* somewhere */
 			spf_cancel(c);
 			break;
 		}
-		answer(&w);
+		answer(&w.dns);
 	}
-	if (w.fn != NULL)
+	if (w.dns.fn != NULL)
 		abort();
 	free(sender);
 	free(helo);

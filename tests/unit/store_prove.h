@@ -124,6 +124,28 @@ static inline struct message_value message_row_of(struct engine *e, uint32_t mai
 	return m;
 }
 
+static inline struct domain_value domain_row_of(struct engine *e, const char *name)
+{
+	struct domain_value d = { 0 };
+	struct key k = { 0 };
+	struct tx tx;
+
+	key_add(&k, view_of(name));
+	assert_int_equal(tx_begin(&tx, &e->index, false), 0);
+	tx_get_fixed(&tx, T_DOMAIN, &k, &d, sizeof d, NULL);
+	tx_abort(&tx);
+	return d;
+}
+
+static inline enum store_status expunge(struct engine *e, uint32_t mailbox, uint32_t first, uint32_t last)
+{
+	char range[8];
+
+	return status_of(
+	    ask(e, (struct proto_request){
+			.type = STORE_EXPUNGE, .mailbox = mailbox, .ranges = range_text(range, first, last) }));
+}
+
 static inline enum store_status create(struct engine *e, uint32_t account, const char *name)
 {
 	return status_of(

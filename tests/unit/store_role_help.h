@@ -79,6 +79,37 @@ static inline void spin_while(const bool *waiting, const char *what)
 	}
 }
 
+static inline void turn(unsigned ms)
+{
+	uint64_t until = clock_mono_ms() + ms;
+	struct timeval step = { 0, 2000 };
+
+	while (clock_mono_ms() < until) {
+		event_base_loopexit(base, &step);
+		event_base_loop(base, EVLOOP_ONCE);
+	}
+}
+
+/*
+ * The command line on a channel of its own: in another process, since it waits for its answers.  fn returns what was
+ * wrong, 0 nothing; what it saw it can leave in memory that is shared.
+ */
+static inline void in_command(int (*fn)(int fd))
+{
+	int fds[2], status;
+	pid_t pid;
+
+	assert_int_equal(imsg_pair(fds), 0);
+	if ((pid = fork()) == 0)
+		_exit(fn(fds[1]));
+	close(fds[1]);
+	role_store.peer(&ctx, ROLE_MONITOR, 0, fds[0]);
+	while (waitpid(pid, &status, WNOHANG) == 0)
+		turn(2);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static inline void store_down(void)
 {
 	struct keeper *s = ctx.state;

@@ -88,6 +88,7 @@ static void test_order(void **state)
 	    "\"c.example\"); "
 	    "user = \"us\"; },\n"
 	    "{ name = \"robot\"; to = (\"robot@plain.example\"); hosts = (\"d.example\"); protocol = \"lmtp\"; },\n"
+	    "{ name = \"lmtp\"; to = (\"boxes.example\"); hosts = (\"lmtp:f.example\"); },\n"
 	    "{ name = \"all\"; from = (\"bob@plain.example\"); hosts = (\"e.example\"); } );\n"
 	    "relay = { smarthost = \"smart.example\"; port = 588; };\n");
 	static const struct {
@@ -105,6 +106,7 @@ static void test_order(void **state)
 		    " old.example 26" }, /* a domain's own before routes for all */
 		{ "s@out.example", "list@lists.example", " 127.0.0.1 8024 lmtp" },
 		{ "s@out.example", "robot@plain.example", "robot d.example 24 lmtp" },
+		{ "s@out.example", "x@boxes.example", "lmtp f.example 24 lmtp" },
 		{ "", "", "relay smart.example 588" },
 	};
 

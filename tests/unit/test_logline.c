@@ -60,6 +60,10 @@ static void pairs(void **state)
 	assert_true(log_pair_find(text, "a", &value));
 	assert_string_equal(buf_str(&value), "b=c");
 	assert_false(log_pair_find(text, "b", &value));
+	/* A key is printable; what is none is passed over with its value. */
+	assert_true(log_pair_find(VIEW_LIT("\x1bk=1 k\x7f=2 \xc2\x9bk=\"a k=3\" k=4"), "k", &value));
+	assert_string_equal(buf_str(&value), "4");
+	assert_false(log_pair_find(VIEW_LIT("k\x01=\"a k=3\""), "k\x01", &value));
 	buf_free(&value);
 }
 

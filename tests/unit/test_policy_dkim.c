@@ -60,6 +60,15 @@ static int clear(void **state)
 	return 0;
 }
 
+/* The header that the examples of both RFCs sign. */
+#define JOE                                                                                                            \
+	"From: Joe SixPack <joe@football.example.com>\r\n"                                                             \
+	"To: Suzie Q <suzie@shopping.example.net>\r\n"                                                                 \
+	"Subject: Is dinner ready?\r\n"                                                                                \
+	"Date: Fri, 11 Jul 2003 21:00:37 -0700 (PDT)\r\n"                                                              \
+	"Message-ID: <20030712040037.46341.5F8J@football.example.com>\r\n"                                             \
+	"\r\n"
+
 /*
  * RFC 6376 A.2, with the key of its appendix C.  As it was signed: the RFC's own text lost a space before each folded
  * line and has one more in "game. Are".
@@ -75,12 +84,7 @@ static const char rfc6376[] = "DKIM-Signature: v=1; a=rsa-sha256; s=brisbane; d=
 			      "Received: from client1.football.example.com  [192.0.2.1]\r\n"
 			      "      by submitserver.example.com with SUBMISSION;\r\n"
 			      "      Fri, 11 Jul 2003 21:01:54 -0700 (PDT)\r\n"
-			      "From: Joe SixPack <joe@football.example.com>\r\n"
-			      "To: Suzie Q <suzie@shopping.example.net>\r\n"
-			      "Subject: Is dinner ready?\r\n"
-			      "Date: Fri, 11 Jul 2003 21:00:37 -0700 (PDT)\r\n"
-			      "Message-ID: <20030712040037.46341.5F8J@football.example.com>\r\n"
-			      "\r\n"
+			      JOE
 			      "Hi.\r\n\r\nWe lost the game. Are you hungry yet?\r\n\r\nJoe.\r\n";
 static const char rfc6376_key[] =
     "v=DKIM1; "
@@ -146,12 +150,7 @@ static const char rfc8463[] = "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/
 			      " b=F45dVWDfMbQDGHJFlXUNB2HKfbCeLRyhDXgFpEL8GwpsRe0IeIixNTe3\r\n"
 			      " DhCVlUrSjV4BwcVcOF6+FF3Zo9Rpo1tFOeS9mPYQTnGdaSGsgeefOsk2Jz\r\n"
 			      " dA+L10TeYt9BgDfQNZtKdN1WO//KgIqXP7OdEFE4LjFYNcUxZQ4FADY+8=\r\n"
-			      "From: Joe SixPack <joe@football.example.com>\r\n"
-			      "To: Suzie Q <suzie@shopping.example.net>\r\n"
-			      "Subject: Is dinner ready?\r\n"
-			      "Date: Fri, 11 Jul 2003 21:00:37 -0700 (PDT)\r\n"
-			      "Message-ID: <20030712040037.46341.5F8J@football.example.com>\r\n"
-			      "\r\n"
+			      JOE
 			      "Hi.\r\n\r\nWe lost the game.  Are you hungry yet?\r\n\r\nJoe.\r\n";
 
 static void test_rfc8463(void **state)

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "lib/ip.h"
 #include "mailsvc/smtp/smtp.h"
 
 static struct site_account alice = { .address = (char[]){ "alice@example.org" } };
@@ -232,11 +233,11 @@ static void test_peers(void **state)
 	assert_int_equal(smtp_peers_count(p, address("32.1.13.184")), 0);
 	smtp_peers_leave(p, address("203.0.113.9"));
 	smtp_peers_free(p);
-	assert_true(smtp_peer_is_loopback(address("127.1.2.3")));
-	assert_true(smtp_peer_is_loopback(address("::1")));
-	assert_true(smtp_peer_is_loopback(address("::ffff:127.0.0.1")));
-	assert_false(smtp_peer_is_loopback(address("192.0.2.1")));
-	assert_false(smtp_peer_is_loopback(address("::2")));
+	assert_true(ip_is_loopback(address("127.1.2.3")));
+	assert_true(ip_is_loopback(address("::1")));
+	assert_true(ip_is_loopback(address("::ffff:127.0.0.1")));
+	assert_false(ip_is_loopback(address("192.0.2.1")));
+	assert_false(ip_is_loopback(address("::2")));
 }
 
 int main(void)

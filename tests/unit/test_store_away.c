@@ -38,17 +38,6 @@ static void on_item(void *arg, const struct queue_item *item)
 	s->count++;
 }
 
-static void turn(unsigned ms)
-{
-	uint64_t until = clock_mono_ms() + ms;
-	struct timeval step = { 0, 2000 };
-
-	while (clock_mono_ms() < until) {
-		event_base_loopexit(base, &step);
-		event_base_loop(base, EVLOOP_ONCE);
-	}
-}
-
 static void until_seen(size_t count)
 {
 	uint64_t end = clock_mono_ms() + 10000;
@@ -113,67 +102,56 @@ static void result(uint64_t id, enum queue_outcome outcome, int64_t due, bool to
 	    resulted, NULL);
 }
 
-/* From another process, as the command line does, since it waits. */
+static struct command { /* shared with the process that asks */
+	enum queue_action action;
+	struct queue_select select;
+	const char *route;
+	bool sums;
+	int64_t changed;
+	char json[1 << 19];
+} *command;
+
+static int change(int fd)
+{
+	uint64_t count;
+	struct error e;
+	int rc = store_admin_queue_change(fd, command->action, &command->select, command->route, &count, &e);
+
+	command->changed = rc == 0 ? (int64_t)count : -1;
+	return rc == -1;
+}
+
+/* How many entries that changed; -1: there is no such entry. */
 static int64_t administer(enum queue_action action, struct queue_select select, const char *route)
 {
-	int fds[2], status, out[2];
-	int64_t answer = -1;
-	pid_t pid;
+	command->action = action;
+	command->select = select;
+	command->route = route;
+	in_command(change);
+	return command->changed;
+}
 
-	assert_int_equal(imsg_pair(fds), 0);
-	assert_int_equal(pipe(out), 0);
-	if ((pid = fork()) == 0) {
-		uint64_t count;
-		struct error e;
-		int rc = store_admin_queue_change(fds[1], action, &select, route, &count, &e);
-		answer = rc == 0 ? (int64_t)count : rc == 1 ? -1 : -2;
-		_exit(write(out[1], &answer, sizeof answer) == (ssize_t)sizeof answer ? 0 : 1);
-	}
-	close(fds[1]);
-	close(out[1]);
-	role_store.peer(&ctx, ROLE_MONITOR, 0, fds[0]);
-	while (waitpid(pid, &status, WNOHANG) == 0)
-		turn(2);
-	assert_int_equal(status, 0);
-	assert_int_equal(read(out[0], &answer, sizeof answer), sizeof answer);
-	close(out[0]);
-	turn(5);
-	return answer;
+static int list(int fd)
+{
+	struct buf json = BUF_INIT(sizeof command->json - 1), place = BUF_INIT(1024);
+	struct error e;
+	uint64_t after = 0;
+	int rc;
+
+	do
+		rc = command->sums ? store_admin_queue_summary(fd, &place, &json, &e)
+		                   : store_admin_queue_page(fd, &command->select, &after, &json, &e);
+	while (rc == 0);
+	snprintf(command->json, sizeof command->json, "%s", buf_str(&json));
+	return rc != 1;
 }
 
 static char *listed(bool sums, struct queue_select select)
 {
-	static char answer[1 << 20];
-	int fds[2], status = -1, out[2];
-	size_t len = 0;
-	ssize_t n;
-	pid_t pid;
-
-	assert_int_equal(imsg_pair(fds), 0);
-	assert_int_equal(pipe(out), 0);
-	assert_int_not_equal(fcntl(out[1], F_SETPIPE_SZ, 1 << 20), -1);
-	if ((pid = fork()) == 0) {
-		struct buf json = BUF_INIT(1 << 19), place = BUF_INIT(1024);
-		struct error e;
-		uint64_t after = 0;
-		int rc;
-		do
-			rc = sums ? store_admin_queue_summary(fds[1], &place, &json, &e)
-			          : store_admin_queue_page(fds[1], &select, &after, &json, &e);
-		while (rc == 0);
-		_exit(rc == 1 && write(out[1], json.data, json.len) == (ssize_t)json.len ? 0 : 1);
-	}
-	close(fds[1]);
-	close(out[1]);
-	role_store.peer(&ctx, ROLE_MONITOR, 0, fds[0]);
-	while (waitpid(pid, &status, WNOHANG) == 0)
-		turn(2);
-	assert_int_equal(status, 0);
-	while ((n = read(out[0], answer + len, sizeof answer - 1 - len)) > 0)
-		len += (size_t)n;
-	close(out[0]);
-	answer[len] = '\0';
-	return answer;
+	command->sums = sums;
+	command->select = select;
+	in_command(list);
+	return command->json;
 }
 
 static void has(const char *text, const char *part)
@@ -539,5 +517,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_send_dies, begin, teardown),
 	};
 
+	command = mmap(NULL, sizeof *command, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (command == MAP_FAILED)
+		return 1;
 	return run_quietly(tests, sizeof tests / sizeof *tests, "tests");
 }

@@ -29,15 +29,6 @@ static uint32_t deliver_n(const char *account, const char *mailbox, int n)
 	return mailbox_named(&e, id, mailbox[0] ? mailbox : "INBOX");
 }
 
-static enum store_status expunge(uint32_t mailbox, uint32_t first, uint32_t last)
-{
-	char range[8];
-
-	return status_of(
-	    ask(&e, (struct proto_request){
-			.type = STORE_EXPUNGE, .mailbox = mailbox, .ranges = range_text(range, first, last) }));
-}
-
 static enum store_status delete_mailbox(uint32_t mailbox)
 {
 	return status_of(ask(&e, (struct proto_request){ .type = STORE_DELETE, .mailbox = mailbox }));
@@ -89,7 +80,7 @@ static void test_import(void **state)
 	assert_int_equal(ranges_at(r->reply.destination, 0).first, 501);
 	request_free(r);
 	/* Expunged, and still remembered. */
-	assert_int_equal(expunge(box, 500, 500), STORE_OK);
+	assert_int_equal(expunge(&e, box, 500, 500), STORE_OK);
 	assert_int_equal(status_of(import("Old/Work", 77, 500, KEY("1"))), STORE_EXISTS);
 	/* The inbox was made with the account and never used. */
 	r = import("inbox", 88, 0, KEY("1"));
@@ -138,7 +129,7 @@ static void test_many_imports(void **state)
 		snprintf(key, sizeof key, "key-%012zu", i);
 		box = mailbox_of(import("Old", 0, 0, key));
 	}
-	assert_int_equal(expunge(box, 1, UINT32_MAX), STORE_OK);
+	assert_int_equal(expunge(&e, box, 1, UINT32_MAX), STORE_OK);
 	assert_int_equal(delete_mailbox(box), STORE_OK);
 	for (; left; left -= left > SWEPT_IMPORTS ? SWEPT_IMPORTS : left) {
 		assert_int_equal(rows_of(&e, T_IMPORT, key_u32(box)), left);
@@ -171,8 +162,8 @@ static void test_undelete(void **state)
 
 	(void)state;
 	assert_int_equal(status_of(ask(&e, p)), STORE_OK);
-	assert_int_equal(expunge(box, 2, 3), STORE_OK);
-	assert_int_equal(expunge(other, 1, 2), STORE_OK);
+	assert_int_equal(expunge(&e, box, 2, 3), STORE_OK);
+	assert_int_equal(expunge(&e, other, 1, 2), STORE_OK);
 	r = undelete(a, 0, 0);
 	assert_int_equal(r->reply.status, STORE_OK);
 	assert_int_equal(r->reply.count, 2);
@@ -187,7 +178,7 @@ static void test_undelete(void **state)
 	assert_int_equal(r->reply.count, 0);
 	request_free(r);
 	/* Only what was expunged since. */
-	assert_int_equal(expunge(box, 6, 7), STORE_OK);
+	assert_int_equal(expunge(&e, box, 6, 7), STORE_OK);
 	r = undelete(a, box, e.now + 1);
 	assert_int_equal(r->reply.count, 0);
 	request_free(r);
@@ -217,7 +208,7 @@ static void test_undelete_mailbox(void **state)
 
 	(void)state;
 	assert_int_equal(status_of(ask(&e, p)), STORE_OK);
-	assert_int_equal(expunge(box, 1, 1), STORE_OK);
+	assert_int_equal(expunge(&e, box, 1, 1), STORE_OK);
 	assert_int_equal(delete_mailbox(box), STORE_OK);
 	assert_int_equal(all_rows(&e, T_GRAVE), 1);
 	r = undelete(a, 0, 0);
@@ -250,7 +241,7 @@ static void test_undelete_many(void **state)
 	struct request *r;
 
 	(void)state;
-	assert_int_equal(expunge(box, 1, SLICE_ROWS * 2 + 500), STORE_OK);
+	assert_int_equal(expunge(&e, box, 1, SLICE_ROWS * 2 + 500), STORE_OK);
 	r = undelete(a, box, 0);
 	assert_int_equal(r->reply.count, SLICE_ROWS * 2 + 500);
 	request_free(r);
@@ -303,19 +294,6 @@ static void reload(const char *const *addresses, size_t count)
 	request_free(r);
 }
 
-static struct domain_value domain_row(const char *name)
-{
-	struct domain_value d = { 0 };
-	struct key k = { 0 };
-	struct tx tx;
-
-	key_add(&k, view_of(name));
-	assert_int_equal(tx_begin(&tx, &e.index, false), 0);
-	tx_get_fixed(&tx, T_DOMAIN, &k, &d, sizeof d, NULL);
-	tx_abort(&tx);
-	return d;
-}
-
 static uint32_t acl_of(uint32_t mailbox, const char *identifier)
 {
 	struct key k = acl_key(mailbox, view_of(identifier));
@@ -358,9 +336,9 @@ static void test_rename_account(void **state)
 	assert_int_equal(acl_of(other, "c@y.org"), 11);
 	assert_int_equal(acl_of(other, "-c@y.org"), 4);
 	assert_int_equal(acl_of(other, "a@x.org"), 0);
-	assert_int_equal(domain_row("x.org").messages, 1);
-	assert_int_equal(domain_row("y.org").messages, 3);
-	assert_int_equal(domain_row("y.org").bytes, 39);
+	assert_int_equal(domain_row_of(&e, "x.org").messages, 1);
+	assert_int_equal(domain_row_of(&e, "y.org").messages, 3);
+	assert_int_equal(domain_row_of(&e, "y.org").bytes, 39);
 	/* The site still says a@x.org: its mail goes where it belongs. */
 	assert_int_equal(status_of(deliver_to(&e, "a@x.org", "", "P\r\n", VIEW_LIT("0123456789"))), STORE_OK);
 	assert_int_equal(mailbox_row_of(&e, box).messages, 4);
@@ -375,7 +353,7 @@ static void test_rename_account(void **state)
 	/* An empty account there makes way. */
 	inbox(&e, "c@y.org");
 	assert_int_equal(status_of(rename_account("c@y.org", "b@x.org")), STORE_EXISTS);
-	assert_int_equal(expunge(other, 1, 1), STORE_OK);
+	assert_int_equal(expunge(&e, other, 1, 1), STORE_OK);
 	assert_int_equal(status_of(rename_account("c@y.org", "b@x.org")), STORE_OK);
 	assert_int_equal(account_of(&e, "b@x.org"), a);
 	/* Mail to a former address does not go into an account that nobody bears any more. */
@@ -481,7 +459,7 @@ static void test_erase(void **state)
 			     (struct proto_request){
 				 .type = STORE_COPY, .mailbox = box, .to = other, .ranges = range_text(range, 7, 7) })),
 	    STORE_OK);
-	assert_int_equal(expunge(box, 1, SLICE_ROWS + 100), STORE_OK);
+	assert_int_equal(expunge(&e, box, 1, SLICE_ROWS + 100), STORE_OK);
 	assert_int_equal(delete_mailbox(work), STORE_OK);
 	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_SET_METADATA,
 					       .account = a,
@@ -534,132 +512,6 @@ static void test_erase_of_a_namesake(void **state)
 	assert_int_equal(all_rows(&e, T_BODY), 0);
 }
 
-/* Quotas of messages and of a domain, and warnings. */
-static void quotas(uint64_t bytes, uint64_t messages, uint64_t domain)
-{
-	struct request *r = xcalloc(1, sizeof *r);
-
-	r->p.type = ENGINE_RELOAD;
-	r->undelete = 3600;
-	r->accounts = (struct engine_accounts){ .at = xcalloc(2, sizeof(struct engine_account)),
-		.count = 2,
-		.warnings = { 50, 90 },
-		.warning_count = 2,
-		.host = xstrdup("mail.x.org") };
-	for (size_t i = 0; i < 2; i++)
-		r->accounts.at[i] = (struct engine_account){ .address = xstrdup(i ? "b@x.org" : "a@x.org"),
-			.limits = { bytes, i ? 0 : messages, domain, NULL } };
-	assert_int_equal(engine_run(&e, r), RUN_DONE);
-	assert_int_equal(engine_commit(&e), 0);
-	engine_publish(&e);
-	request_free(r);
-}
-
-static enum store_status deliver_one(const char *to)
-{
-	return status_of(deliver_to(&e, to, "", "P\r\n", VIEW_LIT("0123456789")));
-}
-
-static void test_quota_messages(void **state)
-{
-	uint32_t a, box;
-
-	(void)state;
-	quotas(0, 10, 0);
-	for (int i = 0; i < 4; i++)
-		assert_int_equal(deliver_one("a@x.org"), STORE_OK);
-	a = account_of(&e, "a@x.org");
-	box = mailbox_named(&e, a, "INBOX");
-	assert_int_equal(account_row_of(&e, a).messages, 4);
-	assert_int_equal(deliver_one("a@x.org"), STORE_OK); /* the half: a warning comes with it */
-	assert_int_equal(account_row_of(&e, a).messages, 6);
-	assert_int_equal(account_row_of(&e, a).warned, 50);
-	assert_int_equal(deliver_one("a@x.org"), STORE_OK);
-	assert_int_equal(account_row_of(&e, a).messages, 7);
-	/* A little below and up again: told once. */
-	assert_int_equal(expunge(box, 1, 3), STORE_OK);
-	assert_int_equal(deliver_one("a@x.org"), STORE_OK);
-	assert_int_equal(account_row_of(&e, a).messages, 5);
-	/* Clearly below, and up again: told again. */
-	assert_int_equal(expunge(box, 4, 7), STORE_OK);
-	assert_int_equal(deliver_one("a@x.org"), STORE_OK);
-	assert_int_equal(account_row_of(&e, a).warned, 0);
-	while (account_row_of(&e, a).warned == 0)
-		assert_int_equal(deliver_one("a@x.org"), STORE_OK);
-	assert_int_equal(account_row_of(&e, a).messages, 6);
-	while (account_row_of(&e, a).warned == 50)
-		assert_int_equal(deliver_one("a@x.org"), STORE_OK);
-	assert_int_equal(account_row_of(&e, a).messages, 10);
-	assert_int_equal(deliver_one("a@x.org"), STORE_OVER_QUOTA);
-	assert_int_equal(deliver_one("b@x.org"), STORE_OK);
-	/* The same for what a client stores, and copies. */
-	assert_int_equal(
-	    status_of(ask(&e, (struct proto_request){ .type = STORE_APPEND, .mailbox = box, .body = VIEW_LIT("x") })),
-	    STORE_OVER_QUOTA);
-	char range[8];
-	struct proto_request p = { .type = STORE_COPY, .mailbox = box, .to = box, .ranges = range_text(range, 1, 100) };
-	assert_int_equal(status_of(ask(&e, p)), STORE_OVER_QUOTA);
-	p.mailbox = mailbox_named(&e, account_of(&e, "b@x.org"), "INBOX");
-	assert_int_equal(status_of(ask(&e, p)), STORE_OVER_QUOTA);
-	p.flags = 1; /* a move from another account too */
-	assert_int_equal(status_of(ask(&e, p)), STORE_OVER_QUOTA);
-	p.mailbox = box; /* a move within is free */
-	p.to = mailbox_named(&e, a, "Sent");
-	assert_int_equal(status_of(ask(&e, p)), STORE_OK);
-}
-
-static void test_quota_domain(void **state)
-{
-	struct proto_local locals[2] = { { VIEW_LIT("a@x.org"), VIEW_LIT(""), VIEW_LIT("") },
-		{ VIEW_LIT("b@x.org"), VIEW_LIT(""), VIEW_LIT("") } };
-	struct proto_request p = { .type = STORE_DELIVER,
-		.body = VIEW_LIT("0123456789"),
-		.mime = VIEW_LIT("m"),
-		.locals = locals,
-		.local_count = 2 };
-
-	(void)state;
-	quotas(0, 0, 35);
-	assert_int_equal(status_of(ask(&e, p)), STORE_OK);
-	assert_int_equal(domain_row("x.org").bytes, 20);
-	assert_int_equal(status_of(ask(&e, p)), STORE_OVER_QUOTA); /* 40 */
-	p.local_count = 1;
-	p.locals = locals;
-	assert_int_equal(status_of(ask(&e, p)), STORE_OK);
-	assert_int_equal(status_of(ask(&e, p)), STORE_OVER_QUOTA);
-	/* Moving between two of them brings the domain nothing, copying does. */
-	char range[8];
-	uint32_t a = mailbox_named(&e, account_of(&e, "a@x.org"), "INBOX"),
-		 b = mailbox_named(&e, account_of(&e, "b@x.org"), "INBOX");
-	p = (struct proto_request){ .type = STORE_COPY, .mailbox = a, .to = b, .ranges = range_text(range, 1, 1) };
-	assert_int_equal(status_of(ask(&e, p)), STORE_OVER_QUOTA);
-	p.flags = 1;
-	assert_int_equal(status_of(ask(&e, p)), STORE_OK);
-	assert_int_equal(domain_row("x.org").bytes, 30);
-	assert_int_equal(domain_row("x.org").accounts, 2);
-}
-
-/* The warning is mail: with a body, a record and a place in the log. */
-static void test_warning_in_bytes(void **state)
-{
-	static char body[5000];
-	uint32_t a, box;
-	struct message_value row;
-
-	(void)state;
-	memset(body, 'x', sizeof body);
-	quotas(10000, 0, 0);
-	assert_int_equal(status_of(deliver_to(&e, "a@x.org", "", "", (struct view){ body, sizeof body })), STORE_OK);
-	a = account_of(&e, "a@x.org");
-	box = mailbox_named(&e, a, "INBOX");
-	assert_int_equal(account_row_of(&e, a).messages, 2);
-	row = message_row_of(&e, box, 2);
-	assert_in_range(row.size, 300, 2000);
-	assert_int_equal(account_row_of(&e, a).bytes, sizeof body + row.size);
-	assert_int_equal(
-	    status_of(deliver_to(&e, "a@x.org", "", "", (struct view){ body, sizeof body })), STORE_OVER_QUOTA);
-}
-
 /* An index of an older version is made anew from the log. */
 static void test_older_index(void **state)
 {
@@ -698,9 +550,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_hand_over_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_erase, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_erase_of_a_namesake, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_quota_messages, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_quota_domain, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_warning_in_bytes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_older_index, setup, teardown),
 	};
 

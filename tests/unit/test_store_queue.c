@@ -147,17 +147,6 @@ static void on_taken(void *arg, const struct queue_item *item)
 		result_of(t, item->id);
 }
 
-static void turn(unsigned ms)
-{
-	uint64_t until = clock_mono_ms() + ms;
-	struct timeval step = { 0, 5000 };
-
-	while (clock_mono_ms() < until) {
-		event_base_loopexit(base, &step);
-		event_base_loop(base, EVLOOP_ONCE);
-	}
-}
-
 /* A queue full of mail for a dead host: each entry is handed out once, in order, with no more in flight than asked for.
  */
 static void test_dead_destination(void **state)

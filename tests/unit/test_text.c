@@ -182,6 +182,28 @@ static void words(void **state)
 	assert_int_equal(text_distance("same", "same", 5), 0);
 }
 
+static void host_names(void **state)
+{
+	static const char *const good[] = { "a", "mx.example.org", "x--1._tcp.EXAMPLE", "127.0.0.1", "-" };
+	static const char *const bad[] = { "", ".", "a.", ".a", "a..b", "a b", "*.example", "m\xc3\xbcll.example", "[::1]", "a@b", "a`b" };
+	char longest[255];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		assert_true(text_is_host(view_of(good[i])));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(text_is_host(view_of(bad[i])));
+	assert_false(text_is_host((struct view){ "a\0b", 3 }));
+	memset(longest, 'a', sizeof(longest));
+	for (size_t i = 63; i < sizeof(longest); i += 64)
+		longest[i] = '.';
+	assert_true(text_is_host((struct view){ longest, 253 }));
+	assert_false(text_is_host((struct view){ longest, 254 }));
+	longest[63] = 'a';
+	assert_true(text_is_host((struct view){ longest, 63 }));
+	assert_false(text_is_host((struct view){ longest, 64 }));
+}
+
 static void clocks_run(void **state)
 {
 	(void)state;
@@ -203,6 +225,7 @@ int main(void)
 		cmocka_unit_test(base64_is_strict),
 		cmocka_unit_test(dates),
 		cmocka_unit_test(words),
+		cmocka_unit_test(host_names),
 		cmocka_unit_test(clocks_run),
 	};
 
