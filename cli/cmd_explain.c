@@ -302,7 +302,7 @@ static void print_event(const json_t *e)
 		const char *event;
 		void (*print)(const json_t *);
 	} known[] = { { "accepted", put_accepted }, { "refused", put_refused }, { "sent", put_attempt }, { "deferred", put_attempt },
-		{ "bounced", put_attempt } };
+		{ "bounced", put_attempt }, { "verified", put_attempt } };
 	size_t i = 0;
 
 	printf("  %s  ", cli_json_get(e, "time"));

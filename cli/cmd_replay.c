@@ -106,6 +106,11 @@ static void put_recipients(const json_t *result)
 			printf("; leads to ");
 			put_list(json_object_get(r, "leads_to"));
 		}
+		if (cli_json_get(r, "verified_by")[0] != '\0') {
+			printf("; taken only if ");
+			cli_put(cli_json_get(r, "verified_by"));
+			printf(" takes it, which is not asked here");
+		}
 		putchar('\n');
 	}
 }

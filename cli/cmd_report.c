@@ -1,6 +1,7 @@
 /*
  * mailadm report: what other hosts say of mail in our name.  The reports are mails: in the INBOX of the accounts to which
- * the domains' report addresses lead, or files.  Each is counted once, however often it came.
+ * the domains' report addresses lead, or files.  Each is counted once, however often it came; one that came by mail only
+ * when this host found its author to be no forgery, since anybody can send what looks like a report.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include "lib/proc.h"
 #include "lib/text.h"
 #include "mailsvc/mime/mime.h"
+#include "mailsvc/policy/name.h"
 #include "site/route.h"
 
 #define SINCE_DEFAULT (30 * 86400)
@@ -26,10 +28,12 @@ struct job {
 	int64_t since;
 	const char *domain; /* of the rows, NULL: all */
 	const char *mailbox;
-	json_t *seen;    /* "org id" of what was counted */
+	const char *host; /* whose word on the mails counts; NULL: files are read */
+	bool unverified;  /* count those that it did not find to be right too */
+	json_t *seen;    /* "org id signer" of what was counted */
 	json_t *reports; /* array */
 	json_t *groups;  /* rows that say the same, by what they say -> object with "count" */
-	unsigned broken, read;
+	unsigned broken, read, left_out;
 };
 
 /* Counting ------------------------------------------------------------------------------------------------------- */
@@ -44,10 +48,21 @@ static const struct {
 	    { "domain", "policy", "result", "mx", "sessions", "reporters" } },
 };
 
+/* Who reports: what the report says, and beside it whose mail it was, where that is another. */
+static char *reporter(const json_t *report)
+{
+	const char *org = cli_json_get(report, "org"), *signer = cli_json_get(report, "signer");
+
+	if (signer[0] == '\0' || policy_below(org, signer) || (org[0] != '\0' && policy_below(signer, org)))
+		return xstrdup(org);
+	return xasprintf("%s (%s)", org, signer);
+}
+
 static void count_row(struct job *j, const json_t *report, json_t *row)
 {
 	const char *const *keys = kinds[j->kind].keys, *number = kinds[j->kind].number;
 	struct buf key = BUF_INIT(1u << 20);
+	char *who;
 	json_t *group;
 
 	if (j->kind == REPORT_DMARC)
@@ -66,18 +81,23 @@ static void count_row(struct job *j, const json_t *report, json_t *row)
 	}
 	json_object_set_new(group, number,
 	    json_integer(json_integer_value(json_object_get(group, number)) + json_integer_value(json_object_get(row, number))));
-	json_object_set_new(json_object_get(group, "reporters"), cli_json_get(report, "org"), json_true());
+	who = reporter(report);
+	json_object_set_new(json_object_get(group, "reporters"), who, json_true());
+	free(who);
 	buf_free(&key);
 }
 
 /* Takes report over. */
 static void count_report(struct job *j, json_t *report)
 {
-	char *key = xasprintf("%s\n%s", cli_json_get(report, "org"), cli_json_get(report, "id"));
+	const char *signer = cli_json_get(report, "signer");
+	char *key = xasprintf("%s\n%s\n%s", cli_json_get(report, "org"), cli_json_get(report, "id"), signer);
 	json_t *row;
 	size_t i;
 
-	if (json_object_get(j->seen, key) == NULL) {
+	if (j->host != NULL && signer[0] == '\0' && !j->unverified)
+		j->left_out++;
+	else if (json_object_get(j->seen, key) == NULL) {
 		json_object_set_new(j->seen, key, json_true());
 		json_array_foreach(json_object_get(report, "rows"), i, row)
 			count_row(j, report, row);
@@ -104,7 +124,7 @@ static int take(struct job *j, const char *what, struct view message)
 	if (rc == 1)
 		return 0;
 	report_reader_stop(&j->reader);
-	return report_reader_start(&j->reader, j->kind, &e) == 0 ? 0 : cli_error("%s", e.text);
+	return report_reader_start(&j->reader, j->kind, j->host, &e) == 0 ? 0 : cli_error("%s", e.text);
 }
 
 /* Mailboxes ------------------------------------------------------------------------------------------------------ */
@@ -290,7 +310,8 @@ static void print(struct job *j)
 	const char *key;
 
 	if (j->cli->json) {
-		cli_json_print(json_pack("{s:O, s:i, s:i}", "reports", j->reports, "read", (int)j->read, "broken", (int)j->broken));
+		cli_json_print(json_pack("{s:O, s:i, s:i, s:i}", "reports", j->reports, "read", (int)j->read, "broken", (int)j->broken,
+		    "left_out", (int)j->left_out));
 		free(sorted);
 		return;
 	}
@@ -306,20 +327,30 @@ static void print(struct job *j)
 	free(sorted);
 }
 
+static void print_left_out(const struct job *j)
+{
+	if (j->left_out > 0)
+		fprintf(stderr, "mailadm: %u report%s without a passing %s left out; --unverified counts %s\n", j->left_out,
+		    j->left_out == 1 ? "" : "s", j->kind == REPORT_TLS ? "DKIM signature" : "DMARC result", j->left_out == 1 ? "it" : "them");
+}
+
 static int report(struct job *j, const char *account, char **files)
 {
 	struct error e;
 	int rc;
 
-	if (report_reader_start(&j->reader, j->kind, &e) == -1)
+	j->host = *files == NULL ? j->cli->site->host.name : NULL;
+	if (report_reader_start(&j->reader, j->kind, j->host, &e) == -1)
 		return cli_error("%s", e.text);
 	j->seen = json_object();
 	j->groups = json_object();
 	j->reports = json_array();
 	rc = *files != NULL ? read_files(j, files) : read_mailboxes(j, account);
 	report_reader_stop(&j->reader);
-	if (rc == 0)
+	if (rc == 0) {
 		print(j);
+		print_left_out(j);
+	}
 	if (rc == 0 && json_array_size(j->reports) == 0)
 		rc = EXIT_NO;
 	json_decref(j->seen);
@@ -331,7 +362,8 @@ static int report(struct job *j, const char *account, char **files)
 static int run(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = { { "since", required_argument, NULL, 'S' }, { "domain", required_argument, NULL, 'd' },
-		{ "account", required_argument, NULL, 'a' }, { "mailbox", required_argument, NULL, 'm' }, { NULL, 0, NULL, 0 } };
+		{ "account", required_argument, NULL, 'a' }, { "mailbox", required_argument, NULL, 'm' },
+		{ "unverified", no_argument, NULL, 'u' }, { NULL, 0, NULL, 0 } };
 	struct job j = { .cli = cli, .since = clock_wall() - SINCE_DEFAULT, .mailbox = "INBOX" };
 	const char *account = NULL;
 	uint64_t n;
@@ -354,6 +386,8 @@ static int run(struct cli *cli, int argc, char **argv)
 			account = optarg;
 		else if (option == 'm')
 			j.mailbox = optarg;
+		else if (option == 'u')
+			j.unverified = true;
 		else
 			return cli_usage(&cmd_report);
 	}
@@ -364,16 +398,18 @@ static int run(struct cli *cli, int argc, char **argv)
 
 const struct command cmd_report = {
 	.name = "report",
-	.synopsis = "dmarc | tls [--since DURATION] [--domain D] [--account A] [--mailbox M] [FILE ...]",
+	.synopsis = "dmarc | tls [--since DURATION] [--domain D] [--account A] [--mailbox M] [--unverified] [FILE ...]",
 	.summary = "what other hosts report of mail in our name",
 	.help = "Reads the DMARC aggregate reports or TLS reports that came by mail to the domains' report addresses, and adds them\n"
 		"up: who sends in our name and fails, and whether mail to us is encrypted.  FILEs (a mail, XML, JSON, gzip or zip)\n"
-		"are read instead of mailboxes.  What failed stands first.\n"
+		"are read instead of mailboxes.  What failed stands first.  Mail is counted when this host found at its arrival that\n"
+		"its author is no forgery: DMARC pass, and for TLS reports a DKIM signature of the author's domain.\n"
 		"\n"
 		"      --since DURATION   mail that came since then, default 30d\n"
 		"      --domain D         rows of this domain\n"
 		"      --account A        the account that has the reports, when the site does not say so\n"
 		"      --mailbox M        of that account, default INBOX\n"
+		"      --unverified       count mail whose author may be forged, too\n"
 		"With --json the reports themselves.  Exits 1 when there are none.\n"
 		"\n"
 		"examples:\n"

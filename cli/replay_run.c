@@ -1,8 +1,9 @@
 /*
  * A message goes through a session of the smtp role, as its peer would bring it, in a process that has become that
  * role: its rules decide, its log line event=checked has the reasons, and what it hands to store says what would be
- * stored and sent.  Store and keys are played here, auth is away, and tables (greylisting, rates) are empty.  What
- * would only cost time is off: the tarpit, and greylisting counts as marked.
+ * stored and sent.  Store, keys and send are played here, auth is away, and tables (greylisting, rates) are empty.
+ * What would only cost time is off: the tarpit, and greylisting counts as marked; and no other host is asked about a
+ * recipient: it counts as taken there.
  */
 #include "cli/replay.h"
 
@@ -23,6 +24,7 @@
 #include "mailsvc/mime/mime.h"
 #include "mailsvc/policy/name.h"
 #include "mailsvc/send/reply.h"
+#include "mailsvc/send/verify_proto.h"
 #include "mailsvc/smtp/check.h"
 #include "mailsvc/store/proto.h"
 #include "site/prefix.h"
@@ -37,7 +39,8 @@ struct run {
 	struct role_ctx *ctx;
 	struct kept_envelope envelope;
 	struct view message; /* without what delivery put in front */
-	struct chan *store, *keys;
+	struct chan *store, *keys, *send;
+	json_t *asked; /* the host that the recipient of this RCPT would be verified by; NULL: none */
 	int peer_side, smtp_side; /* of the session */
 	int out, log;
 	struct conn *conn;
@@ -216,6 +219,32 @@ static void on_keys_closed(struct chan *chan, void *arg)
 	give_up(arg, "smtp closed its channel to keys");
 }
 
+/* Send ---------------------------------------------------------------------------------------------------------- */
+
+static void on_send(struct chan *chan, struct imsg *m, void *arg)
+{
+	static const struct verify_answer taken = { .status = VERIFY_TAKEN };
+	struct run *r = arg;
+	char sender[VERIFY_ADDRESS_MAX], recipient[VERIFY_ADDRESS_MAX];
+	struct buf reply = BUF_INIT(IMSG_MAX);
+	json_t *way;
+
+	if (m->type != VERIFY_MESSAGE_ASK || verify_ask_get(m->data, sender, recipient) == -1)
+		give_up(r, "what smtp asked of send cannot be read");
+	way = replay_leaves(r->ctx->site, sender, view_of(recipient));
+	r->asked = json_incref(json_array_get(json_object_get(way, "hosts"), 0));
+	json_decref(way);
+	verify_answer_put(&reply, &taken);
+	chan_send(chan, VERIFY_MESSAGE_ANSWER, m->id, buf_view(&reply), -1);
+	buf_free(&reply);
+}
+
+static void on_send_closed(struct chan *chan, void *arg)
+{
+	(void)chan;
+	give_up(arg, "smtp closed its channel to send");
+}
+
 /* The peer ------------------------------------------------------------------------------------------------------ */
 
 static bool has_high_bytes(struct view v)
@@ -258,6 +287,9 @@ static void on_rcpt(struct run *r, const char *said)
 	json_t *o = replay_route(r->ctx->site, address);
 
 	set(o, "reply", view_of(said));
+	if (r->asked != NULL)
+		json_object_set_new(o, "verified_by", r->asked);
+	r->asked = NULL;
 	json_object_set_new(r->recipients, address, o);
 	r->taken += r->reply.code / 100 == 2;
 	say_next(r);
@@ -432,20 +464,23 @@ static void prepare_site(struct site *site, bool dns)
 
 static void prepare(struct role_ctx *ctx, void *arg)
 {
-	static const struct chan_ops store = { on_store, on_store_closed }, keys = { on_keys, on_keys_closed };
+	static const struct chan_ops store = { on_store, on_store_closed }, keys = { on_keys, on_keys_closed },
+				     send = { on_send, on_send_closed };
 	struct run *r = arg;
-	int pair[2], second[2], session[2];
+	int pair[2], second[2], third[2], session[2];
 
 	r->ctx = ctx;
 	r->greylists = smtp_rule_of(ctx->site->checks.greylist) == SMTP_RULE_REFUSE;
 	prepare_site(ctx->site, r->replay->dns);
-	if (imsg_pair(pair) == -1 || imsg_pair(second) == -1 ||
+	if (imsg_pair(pair) == -1 || imsg_pair(second) == -1 || imsg_pair(third) == -1 ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, session) == -1)
 		fatal("socketpair");
 	ctx->role->peer(ctx, ROLE_STORE, 0, pair[0]);
 	ctx->role->peer(ctx, ROLE_KEYS, 0, second[0]);
+	ctx->role->peer(ctx, ROLE_SEND, 0, third[0]);
 	r->store = chan_new(ctx->base, pair[1], &store, r);
 	r->keys = chan_new(ctx->base, second[1], &keys, r);
+	r->send = chan_new(ctx->base, third[1], &send, r);
 	r->peer_side = session[0];
 	r->smtp_side = session[1];
 }

@@ -70,15 +70,17 @@ static int get(int fd, struct buf *out, uint64_t until)
 	return 0;
 }
 
-static void answer(enum report_kind kind, struct view message)
+static void answer(enum report_kind kind, const char *host, struct view message)
 {
 	struct buf text = BUF_INIT(REPORT_TEXT_MAX);
 	struct error e = { "" };
 	json_t *report = NULL;
-	char *dump;
+	char *dump, signer[256];
 
 	if (report_extract(kind, message, &text, &e) == 0)
 		report = kind == REPORT_DMARC ? report_parse_dmarc(buf_view(&text), &e) : report_parse_tls(buf_view(&text), &e);
+	if (report != NULL && host != NULL && report_signer(kind, message, host, signer))
+		json_object_set_new(report, "signer", json_string(signer));
 	if (report == NULL)
 		report = json_string(e.text);
 	if (report == NULL)
@@ -91,7 +93,7 @@ static void answer(enum report_kind kind, struct view message)
 	buf_free(&text);
 }
 
-static _Noreturn void serve(enum report_kind kind, int question, int answers)
+static _Noreturn void serve(enum report_kind kind, const char *host, int question, int answers)
 {
 	struct sandbox box = { .user = getpwnam(READER_USER) != NULL ? READER_USER : NULL };
 	struct error e;
@@ -111,12 +113,12 @@ static _Noreturn void serve(enum report_kind kind, int question, int answers)
 
 		if (get(QUESTION, &message, 0) == -1)
 			_exit(0);
-		answer(kind, buf_view(&message));
+		answer(kind, host, buf_view(&message));
 		buf_free(&message);
 	}
 }
 
-int report_reader_start(struct report_reader *r, enum report_kind kind, struct error *e)
+int report_reader_start(struct report_reader *r, enum report_kind kind, const char *host, struct error *e)
 {
 	int to[2], from[2];
 
@@ -129,7 +131,7 @@ int report_reader_start(struct report_reader *r, enum report_kind kind, struct e
 	}
 	r->pid = fork();
 	if (r->pid == 0)
-		serve(kind, to[0], from[1]);
+		serve(kind, host, to[0], from[1]);
 	close(to[0]);
 	close(from[1]);
 	r->to = to[1];

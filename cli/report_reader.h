@@ -11,10 +11,10 @@ struct report_reader {
 	int to, from;
 };
 
-/* -1: e. */
-int report_reader_start(struct report_reader *, enum report_kind, struct error *e);
+/* host: the messages are mail that it took, and report_signer tells of each; NULL: files.  -1: e. */
+int report_reader_start(struct report_reader *, enum report_kind, const char *host, struct error *e);
 /*
- * The report that is in message (report_extract, then report_parse_*): 0 with it; 1 with e: there is none, or it is
+ * The report that is in message (report_extract, then report_parse_*), with "signer" when there is one: 0 with it; 1 with e: there is none, or it is
  * broken; -1 with e: the reader died.
  */
 int report_reader_read(struct report_reader *, struct view message, json_t **report, struct error *e);

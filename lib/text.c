@@ -232,6 +232,26 @@ bool text_is_host(struct view v)
 	return label > 0;
 }
 
+size_t text_run(struct view v, bool *eight_bit)
+{
+	const uint64_t ones = UINT64_MAX / 255, high = ones * 0x80;
+	uint64_t all = 0;
+	size_t i = 0;
+
+	for (; v.len - i >= sizeof(all); i += sizeof(all)) { /* eight at once, while none of them is low */
+		uint64_t eight;
+
+		memcpy(&eight, v.ptr + i, sizeof(eight));
+		if ((eight - ones * ('\r' + 1)) & ~eight & high)
+			break;
+		all |= eight;
+	}
+	for (; i < v.len && (unsigned char)v.ptr[i] > '\r'; i++)
+		all |= (unsigned char)v.ptr[i];
+	*eight_bit |= (all & high) != 0;
+	return i;
+}
+
 #define DISTANCE_WORD 64
 
 unsigned text_distance(const char *a, const char *b, unsigned limit)

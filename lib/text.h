@@ -31,6 +31,9 @@ void text_lower(char *s);
 /* Labels of 1 to 63 letters, digits, '-' and '_', 253 bytes in all, no final dot: what a host may be called in DNS. */
 bool text_is_host(struct view v);
 
+/* How many bytes from the start are above CR (13), none of which ends a line; *eight_bit when one is not ASCII. */
+size_t text_run(struct view v, bool *eight_bit);
+
 /* Edit distance of two short words, for 'did you mean'; at most limit + 1. */
 unsigned text_distance(const char *a, const char *b, unsigned limit);
 

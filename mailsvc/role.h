@@ -52,9 +52,11 @@ enum role_fd {               /* descriptors that monitor opens for a role before
 	ROLE_FD_REPLIED,     /* smtp: the file STATE/auto-replied: a table of smtp/shared_table.h, as are */
 	ROLE_FD_GREYLIST,    /* STATE/greylist, */
 	ROLE_FD_RATES,       /* STATE/send-rates, */
-	ROLE_FD_SOURCES,     /* and STATE/source-rates */
+	ROLE_FD_SOURCES,     /* STATE/source-rates */
+	ROLE_FD_VERIFIED,    /* and STATE/verified */
 	ROLE_FD_SRS,         /* smtp: the file STATE/srs-key, of 32 bytes */
-	ROLE_FD_MTA_STS,     /* send: the file STATE/mta-sts of send/sts.h */
+	ROLE_FD_MTA_STS,     /* send: the file STATE/mta-sts of send/sts.h, */
+	ROLE_FD_TLS_COUNTS,  /* and STATE/tls-counts of send/tls_count.h */
 	ROLE_FD_COUNT
 };
 

@@ -218,6 +218,20 @@ void site_next_hop(const struct site *site, const char *sender, const char *reci
 	}
 }
 
+bool site_verifies(const struct site *site, const char *sender, const char *recipient, struct next_hop *out)
+{
+	char to[ADDRESS_MAX];
+	const struct site_domain *d;
+
+	if (address_normalise(view_of(recipient), to, sizeof(to)) == -1)
+		return false;
+	d = site_find_domain(site, strrchr(to, '@') + 1);
+	if (d == NULL || !d->verify)
+		return false;
+	site_next_hop(site, sender, to, out);
+	return out->host_count > 0 && strcmp(out->route, RELAY_ROUTE) != 0;
+}
+
 static void add_port(uint16_t port, uint16_t *ports, size_t max, size_t *count)
 {
 	for (size_t i = 0; i < *count && i < max; i++)

@@ -47,6 +47,11 @@ struct next_hop {
  * <>, which only routes without `from` match.
  */
 void site_next_hop(const struct site *, const char *sender, const char *recipient, struct next_hop *out);
+/*
+ * May only a host that the site names know the recipient, an address of ours, and is it to be asked (domains[].verify)?
+ * out: the way to it, filled when true.
+ */
+bool site_verifies(const struct site *, const char *sender, const char *recipient, struct next_hop *out);
 /* Does a route's `to` name exactly this normalised address?  It is somebody then, though no account. */
 bool site_routes_address(const struct site *, const char *normalised);
 /* Every port that mail may leave to: at most max of them; returns how many there are. */

@@ -100,6 +100,11 @@ const struct schema_row schema[] = {
 	  .example = "\"lmtp:127.0.0.1:8024\"",
 	  .doc = "Other software that keeps the domain's mail (Mailman, Sympa, Dovecot), by LMTP or SMTP. Accounts, aliases and lists "
 		 "of the domain that stand in this file come first." },
+	{ "domains[].verify", TYPE_BOOL, IN(site_domain, verify), .fallback = "true",
+	  .doc = "Whether the host of elsewhere or deliver, or of a route, is asked at RCPT if it takes the recipient, so that what it "
+		 "refuses is refused to whoever brings it. While it cannot be asked, a stranger's mail is taken only for recipients that "
+		 "it took within the last week. false for a host that takes everybody at first, or that cannot be asked: for what it "
+		 "refuses later the sender, who may be forged, gets a notification." },
 
 	{ "accounts", TYPE_GROUPS, LIST(site_account, accounts, account_count), .what = "account",
 	  .doc = "Who has a mailbox. Passwords are set with mailadm account passwd." },
@@ -478,8 +483,8 @@ const struct schema_row schema[] = {
 	{ "checks.dkim", TYPE_ENUM, SITE(checks.dkim), .fallback = "mark", .words = rule_words,
 	  .doc = "Mail with DKIM signatures, none of which is right." },
 	{ "checks.dmarc", TYPE_ENUM, SITE(checks.dmarc), .fallback = "refuse", .words = rule_words,
-	  .doc = "Mail that the domain in From does not stand by. refuse does what that domain asks: reject it, put it into Junk, or "
-		 "nothing." },
+	  .doc = "Mail that the domain in From does not stand by. refuse does what that domain asks: reject it, put it into the mailbox "
+		 "for junk, or nothing. While DNS does not say whether it stands by it, mail that would be rejected is put off." },
 	{ "checks.arc_sealers", TYPE_DOMAINS, SITE(checks.arc_sealers), .shown = "none",
 	  .doc = "Domains of forwarders and lists that are believed: mail that came by one of them with a good ARC seal is not held to "
 		 "DMARC, unless the seal says that it failed DMARC there." },
@@ -490,7 +495,7 @@ const struct schema_row schema[] = {
 	{ "checks.tarpit", TYPE_DURATION, SITE(checks.tarpit), .fallback = "3s", .max = 60,
 	  .doc = "How long doubtful peers wait for the greeting, and strangers after each refusal; 0 for not at all." },
 	{ "checks.dns_wait", TYPE_DURATION, SITE(checks.dns_wait), .fallback = "5s", .min = 1, .max = 60,
-	  .doc = "How long each step waits for DNS; what has no answer then is no reason to refuse." },
+	  .doc = "How long each step waits for DNS; what has no answer then is no reason to refuse for good." },
 	{ "checks.connection_rate", TYPE_INT, SITE(checks.connection_rate), .fallback = "120", .min = 1, .max = 1000000,
 	  .doc = "New connections a minute from one address (an IPv6 /64)." },
 	{ "checks.command_rate", TYPE_INT, SITE(checks.command_rate), .fallback = "3000", .min = 10, .max = 1000000,

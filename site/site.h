@@ -42,6 +42,7 @@ struct site_domain {
 	struct strings records; /* further lines of the zone, in presentation form */
 	char *elsewhere;        /* "host:port" that knows the addresses that we do not (a staged move), "" none */
 	char *deliver;          /* "lmtp:host:port" or "host:port" that keeps the domain's mail, "" none */
+	bool verify;            /* these hosts are asked whom they take (default true) */
 	struct site_origin origin;
 };
 

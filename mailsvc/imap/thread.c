@@ -25,7 +25,14 @@ struct forest {
 	uint64_t *id;
 	uint32_t *node_of;
 	size_t mask;
-	uint32_t *first, *last, *next; /* children, siblings */
+	struct place *places; /* for the reply */
+};
+
+/* All that the reply says of a node together: those of a thread lie far apart in memory. */
+struct place {
+	uint32_t parent, first, next; /* first: child, next: sibling */
+	uint32_t number;              /* of a message: UID or sequence number */
+	bool listed;                  /* it has siblings, and so is a list of its own */
 };
 
 bool thread_parse(struct imap_parser *p, enum thread_algorithm *out)
@@ -325,64 +332,60 @@ static void order_subjects(struct forest *f)
 /* The reply ---------------------------------------------------------------------------------------------------------
  */
 
-static void make_children(struct forest *f)
+static void make_places(struct forest *f, const struct uidmap *map)
 {
-	f->first = xreallocarray(NULL, (size_t)f->nodes + 1, sizeof(*f->first));
-	f->last = xreallocarray(NULL, (size_t)f->nodes + 1, sizeof(*f->last));
-	f->next = xreallocarray(NULL, (size_t)f->nodes + 1, sizeof(*f->next));
-	memset(f->first, 0xff, f->nodes * sizeof(*f->first));
-	for (uint32_t i = 0; i < f->count; i++) {
-		uint32_t up = f->parent[i];
+	uint32_t *last = xreallocarray(NULL, (size_t)f->nodes + 1, sizeof(*last)); /* child */
 
-		f->next[i] = NONE;
+	f->places = xreallocarray(NULL, (size_t)f->nodes + 1, sizeof(*f->places));
+	for (uint32_t i = 0; i < f->nodes; i++)
+		f->places[i] = (struct place){ f->parent[i], NONE, NONE, 0, false };
+	for (uint32_t i = 0; i < f->count; i++) {
+		uint32_t uid = f->table->uid[f->row[i]], up = f->parent[i];
+
+		f->places[i].number = map != NULL ? uidmap_seq(map, uid) : uid;
 		if (up == NONE)
 			continue;
-		if (f->first[up] == NONE)
-			f->first[up] = i;
-		else
-			f->next[f->last[up]] = i;
-		f->last[up] = i;
+		if (f->places[up].first == NONE) {
+			f->places[up].first = i;
+		} else {
+			f->places[last[up]].next = i;
+			f->places[last[up]].listed = f->places[i].listed = true;
+		}
+		last[up] = i;
 	}
-}
-
-static void put_number(const struct forest *f, const struct uidmap *map, uint32_t message, struct buf *out)
-{
-	uint32_t uid = f->table->uid[f->row[message]];
-
-	buf_decimal(out, map != NULL ? uidmap_seq(map, uid) : uid);
+	free(last);
 }
 
 /*
  * One thread: an only child follows its parent behind a space, several are lists of their own.  On the way up a ")"
  * closes what was a list.
  */
-static void put_thread(const struct forest *f, const struct uidmap *map, uint32_t root, struct buf *out)
+static void put_thread(const struct forest *f, uint32_t root, struct buf *out)
 {
 	uint32_t node = root;
 	bool up = false;
 
 	buf_addc(out, '(');
 	for (;;) {
-		bool listed = node != root && f->next[f->first[f->parent[node]]] != NONE;
-
+		const struct place *at = &f->places[node];
 		if (!up) {
-			if (listed)
+			if (at->listed)
 				buf_addc(out, '(');
 			if (node < f->count)
-				put_number(f, map, node, out);
-			if (f->first[node] != NONE) {
+				buf_decimal(out, at->number);
+			if (at->first != NONE) {
 				if (node < f->count)
 					buf_addc(out, ' ');
-				node = f->first[node];
+				node = at->first;
 				continue;
 			}
 		}
-		if (listed || node == root)
+		if (at->listed || node == root)
 			buf_addc(out, ')');
 		if (node == root)
 			return;
-		up = f->next[node] == NONE;
-		node = up ? f->parent[node] : f->next[node];
+		up = at->next == NONE;
+		node = up ? at->parent : at->next;
 	}
 }
 
@@ -390,9 +393,9 @@ static void put_all(struct forest *f, const struct uidmap *map, struct buf *out)
 {
 	uint32_t count, *roots = roots_of(f, &count);
 
-	make_children(f);
+	make_places(f, map);
 	for (uint32_t i = 0; i < count; i++)
-		put_thread(f, map, roots[i], out);
+		put_thread(f, roots[i], out);
 	free(roots);
 }
 
@@ -430,7 +433,5 @@ void thread_put(const struct order_table *t, enum thread_algorithm algorithm, co
 	free(f.root);
 	free(f.id);
 	free(f.node_of);
-	free(f.first);
-	free(f.last);
-	free(f.next);
+	free(f.places);
 }

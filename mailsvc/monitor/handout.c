@@ -182,10 +182,14 @@ int handout_fd(const struct site *site, const struct handout *h, enum role_fd wh
 		return open_made(site, "send-rates", SHARED_RATES_BYTES, make_table);
 	case ROLE_FD_SOURCES:
 		return open_made(site, "source-rates", SHARED_SOURCES_BYTES, make_table);
+	case ROLE_FD_VERIFIED:
+		return open_made(site, "verified", SHARED_VERIFIED_BYTES, make_table);
 	case ROLE_FD_SRS:
 		return open_made(site, "srs-key", SRS_KEY_LEN, make_key);
 	case ROLE_FD_MTA_STS:
 		return open_made(site, "mta-sts", STS_CACHE_BYTES, make_table);
+	case ROLE_FD_TLS_COUNTS:
+		return open_made(site, "tls-counts", TLS_COUNT_BYTES, make_table);
 	case ROLE_FD_COUNT:
 		break;
 	}

@@ -315,21 +315,24 @@ static int take_value(struct view *v, struct buf *text)
 	return skip_quoted(v, text) && text->len > 0 ? 0 : -1;
 }
 
-/* Is the field, whose value v is, of host, or not to be told whose? */
-static bool claims(struct view v, const char *host)
+enum owner { OWNER_HOST, OWNER_OTHER, OWNER_UNCLEAR };
+
+/* Whose is the field whose value v is? */
+static enum owner owner_of(struct view v, const char *host)
 {
 	struct buf text = BUF_INIT(VALUE_MAX);
 	char id[256];
-	bool ours = true;
+	enum owner owner = OWNER_UNCLEAR;
 
 	if (skip_cfws(&v) && take_value(&v, &text) == 0 && skip_cfws(&v) && !text.full &&
 	    policy_domain(buf_view(&text), id) == 0) {
 		while (v.len > 0 && isdigit((unsigned char)v.ptr[0])) /* its version */
 			v = policy_behind(v, 1);
-		ours = !skip_cfws(&v) || (v.len > 0 && v.ptr[0] != ';') || strcasecmp(id, host) == 0;
+		if (skip_cfws(&v) && (v.len == 0 || v.ptr[0] == ';'))
+			owner = strcasecmp(id, host) == 0 ? OWNER_HOST : OWNER_OTHER;
 	}
 	buf_free(&text);
-	return ours;
+	return owner;
 }
 
 size_t authres_strip(struct view header, const char *host, void (*fn)(void *arg, size_t start, size_t len), void *arg)
@@ -338,12 +341,23 @@ size_t authres_strip(struct view header, const char *host, void (*fn)(void *arg,
 	size_t pos = 0, count = 0;
 
 	while (mime_header_next(header, &pos, &h)) {
-		if (!view_caseeq(h.name, "Authentication-Results") || !claims(h.value, host))
+		if (!view_caseeq(h.name, "Authentication-Results") || owner_of(h.value, host) == OWNER_OTHER)
 			continue;
 		fn(arg, (size_t)(h.field.ptr - header.ptr), h.field.len);
 		count++;
 	}
 	return count;
+}
+
+struct view authres_own(struct view header, const char *host)
+{
+	struct mime_header h;
+	size_t pos = 0;
+
+	while (mime_header_next(header, &pos, &h) && !view_caseeq(h.name, "Received"))
+		if (view_caseeq(h.name, "Authentication-Results") && owner_of(h.value, host) == OWNER_HOST)
+			return h.value;
+	return VIEW_NONE;
 }
 
 /* Goes to the next ';' outside of quotes and comments; false when one of them has no end. */
@@ -363,11 +377,12 @@ static bool skip_result(struct view *v)
 	return ok;
 }
 
-/* v is at a result: "dmarc/1 = pass ..."; its word when it is of method. */
-static enum authres_word result_word(struct view v, const char *method)
+/* at is at a result: "dmarc/1 = pass ..."; its word when it is of method, and then at is behind that. */
+static enum authres_word result_word(struct view *at, const char *method)
 {
 	struct buf name = BUF_INIT(VALUE_MAX), word = BUF_INIT(VALUE_MAX);
 	enum authres_word says = AUTHRES_ABSENT;
+	struct view v = *at;
 
 	if (skip_cfws(&v) && take_value(&v, &name) == 0 && view_caseeq(buf_view(&name), method)) {
 		says = AUTHRES_OTHER;
@@ -378,6 +393,7 @@ static enum authres_word result_word(struct view v, const char *method)
 			if (skip_cfws(&v) && take_value(&v, &word) == 0 && view_caseeq(buf_view(&word), "pass"))
 				says = AUTHRES_PASS;
 		}
+		*at = v;
 	}
 	buf_free(&name);
 	buf_free(&word);
@@ -392,8 +408,44 @@ enum authres_word authres_says(struct view text, const char *method)
 		if (text.len == 0)
 			return says;
 		text = policy_behind(text, 1); /* the id, or a result, is behind us */
-		word = result_word(text, method);
+		struct view at = text;
+		word = result_word(&at, method);
 		says = word > says ? word : says;
 	}
 	return AUTHRES_OTHER;
+}
+
+/* Takes "name=value" off v; what is neither quoted nor blank belongs to the value, as "@" in an address. */
+static bool take_property(struct view *v, struct buf *name, struct buf *value)
+{
+	if (take_value(v, name) == -1 || !skip_cfws(v) || v->len == 0 || v->ptr[0] != '=')
+		return false;
+	*v = policy_behind(*v, 1);
+	if (!skip_cfws(v))
+		return false;
+	if (v->len > 0 && v->ptr[0] == '"')
+		return skip_quoted(v, value);
+	while (v->len > 0 && (unsigned char)v->ptr[0] > ' ' && v->ptr[0] != ';' && v->ptr[0] != '(') {
+		buf_addc(value, v->ptr[0]);
+		*v = policy_behind(*v, 1);
+	}
+	return value->len > 0;
+}
+
+void authres_passed(
+    struct view text, const char *method, const char *property, void (*fn)(void *arg, struct view value), void *arg)
+{
+	while (skip_result(&text) && text.len > 0) {
+		text = policy_behind(text, 1);
+		struct view v = text;
+		bool more = result_word(&v, method) == AUTHRES_PASS;
+		while (more && skip_cfws(&v) && v.len > 0 && v.ptr[0] != ';') {
+			struct buf name = BUF_INIT(VALUE_MAX), value = BUF_INIT(VALUE_MAX);
+			more = take_property(&v, &name, &value);
+			if (more && view_caseeq(buf_view(&name), property) && !value.full)
+				fn(arg, buf_view(&value));
+			buf_free(&name);
+			buf_free(&value);
+		}
+	}
 }

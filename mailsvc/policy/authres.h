@@ -54,5 +54,14 @@ enum authres_word { AUTHRES_ABSENT, AUTHRES_PASS, AUTHRES_OTHER };
  * when one of several results is not pass, or the text cannot be read to its end.
  */
 enum authres_word authres_says(struct view text, const char *method);
+/* Calls fn with each value of property ("header.d") in results of method that are pass. */
+void authres_passed(
+    struct view text, const char *method, const char *property, void (*fn)(void *arg, struct view value), void *arg);
+
+/*
+ * What host itself said of a message that it has delivered: the value of the topmost field of that authserv-id above
+ * all Received fields, whatever else claims to be one having been taken out by authres_strip.  ptr NULL: there is none.
+ */
+struct view authres_own(struct view header, const char *host);
 
 #endif

@@ -1,14 +1,17 @@
 /*
- * dmarc.h: policy discovery and identifier alignment (RFC 9989 4.10), one question after another.
+ * dmarc.h: policy discovery and identifier alignment (RFC 9989 4.10), one question after another (but for dmarc_hurry).
  *
  * The author's domain is asked first; where its record is there and what passed is that very domain, that is all.  Else
  * the tree above it is walked, and then that of each domain that passed and could share the organisational domain: one
  * that is not below it cannot, and is not asked about.  Answers are kept for the check, so common parts are asked for
  * once. A tree takes at most 8 questions, whatever the number of labels; domains that passed at most 11 trees.
  *
- * What the RFC leaves open: DNS trouble on the way to the policy is DMARC_TEMPERROR; trouble later is one only when
- * nothing else is aligned.  A temperror of SPF or DKIM counts only where a pass would have been aligned: else whoever
- * forges an author could take the policy away by a domain of his own that gives no answers.
+ * What the RFC leaves open: DNS trouble on the way to the policy is DMARC_TEMPERROR, with the policy of a domain above
+ * when that has one and nothing is aligned to it: else a forger would write as an author below a dead delegation.
+ * Trouble later is one only when nothing else is aligned.  A temperror of SPF or DKIM counts only where a pass would
+ * have been aligned: else whoever forges an author could take the policy away by a domain of his own that gives no
+ * answers.  An aligned one can be made too (the author's SPF asks for the peer's own names; a selector in a part of the
+ * zone whose server is dead), so that the verdict then still has the policy, when that is known.
  */
 #include "mailsvc/policy/dmarc.h"
 
@@ -53,6 +56,14 @@ struct dmarc_check {
 	struct candidate candidates[DMARC_SIGNATURES_MAX + 1];
 	size_t count, at;
 	bool temporary;
+	bool unsure;   /* there was trouble on the way to the policy: it may be another */
+	struct ahead { /* by dmarc_hurry */
+		struct dmarc_check *check;
+		uint32_t query;
+		char name[256];
+	} ahead[WALK_MAX];
+	size_t ahead_open;
+	bool closed;               /* no more questions: by dmarc_expire */
 	const struct node *policy; /* the record that applies */
 	struct node *nodes;
 	struct dmarc_verdict verdict;
@@ -79,7 +90,7 @@ enum dmarc_policy dmarc_wish(const struct dmarc_verdict *v)
 
 enum dmarc_policy dmarc_disposition(const struct dmarc_verdict *v)
 {
-	return v->result == DMARC_FAIL ? dmarc_wish(v) : DMARC_P_NONE;
+	return v->result == DMARC_FAIL || v->result == DMARC_TEMPERROR ? dmarc_wish(v) : DMARC_P_NONE;
 }
 
 /* Asking ---------------------------------------------------------------------------------------------------------- */
@@ -102,13 +113,11 @@ static struct node *add_node(struct dmarc_check *c, const char *name)
 	return n;
 }
 
-static void on_record(void *arg, const struct dns_answer *a)
+static void keep_record(struct dmarc_check *c, const char *name, const struct dns_answer *a)
 {
-	struct dmarc_check *c = arg;
-	struct node *n = add_node(c, c->walk.name);
+	struct node *n = add_node(c, name);
 	size_t found = 0;
 
-	c->query = 0;
 	n->trouble = a->status == DNS_TEMPFAIL;
 	n->exists = a->status == DNS_OK || a->status == DNS_NODATA;
 	for (size_t i = 0; a->status == DNS_OK && i < a->count; i++) {
@@ -118,22 +127,41 @@ static void on_record(void *arg, const struct dns_answer *a)
 			n->record = dmarc_record_parse(a->records[i].data);
 	}
 	n->there = found == 1; /* several are none (4.10) */
+}
+
+static void on_record(void *arg, const struct dns_answer *a)
+{
+	struct dmarc_check *c = arg;
+
+	c->query = 0;
+	keep_record(c, c->walk.name, a);
 	proceed(c);
+}
+
+static uint32_t ask_record(struct dmarc_check *c, const char *name, dns_fn fn, void *arg)
+{
+	char question[300];
+	struct buf b = BUF_INIT(sizeof(question) - 1);
+
+	buf_printf(&b, "_dmarc.%s", name);
+	view_copy(buf_view(&b), question, sizeof(question));
+	buf_free(&b);
+	return policy_ask(&c->dns, question, DNS_TXT, fn, arg);
 }
 
 /* The node of a name; NULL: it is asked for, and proceed is called again. */
 static struct node *get_node(struct dmarc_check *c, const char *name)
 {
-	char question[300];
 	struct node *n = find_node(c, name);
 
 	if (n != NULL)
 		return n;
-	struct buf b = BUF_INIT(sizeof(question) - 1);
-	buf_printf(&b, "_dmarc.%s", name);
-	view_copy(buf_view(&b), question, sizeof(question));
-	buf_free(&b);
-	c->query = policy_ask(&c->dns, question, DNS_TXT, on_record, c);
+	if (c->closed) {
+		n = add_node(c, name);
+		n->trouble = true;
+		return n;
+	}
+	c->query = ask_record(c, name, on_record, c);
 	return c->query != 0 ? NULL : add_node(c, name); /* too long to have one */
 }
 
@@ -162,6 +190,12 @@ static const char *last_labels(const char *name, size_t count)
 	for (size_t n = labels(name); n > count; n--)
 		name = parent(name);
 	return name;
+}
+
+/* What is asked behind name (4.10 steps 4 and 7). */
+static const char *next_name(const char *name)
+{
+	return labels(name) > WALK_MAX ? last_labels(name, LABELS_LEFT) : parent(name);
 }
 
 static void walk_start(struct walk *w, const char *domain)
@@ -196,8 +230,7 @@ static void walk_step(struct walk *w, const struct node *n)
 			return;
 		}
 	}
-	view_copy(view_of(labels(w->name) > WALK_MAX ? last_labels(w->name, LABELS_LEFT) : parent(w->name)), next,
-	    sizeof(next));
+	view_copy(view_of(next_name(w->name)), next, sizeof(next));
 	view_copy(view_of(next), w->name, sizeof(w->name));
 	if (next[0] == '\0')
 		walk_end(w, w->top[0] != '\0' ? w->top : w->start);
@@ -271,10 +304,6 @@ static void on_author(struct dmarc_check *c)
 
 	if (n == NULL)
 		return;
-	if (n->trouble) {
-		conclude(c, DMARC_TEMPERROR, "no answer from DNS for the policy of the author's domain");
-		return;
-	}
 	c->stage = STAGE_TREE;
 	if (!n->there)
 		return;
@@ -301,15 +330,15 @@ static void on_tree(struct dmarc_check *c)
 	n = find_node(c, c->walk.org);
 	if ((n == NULL || !n->there) && c->walk.psd[0] != '\0')
 		n = find_node(c, c->walk.psd);
-	if (c->walk.trouble) {
-		conclude(c, DMARC_TEMPERROR, "no answer from DNS on the way to the policy");
-	} else if (n == NULL || !n->there) {
-		conclude(c, DMARC_NONE, "no policy is published");
-	} else {
+	c->unsure = c->walk.trouble;
+	if (n != NULL && n->there && n->record.usable)
 		use_policy(c, n);
-		if (!n->record.usable)
-			conclude(c, DMARC_NONE, "the record has no valid policy");
-	}
+	else if (c->unsure)
+		conclude(c, DMARC_TEMPERROR, "no answer from DNS on the way to the policy");
+	else if (n == NULL || !n->there)
+		conclude(c, DMARC_NONE, "no policy is published");
+	else
+		conclude(c, DMARC_NONE, "the record has no valid policy");
 }
 
 static bool same_domain(const struct dmarc_check *c, const struct candidate *d)
@@ -340,7 +369,7 @@ static void on_candidates(struct dmarc_check *c)
 
 static void fail(struct dmarc_check *c)
 {
-	if (c->temporary)
+	if (c->temporary || c->unsure)
 		conclude(c, DMARC_TEMPERROR, "nothing is aligned so far, and not all could be checked");
 	else
 		conclude(c, DMARC_FAIL,
@@ -360,17 +389,30 @@ static void on_existence(void *arg, const struct dns_answer *a)
 	proceed(c);
 }
 
+static bool pass(struct dmarc_check *c)
+{
+	struct dmarc_verdict *v = &c->verdict;
+
+	if (!v->spf_aligned && !v->dkim_aligned)
+		return false;
+	if (c->unsure) { /* by a policy that may be another; but it is not to be held against the mail */
+		v->spf_aligned = v->dkim_aligned = false;
+		v->policy = DMARC_P_NONE;
+		conclude(c, DMARC_TEMPERROR, "aligned, but no answer from DNS on the way to the policy");
+		return true;
+	}
+	conclude(c, DMARC_PASS, v->dkim_aligned ? v->spf_aligned ? "SPF and DKIM" : "DKIM" : "SPF");
+	return true;
+}
+
 /* Pass, or fail; np= may want to know whether the author's domain is there at all (RFC 8020). */
 static void on_exists(struct dmarc_check *c)
 {
-	struct dmarc_verdict *v = &c->verdict;
 	const struct node *author = find_node(c, c->author);
 
-	if (v->spf_aligned || v->dkim_aligned) {
-		conclude(c, DMARC_PASS, v->dkim_aligned ? v->spf_aligned ? "SPF and DKIM" : "DKIM" : "SPF");
+	if (pass(c))
 		return;
-	}
-	if (c->policy != author && c->policy->record.has_np && !author->exists && !author->trouble)
+	if (!c->closed && c->policy != author && c->policy->record.has_np && !author->exists && !author->trouble)
 		c->query = policy_ask(&c->dns, c->author, DNS_A, on_existence, c);
 	if (c->query == 0)
 		fail(c);
@@ -385,8 +427,8 @@ static void check_free(struct dmarc_check *c)
 	free(c);
 }
 
-/* Goes on until it waits, or ends with the callback. */
-static void proceed(struct dmarc_check *c)
+/* Goes on until it waits, or has a verdict. */
+static void advance(struct dmarc_check *c)
 {
 	static void (*const on[])(struct dmarc_check *) = {
 		[STAGE_AUTHOR] = on_author,
@@ -395,9 +437,15 @@ static void proceed(struct dmarc_check *c)
 		[STAGE_EXISTS] = on_exists,
 	};
 
-	while (c->query == 0 && c->stage != STAGE_DONE)
+	while (c->query == 0 && c->ahead_open == 0 && c->stage != STAGE_DONE)
 		on[c->stage](c);
-	if (c->query != 0)
+}
+
+/* And ends with the callback. */
+static void proceed(struct dmarc_check *c)
+{
+	advance(c);
+	if (c->query != 0 || c->ahead_open > 0)
 		return;
 	c->fn(c->arg, &c->verdict);
 	check_free(c);
@@ -454,5 +502,69 @@ void dmarc_cancel(struct dmarc_check *c)
 	if (c == NULL)
 		return;
 	c->dns.cancel(c->dns.ctx, c->query);
+	for (size_t i = 0; i < WALK_MAX; i++)
+		c->dns.cancel(c->dns.ctx, c->ahead[i].query);
 	check_free(c);
+}
+
+static void on_ahead(void *arg, const struct dns_answer *a)
+{
+	struct ahead *ahead = arg;
+	struct dmarc_check *c = ahead->check;
+
+	ahead->query = 0;
+	keep_record(c, ahead->name, a);
+	if (--c->ahead_open == 0)
+		proceed(c);
+}
+
+bool dmarc_hurry(struct dmarc_check *c)
+{
+	const char *name = c->walk.name;
+	size_t count = 0;
+
+	if (c->policy != NULL || c->query == 0 || c->ahead_open > 0 || c->stage > STAGE_TREE || name[0] == '\0')
+		return false;
+	for (name = next_name(name); name[0] != '\0' && count < WALK_MAX; name = next_name(name)) {
+		struct ahead *ahead = &c->ahead[count];
+
+		*ahead = (struct ahead){ .check = c };
+		view_copy(view_of(name), ahead->name, sizeof(ahead->name));
+		ahead->query = ask_record(c, name, on_ahead, ahead);
+		count += ahead->query != 0;
+	}
+	c->ahead_open = count;
+	if (count == 0)
+		return false;
+	c->dns.cancel(c->dns.ctx, c->query);
+	c->query = 0;
+	if (find_node(c, c->walk.name) == NULL)
+		add_node(c, c->walk.name)->trouble = true;
+	return true;
+}
+
+/* What has no answer now counts as trouble, and nothing more is asked. */
+static void give_up(struct dmarc_check *c)
+{
+	c->dns.cancel(c->dns.ctx, c->query);
+	c->query = 0;
+	for (size_t i = 0; i < WALK_MAX; i++) {
+		struct ahead *ahead = &c->ahead[i];
+		if (ahead->query != 0)
+			add_node(c, ahead->name)->trouble = true;
+		c->dns.cancel(c->dns.ctx, ahead->query);
+		ahead->query = 0;
+	}
+	c->ahead_open = 0;
+	c->closed = c->temporary = true;
+}
+
+void dmarc_expire(struct dmarc_check *c, dmarc_fn fn, void *arg)
+{
+	if (c == NULL)
+		return;
+	give_up(c);
+	advance(c);
+	fn(arg, &c->verdict);
+	dmarc_cancel(c);
 }

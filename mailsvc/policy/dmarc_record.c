@@ -41,7 +41,7 @@ bool dmarc_record_is(struct view txt)
 {
 	struct view name, value;
 
-	return next_tag(&txt, &name, &value) && view_eq(name, "v") && view_eq(value, "DMARC1");
+	return next_tag(&txt, &name, &value) && view_caseeq(name, "v") && view_eq(value, "DMARC1");
 }
 
 /* 1: a policy, 0: not given, -1: given and wrong. */

@@ -36,4 +36,10 @@ json_t *report_parse_dmarc(struct view xml, struct error *e);
  */
 json_t *report_parse_tls(struct view json, struct error *e);
 
+/*
+ * Did host, which took the mail, find that its author's domain stands by it?  By DMARC; a TLS report needs a DKIM
+ * signature of the domain, or one above or below it (RFC 8460 3).  Then signer is the author's domain, else "".
+ */
+bool report_signer(enum report_kind, struct view message, const char *host, char signer[256]);
+
 #endif

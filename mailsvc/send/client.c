@@ -3,16 +3,22 @@
  * what a reply in that state leads to.  Everything up to READY is the session; from ENVELOPE to FINAL is a transaction
  * (client_tx.c).
  *
+ * client_limits bounds the sum of all that.
+ *
  * A reply that is not one, a 421 at any time, one more than there were commands, or silence ends the connection; what
  * has no result by then has none.  A host that says more than it was asked, later than at the next step, cannot be told
  * from one that answers.
  */
 #include "client_internal.h"
 
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/clock.h"
 #include "lib/text.h"
 
 static void on_greeting(struct smtp_client *c);
@@ -23,6 +29,17 @@ static void on_auth_plain(struct smtp_client *c);
 static void on_auth_login(struct smtp_client *c);
 static void on_auth_user(struct smtp_client *c);
 static void on_unasked(struct smtp_client *c);
+
+/*
+ * 15 minutes: greeting, EHLO, TLS and EHLO again, or MAIL, RCPT, DATA and a block of data, as slow as RFC 5321 lets
+ * them be.  8 KiB/s is 2 hours for 50 MiB.
+ */
+struct client_limits client_limits = {
+	.session_s = 900, .transaction_s = 900, .recipient_s = 20, .bytes_per_s = 8192, .lmtp_s = 60
+};
+
+#define UNSENT_MAX (128 * 1024)
+#define OF_THE_WHOLE 1000000 /* no time of its own: client_limits */
 
 /* seconds: RFC 5321 4.5.3.2; ours where it names none. */
 static const struct step {
@@ -43,20 +60,31 @@ static const struct step {
 	[CLIENT_REFUSED] = { "waiting", 0, on_unasked },
 	[CLIENT_ENVELOPE] = { "MAIL and RCPT", 300, client_on_envelope },
 	[CLIENT_DATA] = { "DATA", 120, client_on_data },
-	[CLIENT_BODY] = { "the message", 7200, client_on_early },
-	[CLIENT_FINAL] = { "the end of the message", 600, client_on_final },
+	[CLIENT_BODY] = { "the message", OF_THE_WHOLE, client_on_early },
+	[CLIENT_FINAL] = { "the end of the message", FINAL_S, client_on_final },
+	[CLIENT_EMPTY] = { "the end of no message", FINAL_S, client_on_empty },
 	[CLIENT_RSET] = { "RSET", 120, client_on_rset },
 };
 
 void client_enter(struct smtp_client *c, enum client_state state)
 {
-	struct timeval tv = { steps[state].seconds, 0 };
+	uint64_t ms = (uint64_t)steps[state].seconds * 1000, now = clock_mono_ms();
+	uint64_t left = c->until > now ? c->until - now : 0;
 
+	c->until_next = c->until != 0 && left < ms;
+	if (c->until_next)
+		ms = left;
+	struct timeval tv = { (time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000) };
 	c->state = state;
-	if (tv.tv_sec > 0 || state == CLIENT_REFUSED)
+	if (steps[state].seconds > 0 || state == CLIENT_REFUSED)
 		event_add(c->timer, &tv);
 	else
 		event_del(c->timer);
+}
+
+void client_limit(struct smtp_client *c, uint64_t seconds)
+{
+	c->until = seconds > 0 ? clock_mono_ms() + seconds * 1000 : 0;
 }
 
 void client_fail(struct smtp_client *c, enum smtp_failure why, const char *reply)
@@ -80,11 +108,16 @@ void client_fail_reply(struct smtp_client *c, enum smtp_failure why)
 	client_fail(c, why, text);
 }
 
+void client_fail_step(struct smtp_client *c)
+{
+	client_fail(c, SMTP_FAILURE_CONNECT, "4.5.0 the host answers what it was not asked");
+}
+
 bool client_out_of_step(struct smtp_client *c)
 {
 	if (evbuffer_get_length(conn_input(c->conn)) == 0)
 		return false;
-	client_fail(c, SMTP_FAILURE_CONNECT, "4.5.0 the host answers what it was not asked");
+	client_fail_step(c);
 	return true;
 }
 
@@ -317,12 +350,26 @@ static bool certificate_fits(struct smtp_client *c)
 	return false;
 }
 
+/*
+ * What the kernel holds goes out even after the connection is given up.  So it gets little more than the host takes:
+ * what has left the connection's output is then about to be there, and a message that was given up is not there to its
+ * end.
+ */
+static void hold_back(const struct conn *conn)
+{
+	int bytes = UNSENT_MAX;
+
+	if (setsockopt(conn_fd(conn), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes)) == -1)
+		log_debug("event=notsent-lowat errno=%d", errno);
+}
+
 static void on_secured(struct conn *conn, void *arg)
 {
 	struct smtp_client *c = arg;
 
 	tell_heard(c, NULL);
 	if (c->state == CLIENT_CONNECT) {
+		hold_back(conn);
 		if (c->implicit_tls) {
 			start_tls(c);
 			return;
@@ -349,6 +396,23 @@ static void fail_here(struct smtp_client *c, const char *text)
 	if (handshake)
 		tell_tls(c, TLS_RESULT_INVALID, text);
 	client_fail(c, handshake ? SMTP_FAILURE_TLS : SMTP_FAILURE_CONNECT, text);
+}
+
+/* The sum of its steps is too much. */
+static void fail_slow(struct smtp_client *c)
+{
+	char text[REPLY_TEXT_MAX];
+
+	if (c->state < CLIENT_READY) {
+		snprintf(text, sizeof(text), "4.4.2 the host is too slow: it was not ready after %u seconds, in %s",
+		    client_limits.session_s, steps[c->state].name);
+		fail_here(c, text);
+		return;
+	}
+	snprintf(text, sizeof(text),
+	    "4.4.2 the host is too slow: %zu recipients and %zu bytes did not go in time, in %s", c->tx.count,
+	    c->tx.message.len, steps[c->state].name);
+	client_fail(c, SMTP_FAILURE_SLOW, text);
 }
 
 static void on_ended(struct conn *conn, void *arg, enum conn_end end)
@@ -380,6 +444,10 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	if (c->state == CLIENT_REFUSED) {
 		client_refuse_all(c);
+		return;
+	}
+	if (c->until_next) {
+		fail_slow(c);
 		return;
 	}
 	if (c->state == CLIENT_CONNECT)
@@ -422,6 +490,8 @@ struct smtp_client *smtp_client_new(
 		fatalx("cannot make a timer");
 	c->conn = conn_connect(
 	    base, (const struct sockaddr *)&c->to.to, c->to.len, setup->from, setup->from_len, &conn_ops, c);
+	c->made = clock_mono_ms();
+	client_limit(c, client_limits.session_s);
 	client_enter(c, CLIENT_CONNECT);
 	conn_set_timeout(c->conn, 0, 180);
 	return c;
@@ -440,6 +510,7 @@ static void release(evutil_socket_t fd, short what, void *arg)
 	free(c->password);
 	free(c->user);
 	free(c->results);
+	free(c->asked);
 	tls_policy_free(c->policy);
 	free(c->helo);
 	free(c);
@@ -482,6 +553,11 @@ const char *smtp_client_tls(const struct smtp_client *c)
 SSL *smtp_client_ssl(const struct smtp_client *c)
 {
 	return c->conn != NULL ? conn_ssl(c->conn) : NULL;
+}
+
+uint64_t smtp_client_age(const struct smtp_client *c)
+{
+	return clock_mono_ms() - c->made;
 }
 
 int smtp_client_fd(const struct smtp_client *c)

@@ -23,6 +23,7 @@ enum smtp_failure {
 	SMTP_FAILURE_REPLY,   /* refused us, or is no SMTP server */
 	SMTP_FAILURE_AUTH,    /* our credentials are not accepted */
 	SMTP_FAILURE_CHUNKING, /* it offers BDAT and does not know it: setup.no_chunking will do */
+	SMTP_FAILURE_SLOW,     /* it keeps to each step's time, and the transaction took too long all the same */
 };
 
 struct smtp_client_setup {
@@ -44,7 +45,7 @@ struct smtp_tx {
 	const char *const *recipients;
 	size_t count;
 	struct view message;
-	bool smtputf8, eight_bit;
+	bool smtputf8, eight_bit; /* what was declared of it; the client looks itself whether SMTPUTF8 is needed */
 	bool probe; /* ends with RSET before the message: whom the host would take counts as delivered */
 	/* RFC 3461, passed on where the host knows it; "" and NULL: nothing was said. */
 	const char *envid;
@@ -78,5 +79,6 @@ bool smtp_client_knows_dsn(const struct smtp_client *); /* it tells the sender i
 const char *smtp_client_tls(const struct smtp_client *);             /* "TLSv1.3" or "none" */
 SSL *smtp_client_ssl(const struct smtp_client *);                    /* NULL when plain; lent, as is */
 int smtp_client_fd(const struct smtp_client *);                      /* the socket, or -1 */
+uint64_t smtp_client_age(const struct smtp_client *);                /* ms since it was made */
 
 #endif

@@ -1,8 +1,11 @@
 /*
- * One mail transaction: MAIL and RCPT (pipelined where offered, RFC 2920), DATA, the message in slices as the socket
- * takes them, and the answer.  DATA is not pipelined: with it a host that refused every recipient might still say 354.
+ * One mail transaction: MAIL, RCPT and DATA (pipelined where offered, RFC 2920), the message in slices as the socket
+ * takes them, and the answer.  A host that refused every recipient and still says 354 gets an empty message for nobody.
  * Where CHUNKING is offered (RFC 3030) the message goes as one BDAT: no word to wait for before it, no dots to stuff.
  * What the sender asked of notifications (RFC 3461) is passed on where the host knows it.
+ *
+ * What a host cannot take is not offered to it: a recipient who is not ASCII, where it has no SMTPUTF8 (RFC 6531), fails
+ * alone; the sender, the message's header and its size concern all.
  *
  * LMTP (RFC 2033) answers the message once for each recipient that was accepted, in order.
  */
@@ -11,8 +14,10 @@
 #include <string.h>
 
 #include "client_internal.h"
+#include "mailsvc/mime/mime.h"
 
 #define SLICE 65536
+#define UNSAFE "5.1.3 an address holds control characters"
 
 /* Of a word that cannot be a yes: what is not a refusal for good is one for now. */
 static enum queue_outcome refusal_of(int code)
@@ -127,26 +132,66 @@ static void say_next(struct smtp_client *c)
 		if (c->sent == 0)
 			say_mail(c);
 		else
-			say_rcpt(c, c->sent - 1);
+			say_rcpt(c, c->asked[c->sent - 1]);
 		c->sent++;
-	} while (c->ehlo.pipelining && c->sent <= c->tx.count);
+	} while (c->ehlo.pipelining && c->sent <= c->asked_count);
+	c->data_said = c->ehlo.pipelining && !c->chunked && !c->tx.probe;
+	if (c->data_said)
+		conn_printf(c->conn, "DATA\r\n");
 }
 
-static const char *own_objection(struct smtp_client *c)
+static bool header_ascii(struct view message)
 {
-	bool safe = address_safe(c->tx.sender) && (c->tx.envid == NULL || address_safe(c->tx.envid));
+	size_t n = mime_header_len(message);
 
-	for (size_t i = 0; i < c->tx.count; i++) {
-		const char *orcpt = c->tx.dsn != NULL ? c->tx.dsn[i].orcpt : NULL;
-		safe = safe && address_safe(c->tx.recipients[i]) && (orcpt == NULL || address_safe(orcpt));
+	for (size_t i = 0; i < n; i++) {
+		if ((unsigned char)message.ptr[i] >= 0x80)
+			return false;
 	}
-	if (!safe)
-		return "5.1.3 an address holds control characters";
-	if (c->tx.smtputf8 && !c->ehlo.smtputf8)
-		return "5.6.7 the host cannot take internationalised addresses (no SMTPUTF8)";
-	if (c->ehlo.size_max > 0 && c->tx.message.len > c->ehlo.size_max)
+	return true;
+}
+
+/* Why none of it can go to this host, or NULL. */
+static const char *objection_to_all(const struct smtp_client *c)
+{
+	const struct smtp_tx *tx = &c->tx;
+
+	if (!address_safe(tx->sender) || (tx->envid != NULL && !address_safe(tx->envid)))
+		return UNSAFE;
+	if (!c->ehlo.smtputf8 && !ascii(tx->sender))
+		return "5.6.7 the host cannot take this internationalised sender (no SMTPUTF8)";
+	if (!c->ehlo.smtputf8 && tx->smtputf8 && !header_ascii(tx->message))
+		return "5.6.9 the host cannot take an internationalised header (no SMTPUTF8)";
+	if (c->ehlo.size_max > 0 && tx->message.len > c->ehlo.size_max)
 		return "5.3.4 the message is larger than the host takes";
 	return NULL;
+}
+
+/* Why it cannot go to this recipient, or NULL. */
+static const char *objection_to(const struct smtp_client *c, size_t i)
+{
+	const char *orcpt = c->tx.dsn != NULL ? c->tx.dsn[i].orcpt : NULL;
+
+	if (!address_safe(c->tx.recipients[i]) || (orcpt != NULL && !address_safe(orcpt)))
+		return UNSAFE;
+	if (!c->ehlo.smtputf8 && !ascii(c->tx.recipients[i]))
+		return "5.6.7 the host cannot take internationalised addresses (no SMTPUTF8)";
+	return NULL;
+}
+
+static void settle_not_asked(struct smtp_client *c)
+{
+	for (size_t i = 0; c->asked_count < c->tx.count && i < c->tx.count; i++) {
+		const char *objection = objection_to(c, i);
+		if (objection != NULL)
+			settle(c, i, QUEUE_FAILED, objection);
+	}
+}
+
+static uint64_t transaction_s(const struct smtp_client *c)
+{
+	return client_limits.transaction_s + (uint64_t)(c->asked_count - 1) * client_limits.recipient_s +
+	       c->tx.message.len / client_limits.bytes_per_s;
 }
 
 void smtp_client_send(struct smtp_client *c, const struct smtp_tx *tx)
@@ -154,23 +199,31 @@ void smtp_client_send(struct smtp_client *c, const struct smtp_tx *tx)
 	c->tx = *tx;
 	free(c->results);
 	c->results = xcalloc(tx->count + 1, sizeof(*c->results));
-	c->sent = c->answered = c->accepted = 0;
+	c->asked = xreallocarray(c->asked, tx->count + 1, sizeof(*c->asked));
+	c->sent = c->answered = c->accepted = c->asked_count = 0;
 	c->mail_code = 0;
+	const char *objection = objection_to_all(c);
+	snprintf(c->mail_reply, sizeof(c->mail_reply), "%s", objection != NULL ? objection : "");
 	c->tx.smtputf8 |= !ascii(tx->sender);
-	for (size_t i = 0; i < tx->count; i++)
+	for (size_t i = 0; i < tx->count; i++) {
 		c->tx.smtputf8 |= !ascii(tx->recipients[i]);
-	const char *objection = own_objection(c);
-	if (objection != NULL) {
-		snprintf(c->mail_reply, sizeof(c->mail_reply), "%s", objection);
+		if (objection == NULL && objection_to(c, i) == NULL)
+			c->asked[c->asked_count++] = i;
+	}
+	c->tx.smtputf8 &= c->ehlo.smtputf8;
+	c->chunked = c->ehlo.chunking && !c->no_chunking && tx->message.len > 0;
+	if (c->asked_count == 0) {
 		client_enter(c, CLIENT_REFUSED);
 		return;
 	}
+	client_limit(c, transaction_s(c));
 	client_enter(c, CLIENT_ENVELOPE);
 	say_next(c);
 }
 
 void client_refuse_all(struct smtp_client *c)
 {
+	settle_not_asked(c);
 	settle_all(c, QUEUE_FAILED, c->mail_reply);
 	finish(c);
 }
@@ -178,6 +231,7 @@ void client_refuse_all(struct smtp_client *c)
 static void begin_body(struct smtp_client *c)
 {
 	c->left = c->tx.message;
+	c->fed = false;
 	dotstuff_init(&c->dots, c->tx.message);
 	conn_set_low_water(c->conn, SLICE);
 	c->slice.max = 4 * SLICE;
@@ -187,6 +241,10 @@ static void begin_body(struct smtp_client *c)
 
 static void envelope_end(struct smtp_client *c)
 {
+	if (c->data_said) {
+		client_enter(c, CLIENT_DATA);
+		return;
+	}
 	if (client_out_of_step(c))
 		return;
 	if (c->tx.probe)
@@ -195,7 +253,6 @@ static void envelope_end(struct smtp_client *c)
 		reset(c);
 		return;
 	}
-	c->chunked = c->ehlo.chunking && !c->no_chunking && c->tx.message.len > 0;
 	if (c->chunked) {
 		conn_printf(c->conn, "BDAT %zu LAST\r\n", c->tx.message.len);
 		begin_body(c);
@@ -211,6 +268,8 @@ void client_on_envelope(struct smtp_client *c)
 	size_t i = c->answered++;
 
 	reply_text(&c->reply, text);
+	if (i == 0)
+		settle_not_asked(c);
 	if (i == 0 && c->reply.code / 100 != 2) {
 		c->mail_code = c->reply.code;
 		memcpy(c->mail_reply, text, sizeof(text));
@@ -218,13 +277,13 @@ void client_on_envelope(struct smtp_client *c)
 			settle(c, r, refusal_of(c->mail_code), c->mail_reply);
 	} else if (i > 0 && c->mail_code == 0) {
 		if (c->reply.code / 100 == 2) {
-			c->results[i - 1] = RESULT_ACCEPTED;
+			c->results[c->asked[i - 1]] = RESULT_ACCEPTED;
 			c->accepted++;
 		} else {
-			settle(c, i - 1, outcome_of(c->reply.code), text);
+			settle(c, c->asked[i - 1], outcome_of(c->reply.code), text);
 		}
 	}
-	if (c->answered == c->tx.count + 1 || (c->mail_code != 0 && c->answered == c->sent)) {
+	if (c->answered == c->asked_count + 1 || (c->mail_code != 0 && c->answered == c->sent)) {
 		envelope_end(c);
 		return;
 	}
@@ -238,13 +297,32 @@ void client_on_data(struct smtp_client *c)
 	char text[REPLY_TEXT_MAX + 1];
 
 	if (c->reply.code == 354) {
-		if (!client_out_of_step(c)) /* it may have said already that it has the message */
+		if (client_out_of_step(c)) /* it may have said already that it has the message */
+			return;
+		if (c->accepted > 0) {
 			begin_body(c);
+			return;
+		}
+		conn_printf(c->conn, ".\r\n");
+		client_enter(c, CLIENT_EMPTY);
+		return;
+	}
+	if (c->reply.code / 100 < 4) { /* one word too many came before: this is not the answer to DATA */
+		client_fail_step(c);
 		return;
 	}
 	reply_text(&c->reply, text);
 	settle_all(c, refusal_of(c->reply.code), text);
 	reset(c);
+}
+
+/* Of a message for nobody: whatever it says, the transaction is over. */
+void client_on_empty(struct smtp_client *c)
+{
+	if (c->reply.code == 421)
+		client_fail_reply(c, SMTP_FAILURE_CONNECT);
+	else
+		finish(c);
 }
 
 /* The next slice; false: that was the last one. */
@@ -262,17 +340,27 @@ static bool feed_slice(struct smtp_client *c)
 	return !c->dots.finished;
 }
 
+/* From now on the host may have the message: its answer has its own time, whatever came before. */
+static void body_left(struct smtp_client *c)
+{
+	client_limit(c, c->lmtp ? FINAL_S + (uint64_t)(c->accepted - 1) * client_limits.lmtp_s : 0);
+	client_enter(c, CLIENT_FINAL);
+}
+
 void client_feed(struct smtp_client *c)
 {
-	bool more = true;
-
 	if (c->state != CLIENT_BODY || c->conn == NULL)
 		return;
-	while (more && conn_output_len(c->conn) <= SLICE)
-		more = feed_slice(c);
-	if (!more) {
+	if (c->fed) {
+		if (conn_output_len(c->conn) == 0)
+			body_left(c);
+		return;
+	}
+	while (!c->fed && conn_output_len(c->conn) <= SLICE)
+		c->fed = !feed_slice(c);
+	if (c->fed) {
 		buf_free(&c->slice);
-		client_enter(c, CLIENT_FINAL);
+		conn_set_low_water(c->conn, 0);
 	}
 }
 
@@ -287,6 +375,11 @@ void client_on_early(struct smtp_client *c)
 {
 	char text[REPLY_TEXT_MAX + 1];
 
+	if (c->fed && conn_output_len(c->conn) == 0) { /* only we have not heard yet that all has left */
+		body_left(c);
+		client_on_final(c);
+		return;
+	}
 	if (bdat_unknown(c)) {
 		client_fail_reply(c, SMTP_FAILURE_CHUNKING);
 		return;
@@ -315,10 +408,6 @@ void client_on_final(struct smtp_client *c)
 	char text[REPLY_TEXT_MAX + 1];
 	int code = c->reply.code;
 
-	if (conn_output_len(c->conn) > 0) { /* the end of the message has not left yet */
-		client_on_early(c);
-		return;
-	}
 	if (bdat_unknown(c)) {
 		client_fail_reply(c, SMTP_FAILURE_CHUNKING);
 		return;

@@ -15,6 +15,8 @@
 #define DESTINATIONS_MAX 10000 /* remembered; beyond, idle ones are forgotten early */
 #define REUSE_MESSAGES 100     /* a connection carries at most */
 #define REUSE_IDLE_S 5
+#define REUSE_MS (10 * 60 * 1000)   /* and begins none when it is older */
+#define ATTEMPT_MS (30 * 60 * 1000) /* an item goes on to no other address when it was carried around for so long */
 #define DESTINATION_BUCKETS 1024
 #define DESTINATION_TOLD_MAX 16
 #define SEND_PORTS_MAX 128
@@ -71,6 +73,7 @@ struct worker { /* one connection, and the item it carries */
 	bool stale;             /* of before a reload: ends with its item */
 	bool retrying;          /* the connection that was reused was dead: a new one to the same address */
 	unsigned carried;       /* messages, on this connection */
+	uint64_t item_since;    /* monotonic ms */
 	const char **addresses; /* of the transaction */
 	size_t *map;            /* its recipients -> the item's */
 	struct queue_dsn *dsn;  /* and what was asked for them */
@@ -90,6 +93,8 @@ struct send {
 	struct sts *sts;
 	struct tls_policies tls_policies;
 	struct tls_count *tls_count;
+	struct tls_count_file *tls_count_file; /* NULL: they are not kept */
+	struct event *tls_save;                /* they are written then */
 	char *trust_file; /* that tls_verify was made from */
 	struct secrets secrets; /* passwords of routes */
 
@@ -104,6 +109,7 @@ struct send {
 	size_t destination_count;
 	unsigned connections;
 	struct event *kick, *sweep, *again;
+	struct verify *verify; /* verify.h */
 	uint64_t delivered, deferred, bounced;
 };
 
@@ -144,6 +150,7 @@ struct smtp_client_setup send_setup(
 /* A session, or one that was not even tried, is counted; tls is "TLSv1.3" or "none". */
 void send_tls_count(struct send *, const struct tls_policy *, enum tls_result, const struct mx_address *, const char *tls,
     const char *reason);
+void send_tls_save(struct send *); /* the counts, now */
 
 /* worker.c */
 void worker_start(struct destination *, struct item *);

@@ -10,32 +10,44 @@
 #include "lib/log.h"
 #include "wash.h"
 
-/* In place of one that holds what must not leave (wash.h): a copy without it. */
-static int washed(uint64_t id, struct view *message)
+static void forget_message(struct item *it)
 {
-	size_t strays = wash_count(*message);
+	if (it->mapped && it->message.len > 0)
+		munmap((void *)it->message.ptr, it->message.len);
+	else if (!it->mapped)
+		free((void *)it->message.ptr);
+}
+
+/* In place of one that holds what must not leave (wash.h): a copy without it. */
+static void wash(struct item *it)
+{
+	size_t strays = wash_count(it->message);
 	char *copy;
 
 	if (strays == 0)
-		return 0;
+		return;
 	log_warnx("event=washed id=%016llx bytes=%zu reason=\"a CR, LF or NUL that ends no line became a space\"",
-	    (unsigned long long)id, strays);
-	copy = mmap(NULL, message->len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (copy != MAP_FAILED)
-		wash_copy(*message, copy);
-	munmap((void *)message->ptr, message->len);
-	message->ptr = copy;
-	return copy == MAP_FAILED ? -1 : 0;
+	    (unsigned long long)it->id, strays);
+	copy = xmalloc(it->message.len);
+	wash_copy(it->message, copy);
+	forget_message(it);
+	it->message.ptr = copy;
+	it->mapped = false;
 }
 
 struct item *item_new(const struct queue_item *q)
 {
-	struct view message;
-	int rc = memfd_map_sealed(q->message_fd, STORE_BODY_MAX, &message);
+	struct view message = VIEW_NONE;
 
-	close(q->message_fd);
-	if (rc == -1 || washed(q->id, &message) == -1)
-		return NULL;
+	if (q->message_fd == -1) {
+		message = (struct view){ view_dup(q->message), q->message.len };
+	} else {
+		int rc = memfd_map_sealed(q->message_fd, STORE_BODY_MAX, &message);
+
+		close(q->message_fd);
+		if (rc == -1)
+			return NULL;
+	}
 	struct item *it = xcalloc(1, sizeof(*it));
 	it->id = q->id;
 	it->created = q->created;
@@ -47,6 +59,8 @@ struct item *item_new(const struct queue_item *q)
 	it->eight_bit = q->eight_bit;
 	it->bounce = q->bounce;
 	it->message = message;
+	it->mapped = q->message_fd != -1;
+	wash(it);
 	it->count = q->recipient_count;
 	it->recipients = xcalloc(it->count + 1, sizeof(*it->recipients));
 	it->delay_told = q->delay_told;
@@ -85,8 +99,7 @@ void item_free(struct item *it)
 	free(it->route);
 	free(it->sender);
 	free(it->domain);
-	if (it->message.len > 0)
-		munmap((void *)it->message.ptr, it->message.len);
+	forget_message(it);
 	free(it);
 }
 

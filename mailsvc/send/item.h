@@ -36,7 +36,8 @@ struct item {
 	char *envid; /* as it travels, "" none */
 	enum dsn_ret ret;
 	char *route; /* "host:port" by `queue reroute`, "" none */
-	struct view message; /* mapped */
+	struct view message;
+	bool mapped; /* the message is a mapping, else of malloc */
 	struct recipient *recipients;
 	size_t count;
 

@@ -124,7 +124,8 @@ static const char *meaning_of(enum smtp_failure why, const char *text)
 		return no_tls;
 	case SMTP_FAILURE_AUTH:
 		return "the login of the route is not accepted; see its user and the secrets file";
-	case SMTP_FAILURE_CHUNKING: /* not before a message */
+	case SMTP_FAILURE_CHUNKING: /* not before a message, */
+	case SMTP_FAILURE_SLOW:     /* nor that: PROBE_HOST_S is shorter */
 	case SMTP_FAILURE_REPLY:
 		return "what answers is no usable mail server for this host";
 	}

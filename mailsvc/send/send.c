@@ -7,6 +7,8 @@
  * still in hand is put aside.  When send dies, store hands out again what has no result: a recipient whose final 250
  * came but whose result did not reach store is delivered twice, which is why results go at once.
  *
+ * Beside that it answers smtp's questions about recipients (verify.h).
+ *
  * A drain finishes the transactions that run, for at most DRAIN_S; the rest stays in the queue.
  */
 #include <arpa/inet.h>
@@ -24,8 +26,10 @@
 #include "lib/text.h"
 #include "reply.h"
 #include "retry.h"
+#include "verify.h"
 
 #define CREDIT_MIN 8
+#define CREDIT_PART 8 /* of credit_max: as little is not asked for by itself */
 #define CREDIT_MAX 200
 #define AGAIN_S 10
 #define SWEEP_S 5
@@ -202,12 +206,14 @@ void send_finish(struct send *s, struct item *it)
 	result_send(s, it);
 }
 
-/* Asks for as much as we may hold. */
+/* Asks for as much as we may hold; not for a few more, while store still has some to give on. */
 static void give_credit(struct send *s)
 {
 	unsigned held = s->in_hand + s->credit;
 
 	if (!s->attached || s->draining || held >= s->credit_max)
+		return;
+	if (s->credit > 0 && s->credit_max - held < s->credit_max / CREDIT_PART)
 		return;
 	store_queue_credit(s->store, s->credit_max - held);
 	s->credit = s->credit_max - s->in_hand;
@@ -297,7 +303,8 @@ static void on_item(void *arg, const struct queue_item *q)
 			break;
 	}
 	if (it != NULL || s->draining) { /* a restarted store does not know that we have it */
-		close(q->message_fd);
+		if (q->message_fd != -1)
+			close(q->message_fd);
 		give_credit(s);
 		return;
 	}
@@ -330,8 +337,10 @@ static void on_kick(evutil_socket_t fd, short what, void *arg)
 		if (it->finished) /* a delivery that store does not know of would be made again */
 			return;
 	}
-	if (s->connections == 0)
-		role_exit(s->ctx);
+	if (s->connections != 0)
+		return;
+	send_tls_save(s);
+	role_exit(s->ctx);
 }
 
 void send_work_ended(struct send *s)
@@ -341,9 +350,12 @@ void send_work_ended(struct send *s)
 
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
+	struct send *s = arg;
+
 	(void)fd, (void)what;
-	destination_relieve(arg);
-	destination_sweep(arg);
+	destination_relieve(s);
+	destination_sweep(s);
+	verify_sweep(s->verify);
 }
 
 /* The role ---------------------------------------------------------------------------------------------------- */
@@ -407,6 +419,7 @@ static int send_init(struct role_ctx *ctx, struct error *err)
 	s->sweep = timer_new(s, on_sweep, EV_PERSIST);
 	if (send_tls_init(s, err) == -1)
 		return -1;
+	s->verify = verify_new(s);
 	s->port_count = ports_of(ctx->site, s->ports);
 	set_limits(s);
 	return load_secrets(s, err);
@@ -452,6 +465,7 @@ static void send_reload(struct role_ctx *ctx)
 		log_warnx("event=reload error=\"%s\" hint=\"the old password stays in use\"", err.text);
 	set_limits(s);
 	destination_retire(s); /* what they were opened for may have changed: passwords, our name */
+	verify_retire(s->verify);
 	destination_store_forgot(s);
 	if (!send_tls_reload(s) || ports_changed(s)) {
 		log_info("event=reload reason=\"ports or the trust store changed, starting anew\"");
@@ -465,7 +479,6 @@ static void send_peer(struct role_ctx *ctx, enum role_id role, unsigned instance
 {
 	struct send *s = ctx->state;
 
-	(void)instance;
 	if (role == ROLE_STORE) {
 		store_client_attach(s->store, fd);
 		s->attached = true;
@@ -479,6 +492,8 @@ static void send_peer(struct role_ctx *ctx, enum role_id role, unsigned instance
 		keys_client_attach(s->keys, fd);
 	} else if (role == ROLE_FETCH) {
 		fetch_client_attach(s->fetch, fd);
+	} else if (role == ROLE_SMTP) {
+		verify_peer(s->verify, instance, fd);
 	} else {
 		close(fd);
 	}
@@ -491,6 +506,7 @@ static void on_drain_end(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	log_info("event=drain reason=\"transactions that did not end in time are tried again\" connections=%u",
 	    s->connections);
+	send_tls_save(s);
 	role_exit(s->ctx);
 }
 
@@ -501,6 +517,7 @@ static void send_drain(struct role_ctx *ctx)
 
 	s->draining = true;
 	destination_retire(s);
+	verify_drain(s->verify);
 	event_base_once(s->base, -1, EV_TIMEOUT, on_drain_end, s, &tv);
 	send_work_ended(s);
 }
@@ -514,6 +531,7 @@ static void send_status(struct role_ctx *ctx, struct buf *json)
 	    "\"bounced\": %llu, ",
 	    s->in_hand, s->connections, s->destination_count, (unsigned long long)s->delivered,
 	    (unsigned long long)s->deferred, (unsigned long long)s->bounced);
+	verify_status(s->verify, json);
 	tls_count_status(s->tls_count, clock_wall(), json);
 }
 

@@ -4,9 +4,22 @@
 #include "internal.h"
 #include "lib/clock.h"
 
+#define TLS_SAVE_S 3 /* what was counted is written after at most */
+
 static char *trust_file(const struct site *site)
 {
 	return site->tls.trust[0] != '\0' ? site_path(site, site->tls.trust) : xstrdup(tls_trust_file());
+}
+
+void send_tls_save(struct send *s)
+{
+	tls_count_file_save(s->tls_count_file, s->tls_count);
+}
+
+static void on_save(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	send_tls_save(arg);
 }
 
 int send_tls_init(struct send *s, struct error *err)
@@ -31,6 +44,10 @@ int send_tls_init(struct send *s, struct error *err)
 	s->sts_cache = sts_cache_open(s->ctx->fds[ROLE_FD_MTA_STS]);
 	s->sts = sts_new(s->base, s->dns, s->fetch, s->sts_cache, site->relay.https_port);
 	s->tls_count = tls_count_new();
+	s->tls_count_file = tls_count_file_open(s->ctx->fds[ROLE_FD_TLS_COUNTS], s->tls_count);
+	s->tls_save = evtimer_new(s->base, on_save, s);
+	if (s->tls_save == NULL)
+		fatalx("cannot make a timer");
 	send_tls_reload(s);
 	return 0;
 }
@@ -98,4 +115,6 @@ void send_tls_count(struct send *s, const struct tls_policy *p, enum tls_result 
 		.reason = reason };
 
 	tls_count_add(s->tls_count, &session, clock_wall());
+	if (!event_pending(s->tls_save, EV_TIMEOUT, NULL))
+		event_add(s->tls_save, &(struct timeval){ TLS_SAVE_S, 0 });
 }

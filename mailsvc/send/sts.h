@@ -9,11 +9,14 @@
 #include "mta_sts.h"
 #include "tls_count.h"
 
-#define STS_CACHE_BYTES (8u << 20) /* STATE/mta-sts, which monitor makes */
+#define STS_CACHE_BYTES ((8u << 20) + 4096) /* STATE/mta-sts, which monitor makes: zeros will do */
 
-/* The copies: as many as fit; those that expire first make room. */
+/* The copies: as many as fit; those that have expired make room, then those that were fetched first. */
 struct sts_cache;
-/* Maps fd, which stays the caller's.  -1, or a file of another size: memory that lasts as long as the process. */
+/*
+ * Maps fd, which stays the caller's.  -1, or a file of another size: memory that lasts as long as the process.  What is
+ * no such file, or of another version, begins empty.
+ */
 struct sts_cache *sts_cache_open(int fd);
 void sts_cache_close(struct sts_cache *);
 /* A copy that is valid at now (wall seconds); *fetched is when it came. */

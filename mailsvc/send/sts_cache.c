@@ -1,8 +1,12 @@
 /*
- * Copies of MTA-STS policies in a mapped file: a table of slots, and a domain may stand in any of the WAYS slots that
- * its hash names.  A slot is a length, a checksum and what was packed, so that one which a crash left half written, or
- * that somebody meddled with, reads as empty: then the policy is fetched again.
+ * Copies of MTA-STS policies in a mapped file: a page with a random key, then a table of slots; a domain may stand in
+ * any of the WAYS slots that its hash under the key names, so that nobody can choose domains that push another one out:
+ * a policy that is forgotten is a downgrade.  Nor does a long max_age hold a place: who is not asked for is not fetched
+ * anew and goes first.  A slot is a length, a checksum and what was packed, so that one which a crash left half
+ * written, or that somebody meddled with, reads as empty: then the policy is fetched again.
  */
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -14,14 +18,19 @@
 #include "lib/text.h"
 #include "sts.h"
 
+#define MAGIC "MTASTS\0\2"
+#define MAGIC_LEN 8u
+#define KEY_LEN 32u
+#define PAGE_BYTES 4096u /* magic, key, u32 CRC32C of both */
 #define SLOT_BYTES 4096u
-#define SLOTS (STS_CACHE_BYTES / SLOT_BYTES)
+#define SLOTS ((STS_CACHE_BYTES - PAGE_BYTES) / SLOT_BYTES)
 #define WAYS 8u
 #define HEADER 8u /* u32 length, u32 CRC32C */
 #define NAME_MAX_BYTES 255
 
 struct sts_cache {
-	char *at;
+	char *map;
+	char *at; /* the slots */
 };
 
 struct entry {
@@ -29,6 +38,32 @@ struct entry {
 	int64_t fetched, expires;
 	struct sts_policy policy;
 };
+
+static uint32_t page_sum(const char *page)
+{
+	return crc32c(0, page, MAGIC_LEN + KEY_LEN);
+}
+
+static bool page_valid(const char *page)
+{
+	struct cursor c = cursor_of(page + MAGIC_LEN + KEY_LEN, 4);
+
+	return memcmp(page, MAGIC, MAGIC_LEN) == 0 && cursor_u32(&c) == page_sum(page);
+}
+
+/* The checksum last: a crash on the way leaves what is made anew once more. */
+static void make_anew(char *map)
+{
+	struct buf sum = BUF_INIT(4);
+
+	memset(map, 0, STS_CACHE_BYTES);
+	if (RAND_bytes((unsigned char *)map + MAGIC_LEN, KEY_LEN) != 1)
+		fatalx("event=mta-sts error=\"no random bytes\"");
+	memcpy(map, MAGIC, MAGIC_LEN);
+	buf_put_u32(&sum, page_sum(map));
+	memcpy(map + MAGIC_LEN + KEY_LEN, sum.data, sum.len);
+	buf_free(&sum);
+}
 
 struct sts_cache *sts_cache_open(int fd)
 {
@@ -44,7 +79,14 @@ struct sts_cache *sts_cache_open(int fd)
 	}
 	if (map == MAP_FAILED)
 		fatal("mmap");
-	c->at = map;
+	c->map = map;
+	c->at = c->map + PAGE_BYTES;
+	if (!page_valid(c->map)) {
+		if (c->map[0] != '\0')
+			log_warnx("event=mta-sts reason=\"the file of policies is of another version or broken: it "
+			          "begins empty\"");
+		make_anew(c->map);
+	}
 	return c;
 }
 
@@ -52,7 +94,7 @@ void sts_cache_close(struct sts_cache *c)
 {
 	if (c == NULL)
 		return;
-	munmap(c->at, STS_CACHE_BYTES);
+	munmap(c->map, STS_CACHE_BYTES);
 	free(c);
 }
 
@@ -104,11 +146,18 @@ static void slot_write(char *slot, const struct entry *e)
 /* The slots of a domain: WAYS in a row. */
 static char *slots_of(const struct sts_cache *c, const char *domain)
 {
+	unsigned char digest[EVP_MAX_MD_SIZE];
 	char name[NAME_MAX_BYTES + 1];
+	unsigned len = 0;
+	uint32_t hash;
 
 	snprintf(name, sizeof(name), "%s", domain);
 	text_lower(name);
-	return c->at + (size_t)(crc32c(0, name, strlen(name)) % (SLOTS / WAYS)) * WAYS * SLOT_BYTES;
+	if (HMAC(EVP_sha256(), c->map + MAGIC_LEN, KEY_LEN, (const unsigned char *)name, strlen(name), digest, &len) ==
+	    NULL)
+		fatalx("HMAC failed");
+	memcpy(&hash, digest, sizeof(hash));
+	return c->at + (size_t)(hash % (SLOTS / WAYS)) * WAYS * SLOT_BYTES;
 }
 
 bool sts_cache_get(
@@ -134,7 +183,7 @@ void sts_cache_put(struct sts_cache *c, const char *domain, const struct sts_pol
 {
 	char *slots = slots_of(c, domain), *to = NULL;
 	struct entry e, old;
-	int64_t first = INT64_MAX;
+	int64_t first = INT64_MIN;
 
 	if (snprintf(e.domain, sizeof(e.domain), "%s", domain) >= (int)sizeof(e.domain))
 		return;
@@ -144,8 +193,9 @@ void sts_cache_put(struct sts_cache *c, const char *domain, const struct sts_pol
 			to = slots + i * SLOT_BYTES;
 			break;
 		}
-		if (!there || old.expires < first) {
-			first = there ? old.expires : INT64_MIN;
+		int64_t worth = there && old.expires > now ? old.fetched : INT64_MIN;
+		if (to == NULL || worth < first) {
+			first = worth;
 			to = slots + i * SLOT_BYTES;
 		}
 	}

@@ -1,6 +1,8 @@
 /*
  * Counting TLS sessions by day (UTC), next hop and kind of policy.  What a line of the log says of each session is what
  * reports of more than a day are made from; the table is for a look at today.
+ *
+ * As bytes: u64 day, the sums as u32, and for each next hop its name, u8 kind, u32 for each result.
  */
 #include "tls_count.h"
 
@@ -15,6 +17,8 @@
 #define DAY 86400
 #define SHOWN 5 /* next hops in `status` */
 #define SHOWN_NAME_MAX 64
+#define PACKED_NAME_MAX 255
+#define PACKED_HOP_MAX (4 + PACKED_NAME_MAX + 1 + 4 * TLS_RESULT_COUNT)
 
 struct tally {
 	uint32_t ok, failed[TLS_RESULT_COUNT]; /* [TLS_RESULT_OK] is not used */
@@ -90,14 +94,14 @@ static void log_day(const struct hop_count *h)
 	buf_free(&domain);
 }
 
-/* The end of a day: a line for each next hop that had failures, and all begins anew. */
-static void close_day(struct tls_count *c)
+/* All begins anew; at the end of a day (told) with a line for each next hop that had failures. */
+static void clear(struct tls_count *c, bool told)
 {
 	struct hop_count *h;
 
 	for (size_t i = 0; i < BUCKETS; i++) {
 		while ((h = LIST_FIRST(&c->buckets[i])) != NULL) {
-			if (failures(&h->tally) > 0)
+			if (told && failures(&h->tally) > 0)
 				log_day(h);
 			LIST_REMOVE(h, bucket);
 			free(h->domain);
@@ -110,7 +114,7 @@ static void close_day(struct tls_count *c)
 
 void tls_count_free(struct tls_count *c)
 {
-	close_day(c);
+	clear(c, false);
 	free(c);
 }
 
@@ -118,7 +122,7 @@ static void turn_day(struct tls_count *c, int64_t now)
 {
 	if (now / DAY == c->day)
 		return;
-	close_day(c);
+	clear(c, true);
 	c->day = now / DAY;
 }
 
@@ -225,4 +229,75 @@ void tls_count_status(struct tls_count *c, int64_t now, struct buf *json)
 		    i > 0 ? ", " : "", shown[i]->domain, tls_kind_name(shown[i]->kind), shown[i]->tally.ok,
 		    failures(&shown[i]->tally), tls_result_name(most(&shown[i]->tally)));
 	buf_puts(json, "]}");
+}
+
+/* Keeping ----------------------------------------------------------------------------------------------------- */
+
+static void tally_put(struct buf *b, const struct tally *t)
+{
+	buf_put_u32(b, t->ok);
+	for (int i = TLS_RESULT_OK + 1; i < TLS_RESULT_COUNT; i++)
+		buf_put_u32(b, t->failed[i]);
+}
+
+static void tally_get(struct cursor *c, struct tally *t)
+{
+	t->ok = cursor_u32(c);
+	for (int i = TLS_RESULT_OK + 1; i < TLS_RESULT_COUNT; i++)
+		t->failed[i] = cursor_u32(c);
+}
+
+/* Those with failures, or the others. */
+static void hops_put(const struct tls_count *c, bool failing, struct buf *b)
+{
+	const struct hop_count *h;
+
+	for (size_t i = 0; i < BUCKETS; i++) {
+		LIST_FOREACH(h, &c->buckets[i], bucket)
+		{
+			if ((failures(&h->tally) > 0) != failing || strlen(h->domain) > PACKED_NAME_MAX)
+				continue;
+			if (b->len + PACKED_HOP_MAX > b->max)
+				return;
+			buf_put_str(b, h->domain);
+			buf_put_u8(b, (uint8_t)h->kind);
+			tally_put(b, &h->tally);
+		}
+	}
+}
+
+void tls_count_pack(const struct tls_count *c, struct buf *b)
+{
+	buf_put_u64(b, (uint64_t)c->day);
+	for (int k = 0; k < TLS_KIND_COUNT; k++)
+		tally_put(b, &c->sums[k]);
+	hops_put(c, true, b);
+	hops_put(c, false, b);
+}
+
+bool tls_count_unpack(struct tls_count *c, struct view bytes)
+{
+	struct cursor in = cursor_of(bytes.ptr, bytes.len);
+	char domain[PACKED_NAME_MAX + 1];
+	bool good = true;
+
+	clear(c, false);
+	c->day = (int64_t)cursor_u64(&in);
+	for (int k = 0; k < TLS_KIND_COUNT; k++)
+		tally_get(&in, &c->sums[k]);
+	while (good && in.left > 0 && !in.bad) {
+		struct tally t = { 0 };
+		cursor_str(&in, domain, sizeof(domain));
+		uint8_t kind = cursor_u8(&in);
+		tally_get(&in, &t);
+		good = !in.bad && kind < TLS_KIND_COUNT;
+		struct hop_count *h = good ? find(c, domain, (enum tls_kind)kind) : NULL;
+		if (h != NULL)
+			h->tally = t;
+	}
+	if (good && cursor_done(&in))
+		return true;
+	clear(c, false);
+	c->day = 0;
+	return false;
 }

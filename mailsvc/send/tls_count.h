@@ -2,7 +2,8 @@
  * How TLS went, in the terms of RFC 8460: a count a day for each next hop and kind of policy, a log line a session, and
  * at the end of a day one line for each next hop that had failures.
  *
- * Bounds: COUNT_DOMAINS_MAX next hops a day; those beyond count in the sums alone.
+ * Bounds: COUNT_DOMAINS_MAX next hops a day; those beyond count in the sums alone, and after a restart those that the file
+ * had no room for (all with names of 50 bytes have; those with failures come first).
  */
 #ifndef MAILSVC_SEND_TLS_COUNT_H
 #define MAILSVC_SEND_TLS_COUNT_H
@@ -55,5 +56,19 @@ void tls_count_free(struct tls_count *);
 void tls_count_add(struct tls_count *, const struct tls_session *, int64_t now);
 /* "tls": {...} for `status`: today's sums by kind, and the next hops with most failures (in at most 1200 bytes). */
 void tls_count_status(struct tls_count *, int64_t now, struct buf *json);
+/* All of it as bytes, as far as they fit, and back; false: these are none, and nothing is counted. */
+void tls_count_pack(const struct tls_count *, struct buf *);
+bool tls_count_unpack(struct tls_count *, struct view);
+
+/* tls_count_file.c */
+#define TLS_COUNT_BYTES (1u << 20) /* STATE/tls-counts, which monitor makes: zeros will do */
+struct tls_count_file;
+/*
+ * Maps fd, which stays the caller's, and counts on from what it holds; what is broken is warned of and forgotten.  NULL:
+ * -1, or a file of another size; then nothing is kept.
+ */
+struct tls_count_file *tls_count_file_open(int fd, struct tls_count *);
+void tls_count_file_save(struct tls_count_file *, const struct tls_count *); /* NULL is fine, as below */
+void tls_count_file_close(struct tls_count_file *);
 
 #endif

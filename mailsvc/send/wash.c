@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "lib/text.h"
+
 static bool stray(struct view m, size_t i)
 {
 	switch (m.ptr[i]) {
@@ -22,11 +24,13 @@ static bool stray(struct view m, size_t i)
 
 size_t wash_count(struct view message)
 {
+	bool eight_bit = false;
 	size_t n = 0;
 
-	for (size_t i = 0; i < message.len; i++)
-		if ((unsigned char)message.ptr[i] <= '\r')
-			n += stray(message, i);
+	for (size_t i = 0; i < message.len; i++) {
+		i += text_run((struct view){ message.ptr + i, message.len - i }, &eight_bit);
+		n += i < message.len && stray(message, i);
+	}
 	return n;
 }
 

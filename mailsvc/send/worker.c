@@ -3,6 +3,9 @@
  * addresses until a host takes responsibility for it or refuses it for good; a temporary refusal of everybody leads to
  * the next host, unless somebody was delivered: then the result goes to store at once, to keep the moment short in
  * which a crash would deliver twice.
+ *
+ * Nobody holds a worker for long: client_limits ends a transaction, REUSE_MS a connection between two, ATTEMPT_MS the
+ * way through the addresses.
  */
 #include <netinet/in.h>
 #include <stdio.h>
@@ -84,6 +87,14 @@ static void begin(struct worker *w)
 	smtp_client_send(w->client, &tx);
 }
 
+/* On a connection that stands. */
+static void carry(struct worker *w, struct item *it)
+{
+	w->item = it;
+	w->item_since = clock_mono_ms();
+	begin(w);
+}
+
 /* The item is done with: the next one, or a while of waiting for one. */
 static void go_on(struct worker *w)
 {
@@ -94,18 +105,22 @@ static void go_on(struct worker *w)
 	w->retrying = w->reached = false;
 	d->progress_at = clock_mono_ms();
 	send_finish(d->send, it);
-	if (w->stale || w->client == NULL || w->carried >= REUSE_MESSAGES || destination_crowded(d)) {
+	if (w->stale || w->client == NULL || w->carried >= REUSE_MESSAGES || smtp_client_age(w->client) >= REUSE_MS ||
+	    destination_crowded(d)) {
 		worker_free(w);
 		return;
 	}
-	w->item = destination_next(d);
-	if (w->item != NULL)
-		begin(w);
+	struct item *next = destination_next(d);
+	if (next != NULL)
+		carry(w, next);
 	else
 		set_idle_timer(w, REUSE_IDLE_S);
 }
 
-/* Next host when other_host is set (further addresses of the same one are passed over); false when there is none. */
+/*
+ * Next host when other_host is set (further addresses of the same one are passed over); false when there is none, or no
+ * time for it.
+ */
 static bool next_address(struct worker *w, bool other_host)
 {
 	const char *host = address_of(w)->host;
@@ -113,7 +128,7 @@ static bool next_address(struct worker *w, bool other_host)
 
 	while (other_host && i < w->route->route.count && strcasecmp(w->route->route.at[i].host, host) == 0)
 		i++;
-	if (i >= w->route->route.count)
+	if (i >= w->route->route.count || clock_mono_ms() - w->item_since >= ATTEMPT_MS)
 		return false;
 	w->at = i;
 	w->plain = w->insists = false;
@@ -214,11 +229,12 @@ static void on_failed(void *arg, enum smtp_failure why, const char *reply)
 		return;
 	}
 	bool again = false;
+	w->reached |= why == SMTP_FAILURE_SLOW;
 	if (why == SMTP_FAILURE_TLS && !w->plain && !w->insists)
 		again = w->plain = true;
 	else if (why == SMTP_FAILURE_CHUNKING)
 		again = d->no_chunking = true;
-	else if (reused && !w->retrying)
+	else if (reused && !w->retrying && why != SMTP_FAILURE_SLOW)
 		again = w->retrying = true;
 	if (d->send->draining)
 		again = false;
@@ -303,6 +319,7 @@ void worker_start(struct destination *d, struct item *it)
 	w->route = d->route;
 	w->route->references++;
 	w->item = it;
+	w->item_since = clock_mono_ms();
 	w->idle = evtimer_new(d->send->base, on_idle, w);
 	if (w->idle == NULL)
 		fatalx("cannot make a timer");
@@ -319,8 +336,7 @@ bool worker_take(struct destination *d, struct item *it)
 	LIST_FOREACH(w, &d->workers, entry)
 	{
 		if (w->item == NULL && w->ready) {
-			w->item = it;
-			begin(w);
+			carry(w, it);
 			return true;
 		}
 	}

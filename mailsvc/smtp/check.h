@@ -11,7 +11,8 @@
  *   check_report.c   Authentication-Results, X-Mailadm-Checks, and the log line event=checked
  *   check.c          their life, time limits, and who waits
  *
- * A rule is off, mark or refuse.  Whatever DNS has not answered in time is no reason to refuse.
+ * A rule is off, mark or refuse.  Whatever DNS has not answered in time is no reason to refuse for
+ * good: with refuse, mail whose SPF or known DMARC policy cannot be judged now is to come again (451).
  */
 #ifndef MAILSVC_SMTP_CHECK_H
 #define MAILSVC_SMTP_CHECK_H

@@ -1,7 +1,8 @@
 /*
  * The message is whole: its DKIM signatures and its ARC chain are verified at once, then DMARC judges by them and by
  * SPF.  What the author's domain asks of receivers is done when checks.dmarc is refuse: rejected in the session, or put
- * into Junk.  A forwarder or list of checks.arc_sealers that vouches by ARC is believed instead.
+ * into Junk; told to come again while DNS does not say whether it is the author's.  A forwarder or list of
+ * checks.arc_sealers that vouches by ARC is believed instead.
  */
 #include "mailsvc/smtp/check_impl.h"
 
@@ -51,10 +52,27 @@ static void on_dkim(void *arg, const struct dkim_result *results, size_t count)
 	smtp_check_done(c);
 }
 
-/* What other signatures say stays: a stranger could add one whose key is never answered. */
+static void keep_dmarc(void *arg, const struct dmarc_verdict *verdict)
+{
+	struct smtp_content_checks *m = arg;
+
+	m->dmarc_running = NULL;
+	m->dmarc_done = true;
+	m->dmarc = *verdict;
+}
+
+/* What other signatures say stays: a stranger could add one whose key is never answered.  So does a known policy. */
 void smtp_check_content_expire(struct smtp_checks *c)
 {
-	dkim_verify_expire(c->content->dkim_running, keep_dkim, c->content);
+	struct smtp_content_checks *m = c->content;
+
+	if (m->dmarc_running != NULL && !m->dmarc_hurried && dmarc_hurry(m->dmarc_running)) {
+		m->dmarc_hurried = true;
+		smtp_check_wait(c);
+		return;
+	}
+	dkim_verify_expire(m->dkim_running, keep_dkim, m);
+	dmarc_expire(m->dmarc_running, keep_dmarc, m);
 	smtp_check_content_cancel(c);
 }
 
@@ -95,9 +113,7 @@ static void on_dmarc(void *arg, const struct dmarc_verdict *verdict)
 {
 	struct smtp_checks *c = arg;
 
-	c->content->dmarc_running = NULL;
-	c->content->dmarc_done = true;
-	c->content->dmarc = *verdict;
+	keep_dmarc(c->content, verdict);
 	smtp_check_done(c);
 }
 
@@ -165,10 +181,18 @@ static bool all_have_junk(const struct smtp_session *s)
 	return true;
 }
 
+/* What may yet prove to be the author's comes again; what a forger made unprovable stays so. */
 static const struct smtp_refusal *refuse_dmarc(struct smtp_checks *c)
 {
 	struct smtp_content_checks *m = c->content;
 
+	if (m->dmarc.result == DMARC_TEMPERROR) {
+		snprintf(c->refusal_text, sizeof(c->refusal_text),
+		    "DNS does not say now whether %s stands by it, as its DMARC policy demands, try again later",
+		    m->author);
+		c->refusal = (struct smtp_refusal){ 451, "4.7.26", c->refusal_text };
+		return &c->refusal;
+	}
 	snprintf(c->refusal_text, sizeof(c->refusal_text), "Not taken by the DMARC policy of %s: %s", m->dmarc.domain,
 	    m->dmarc.reason);
 	c->refusal = (struct smtp_refusal){ 550, "5.7.26", c->refusal_text };
@@ -197,7 +221,7 @@ static const struct smtp_refusal *judge_dmarc(struct smtp_checks *c)
 		return NULL;
 	if (m->author[0] == '\0')
 		return judge_no_author(c);
-	if (!m->dmarc_done || m->dmarc.result != DMARC_FAIL)
+	if (!m->dmarc_done || (m->dmarc.result != DMARC_FAIL && m->dmarc.result != DMARC_TEMPERROR))
 		return NULL;
 	m->believed = is_believed(c);
 	policy = m->believed ? DMARC_P_NONE : dmarc_disposition(&m->dmarc);
@@ -274,7 +298,8 @@ bool smtp_check_forged(const struct smtp_session *s)
 	if (c == NULL)
 		return false;
 	return smtp_check_junk(s) ||
-	       (c->content != NULL && c->content->dmarc_done && c->content->dmarc.result == DMARC_FAIL) ||
+	       (c->content != NULL && c->content->dmarc_done &&
+		   (c->content->dmarc.result == DMARC_FAIL || dmarc_disposition(&c->content->dmarc) != DMARC_P_NONE)) ||
 	       (c->spf != NULL && (c->spf->result == SPF_FAIL || c->spf->result == SPF_SOFTFAIL));
 }
 

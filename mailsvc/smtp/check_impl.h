@@ -39,7 +39,7 @@ struct smtp_content_checks { /* of one message */
 	struct arc_verdict arc;
 	bool arc_done;
 	struct dmarc_verdict dmarc;
-	bool dmarc_begun, dmarc_done;
+	bool dmarc_begun, dmarc_hurried, dmarc_done;
 	bool believed;    /* a good ARC seal of checks.arc_sealers stands instead of DMARC */
 	char author[256]; /* domain of From; "" when there is no single one, and fault says why */
 	char fault[160];
@@ -78,7 +78,7 @@ void smtp_check_done(struct smtp_checks *);
 void smtp_check_peer_cancel(struct smtp_checks *);
 void smtp_check_sender_cancel(struct smtp_checks *, bool timeout);
 void smtp_check_content_cancel(struct smtp_checks *);
-void smtp_check_content_expire(struct smtp_checks *); /* the same, but what is known already counts */
+void smtp_check_content_expire(struct smtp_checks *); /* the same, but what is known counts; DMARC may have more time */
 void smtp_check_content_continue(struct smtp_checks *); /* all that was begun has ended, or had its time */
 bool smtp_check_peer_pending(const struct smtp_checks *);
 bool smtp_check_sender_pending(const struct smtp_checks *);

@@ -7,6 +7,8 @@
  */
 #include "mailsvc/smtp/data.h"
 
+#include "lib/text.h"
+
 void smtp_data_init(struct smtp_data_reader *r, bool dots)
 {
 	*r = (struct smtp_data_reader){ .state = SMTP_DATA_AT_LINE, .dots = dots };
@@ -21,14 +23,9 @@ static void fault(struct smtp_data_reader *r, enum smtp_data_fault what)
 /* Inside a line: up to and including its CR, or to the end of the input. */
 static const char *read_text(struct smtp_data_reader *r, const char *p, const char *end)
 {
-	unsigned char bits = 0;
+	while ((p += text_run((struct view){ p, (size_t)(end - p) }, &r->eight_bit)) < end) {
+		char c = *p++;
 
-	while (p < end) {
-		unsigned char c = (unsigned char)*p++;
-
-		bits |= c;
-		if (c > '\r')
-			continue;
 		if (c == '\r') {
 			r->state = SMTP_DATA_AT_CR;
 			break;
@@ -38,7 +35,6 @@ static const char *read_text(struct smtp_data_reader *r, const char *p, const ch
 		else if (c == '\0')
 			fault(r, SMTP_DATA_NUL);
 	}
-	r->eight_bit |= bits > 127;
 	return p;
 }
 

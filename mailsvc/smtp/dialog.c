@@ -249,6 +249,19 @@ static const struct smtp_refusal *route_recipient(
 	return &bad_recipient;
 }
 
+enum smtp_step smtp_recipient_end(struct smtp_session *s, const struct smtp_refusal *why, struct view address,
+    const struct smtp_path *path, struct route *route, struct view args)
+{
+	if (why == NULL)
+		why = smtp_sender_take(s);
+	if (why == &no_relay)
+		smtp_offence(s, OFFENCE_RELAY);
+	if (why != NULL)
+		return smtp_refuse(s, why, args);
+	smtp_tx_add_recipient(s, address, path, route);
+	return smtp_reply(s, 250, "2.1.5", "Ok");
+}
+
 static enum smtp_step run_rcpt(struct smtp_session *s, struct view args)
 {
 	struct smtp_tx *tx = &s->tx;
@@ -277,16 +290,10 @@ static enum smtp_step run_rcpt(struct smtp_session *s, struct view args)
 		why = &alone;
 	if (why == NULL)
 		why = smtp_check_rcpt(s, buf_view(&address));
-	if (why == NULL)
-		why = smtp_sender_take(s);
-	if (why == &no_relay)
-		smtp_offence(s, OFFENCE_RELAY);
-	if (why != NULL) {
-		step = smtp_refuse(s, why, args);
-	} else {
-		smtp_tx_add_recipient(s, buf_view(&address), &path, &route);
-		step = smtp_reply(s, 250, "2.1.5", "Ok");
-	}
+	if (why == NULL && smtp_ask(s, buf_view(&address), &path, &route, args, &why))
+		step = SMTP_WAIT;
+	else
+		step = smtp_recipient_end(s, why, buf_view(&address), &path, &route, args);
 	route_free(&route);
 	buf_free(&address);
 	return step;

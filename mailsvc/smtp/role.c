@@ -16,6 +16,7 @@
 #include "lib/proxy.h"
 #include "mailsvc/mime/mime.h"
 #include "mailsvc/smtp/rate.h"
+#include "mailsvc/smtp/verified.h"
 #include "site/prefix.h"
 
 #define ACCEPT_BURST 16
@@ -71,17 +72,20 @@ static int smtp_init(struct role_ctx *ctx, struct error *e)
 	server->guard = guard_client_new(ctx->base);
 	server->dns = dns_client_new(ctx->base);
 	server->policy = policy_dns_of(server->dns);
+	server->verify = verify_client_new(ctx->base);
 	server->own_uid = getuid();
 	server->replied = take_table(ctx, ROLE_FD_REPLIED, SHARED_REPLIED_BYTES, REPLIED_BITS, "auto-replied");
 	server->greylist = take_table(ctx, ROLE_FD_GREYLIST, SHARED_GREYLIST_BYTES, GREYLIST_BITS, "greylist");
 	server->rates = take_table(ctx, ROLE_FD_RATES, SHARED_RATES_BYTES, RATE_BITS, "send-rates");
 	server->sources = take_table(ctx, ROLE_FD_SOURCES, SHARED_SOURCES_BYTES, 40, "source-rates");
+	server->verified = take_table(ctx, ROLE_FD_VERIFIED, SHARED_VERIFIED_BYTES, VERIFIED_BITS, "verified");
 	smtp_forward_init(server, ctx->fds[ROLE_FD_SRS]);
 	ctx->fds[ROLE_FD_SRS] = -1;
 	tzset();
 	mime_charsets_preload(); /* converters are modules, which the sandbox will not let in later */
 	/* Large messages get mappings of their own, which grow without copying and go back to the system. */
 	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+	mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024); /* else messages give their pages back and take them again all the time */
 	server->tick = event_new(ctx->base, -1, EV_PERSIST, on_tick, server);
 	if (server->tick == NULL)
 		return error_set(e, "no timer");
@@ -108,6 +112,9 @@ static void smtp_peer(struct role_ctx *ctx, enum role_id id, unsigned instance, 
 		return;
 	case ROLE_KEYS:
 		keys_client_attach(server->keys, fd);
+		return;
+	case ROLE_SEND:
+		verify_client_attach(server->verify, fd);
 		return;
 	case ROLE_GUARD:
 		guard_client_attach(server->guard, fd);

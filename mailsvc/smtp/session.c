@@ -35,6 +35,7 @@ static const struct {
 	[SMTP_CHUNK] = { "chunk", false },
 	[SMTP_SASL] = { "sasl", false },
 	[SMTP_CHECKING] = { "checking", true },
+	[SMTP_ASKING] = { "asking", true },
 	[SMTP_VERIFYING] = { "verifying", true },
 	[SMTP_SIGNING] = { "signing", true },
 	[SMTP_STORING] = { "storing", true },
@@ -160,6 +161,8 @@ static void cancel_request(struct smtp_session *s)
 		return;
 	if (s->state == SMTP_CHECKING)
 		auth_cancel(s->server->auth, s->request);
+	else if (s->state == SMTP_ASKING)
+		verify_cancel(s->server->verify, s->request);
 	else if (s->state == SMTP_SIGNING)
 		dkim_cancel(s->server->keys, s->request);
 	else if (s->state == SMTP_STORING)
@@ -519,6 +522,8 @@ static void timed_out(struct smtp_session *s)
 
 void smtp_session_tick(struct smtp_session *s, uint64_t now)
 {
+	if (smtp_ask_tick(s, now))
+		return;
 	if (s->deadline == 0 || now < s->deadline) {
 		smtp_check_tick(s, now);
 		return;

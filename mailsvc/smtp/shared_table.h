@@ -18,6 +18,7 @@
 #define SHARED_GREYLIST_BYTES (8u << 20) /* STATE/greylist */
 #define SHARED_RATES_BYTES (1u << 20)    /* STATE/send-rates: accounts and domains */
 #define SHARED_SOURCES_BYTES (2u << 20)  /* STATE/source-rates: addresses of peers */
+#define SHARED_VERIFIED_BYTES (1u << 20) /* STATE/verified: recipients that other hosts know */
 
 struct shared_table;
 /*

@@ -3,7 +3,7 @@
  *
  * role.c has listeners, reload and drain; session.c the loop and the states; dialog.c the commands; auth.c SASL;
  * sender.c who may send as whom, and how much; rate.c counts it;
- * receive.c the content of DATA and BDAT; tx.c one transaction; submit.c what submission adds; trace.c Received;
+ * ask.c asks other hosts about recipients, and verified.c remembers what they said; receive.c the content of DATA and BDAT; tx.c one transaction; submit.c what submission adds; trace.c Received;
  * check*.c are the checks of mail from outside; deliver.c signs, seals and stores; plan.c turns routes into deliveries; forward.c and srs.c see to the sender of what is forwarded;
  * full.c sees to full mailboxes; peers.c counts connections an address; own.c sends mail of the host itself: alert.c tells
  * the administrator, report.c who asked for success, autoreply.c and replied.c answer for who is away; kept.c reads what a
@@ -21,6 +21,7 @@
 #include "mailsvc/keys/client.h"
 #include "mailsvc/policy/dns.h"
 #include "mailsvc/role.h"
+#include "mailsvc/send/verify_client.h"
 #include "mailsvc/smtp/command.h"
 #include "mailsvc/smtp/data.h"
 #include "mailsvc/smtp/greylist.h"
@@ -47,6 +48,7 @@
 #define SMTP_AUTH_FAILURES 3
 #define SMTP_LISTENERS_MAX 32
 #define SMTP_DRAIN_SECONDS 20
+#define SMTP_ASK_SECONDS 12 /* that RCPT waits for another host's word on the recipient */
 #define SMTP_FIXED_HEADERS 16384 /* room for what we add to a message */
 
 enum smtp_state {
@@ -61,6 +63,7 @@ enum smtp_state {
 	SMTP_CHUNK,    /* the octets of one BDAT, also those of a refused one */
 	SMTP_SASL,     /* the next line answers a challenge */
 	SMTP_CHECKING, /* waits for auth */
+	SMTP_ASKING,   /* waits for send: another host's word on the recipient */
 	SMTP_VERIFYING, /* waits for the checks of the content */
 	SMTP_SIGNING,  /* waits for keys */
 	SMTP_STORING,  /* waits for store */
@@ -87,6 +90,7 @@ struct smtp_tx {
 	struct smtp_recipient *recipients;
 	size_t recipient_count, target_count;
 	size_t queue_entries; /* that the stored message made */
+	struct smtp_ask *ask; /* ask.c; NULL but in SMTP_ASKING */
 	struct smtp_data_reader reader;
 	struct buf message;  /* our Received field, then the content */
 	size_t received_len; /* of that field */
@@ -140,7 +144,7 @@ struct smtp_session {
 	unsigned transactions, errors, auth_failures, accepted;
 	uint64_t deadline;   /* monotonic ms; 0: none */
 	uint64_t rate_bytes; /* content since the deadline was set */
-	uint32_t request;    /* outstanding with auth, keys or store, as the state says */
+	uint32_t request;    /* outstanding with auth, send, keys or store, as the state says */
 	struct smtp_sasl sasl;
 	struct smtp_checks *checks; /* check.h; NULL: a session that is not checked */
 	uint64_t paused_until;      /* monotonic ms: no command is read before; 0: no pause */
@@ -176,6 +180,8 @@ struct smtp_server {
 	struct shared_table *greylist; /* greylist.h */
 	struct shared_table *rates;    /* of accounts and domains that send: shared_table_rate */
 	struct shared_table *sources;  /* rates of peers, by address */
+	struct shared_table *verified; /* verified.h */
+	struct verify_client *verify;
 	struct srs srs;
 	bool srs_ready; /* the key is there */
 	struct smtp_listener listeners[SMTP_LISTENERS_MAX];
@@ -225,6 +231,23 @@ uint64_t smtp_share(const struct smtp_server *, uint64_t of_host);
 
 /* dialog.c */
 enum smtp_step smtp_command_run(struct smtp_session *, struct view line);
+
+/*
+ * A RCPT with its recipient ends: refused for this reason, or (NULL) by the rates of the account, or taken; path and
+ * route as in smtp_tx_add_recipient, args are the command's.
+ */
+enum smtp_step smtp_recipient_end(struct smtp_session *, const struct smtp_refusal *, struct view address,
+    const struct smtp_path *, struct route *, struct view args);
+
+/* ask.c */
+/*
+ * Is another host to be asked about the recipient?  True: the session is in SMTP_ASKING, route is taken over, and
+ * smtp_recipient_end comes.  False: nobody is, and *why is set if its word is known and no yes.
+ */
+bool smtp_ask(struct smtp_session *, struct view address, const struct smtp_path *, struct route *, struct view args,
+    const struct smtp_refusal **why);
+bool smtp_ask_tick(struct smtp_session *, uint64_t now); /* true: the time is over, the session has gone on or ended */
+void smtp_ask_free(struct smtp_session *);               /* the transaction ends; the request is cancelled already */
 
 /* sender.c */
 /* The account that the peer acts for without a login (submission.trusted), or NULL. */

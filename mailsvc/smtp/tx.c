@@ -42,6 +42,7 @@ void smtp_tx_reset(struct smtp_session *s)
 	free(tx->recipients);
 	free(tx->envid);
 	buf_free(&tx->message);
+	smtp_ask_free(s);
 	smtp_check_tx_reset(s);
 	if (tx->sender != NULL)
 		smtp_sender_forget(s);

@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "service.h"
@@ -213,24 +212,20 @@ void admin_queue_show(struct channel *ch, struct tx *tx, uint32_t id, uint64_t e
 {
 	struct buf b = BUF_INIT(ADMIN_JSON_MAX);
 	struct queue_entry q;
-	struct view message = VIEW_NONE;
-	uint64_t size;
-	int fd = -1;
+	struct view message;
+	char *data;
 
 	if (!get_queue(tx, entry, &q)) {
 		admin_answer(ch, id, 0, VIEW_NONE, VIEW_NONE);
 		return;
 	}
 	json_entry(ch->service, tx, entry, &q, &b);
-	if ((fd = queue_message(ch->service, tx, &q, &size)) == -1 ||
-	    (size && memfd_map_sealed(fd, STORE_BODY_MAX, &message) == -1))
+	data = queue_message(ch->service, tx, &q, &message);
+	if (data == NULL)
 		admin_answer(ch, id, 2, view_of("the message cannot be read; see mailadm store verify"), VIEW_NONE);
 	else
 		admin_answer(ch, id, 1, buf_view(&b), message);
-	if (message.ptr)
-		munmap((void *)(uintptr_t)message.ptr, message.len);
-	if (fd != -1)
-		close(fd);
+	free(data);
 	buf_free(&b);
 }
 
@@ -240,7 +235,7 @@ void admin_queue_changed(struct channel *ch, struct request *r)
 
 	buf_printf(&b, "%" PRIu64, r->reply.count);
 	if (r->p.mode == QUEUE_TRY || r->p.mode == QUEUE_RELEASE || r->p.mode == QUEUE_REROUTE)
-		queue_wanted(ch->service, &r->p);
+		queue_wanted(ch->service, r->p.queue, &r->destinations);
 	admin_answer(ch, r->id, 1, buf_view(&b), VIEW_NONE);
 	buf_free(&b);
 }

@@ -62,7 +62,7 @@ static void on_item(struct store_client *c, struct imsg *m)
 	char *recipients[PROTO_QUEUE_RECIPIENTS], *orcpt[PROTO_QUEUE_RECIPIENTS];
 	struct queue_dsn dsn[PROTO_QUEUE_RECIPIENTS];
 
-	if (!c->item || m->fd == -1 || proto_item_get(&in, m->data) == -1 ||
+	if (!c->item || proto_item_get(&in, m->data) == -1 || (m->fd != -1 && in.message.len > 0) ||
 	    view_copy(in.sender, sender, sizeof sender) == -1 || view_copy(in.domain, domain, sizeof domain) == -1 ||
 	    view_copy(in.route, route, sizeof route) == -1 || view_copy(in.envid, envid, sizeof envid) == -1) {
 		log_warnx("event=store.queue-item error=malformed");
@@ -91,6 +91,7 @@ static void on_item(struct store_client *c, struct imsg *m)
 		.ret = (enum dsn_ret)in.ret,
 		.dsn = dsn,
 		.route = route,
+		.message = in.message,
 		.message_fd = m->fd };
 	m->fd = -1;
 	c->item(c->item_arg, &item);

@@ -83,7 +83,7 @@ struct store_body {
 
 struct store_local {	    /* one delivery into an account */
 	const char *account;	/* normalised address */
-	const char *mailbox;	/* "" or NULL: INBOX; created if missing */
+	const char *mailbox;	/* "" or NULL: INBOX; created if missing; "Junk" is that with this special use, if another has it */
 	struct view prefix;	/* "Return-Path: ...\r\nDelivered-To: ...\r\n" */
 };
 /* What is due goes out in this order; what waited long enough overtakes. */
@@ -253,7 +253,8 @@ struct queue_item {	    /* pushed by store when due, one at a time for each cred
 	enum dsn_ret ret;
 	const struct queue_dsn *dsn; /* recipient_count, or NULL: nothing was said */
 	const char *route;	/* "host:port" by `queue reroute`; "" or NULL: as the site says */
-	int message_fd;		/* sealed memfd of exactly the message to send; owned by the callee */
+	struct view message;	/* exactly what is to be sent; or it is in */
+	int message_fd;		/* a sealed memfd, owned by the callee, else -1 */
 };
 typedef void (*queue_item_fn)(void *arg, const struct queue_item *);
 void store_on_queue_item(struct store_client *, queue_item_fn, void *arg);

@@ -244,6 +244,7 @@ void request_free(struct request *r)
 	buf_free(&r->source);
 	buf_free(&r->destination);
 	buf_free(&r->modseqs);
+	free(r->destinations.at);
 	free(r);
 }
 

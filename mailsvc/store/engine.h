@@ -63,6 +63,13 @@ enum internal_request {      /* beside proto.h's, on the same queue */
 	ENGINE_COMPACT,      /* the next step of a compaction */
 };
 
+struct name_set { /* of any number of names, caseless; kept as hashes: {0} is empty */
+	uint64_t *at; /* 0: free */
+	size_t count, size;
+};
+void name_set_add(struct name_set *, struct view name);
+bool name_set_has(const struct name_set *, struct view name);
+
 struct request {
 	struct request *next;
 	struct proto_request p;
@@ -81,6 +88,7 @@ struct request {
 	struct proto_reply reply;
 	struct buf source, destination; /* ranges */
 	struct buf modseqs;             /* u64 of each slice's record */
+	struct name_set destinations;   /* of a queue change: of the entries that it changed */
 };
 void request_free(struct request *);
 
@@ -268,6 +276,11 @@ uint32_t open_account(struct engine *, struct view address);
 bool account_known(const struct engine *, struct view address);
 /* The mailbox's number; made with its parents. 0: not a name, or too many. */
 uint32_t open_mailbox(struct engine *, uint32_t account, const char *name, enum special_use, bool subscribe);
+/*
+ * Where a delivery into the mailbox of this name goes: for one that each account begins with, into that of the same use,
+ * whatever it is called now.  0: there is none, and a new one is to have this special use.
+ */
+uint32_t find_delivery(struct engine *, uint32_t account, const char *name, enum special_use *);
 /* A new one, subscribed, with that UIDVALIDITY (0: its own). */
 uint32_t open_mailbox_as(struct engine *, uint32_t account, const char *name, uint32_t uid_validity);
 /* Would so much more be too much? */

@@ -631,6 +631,7 @@ void proto_item_put(struct buf *b, const struct proto_item *i)
 		buf_put_blob(b, i->recipients[n]);
 		put_dsn(b, &i->dsn[n]);
 	}
+	buf_put_blob(b, i->message);
 }
 
 int proto_item_get(struct proto_item *i, struct view data)
@@ -656,6 +657,7 @@ int proto_item_get(struct proto_item *i, struct view data)
 		i->recipients[n] = cursor_blob(&c, ADDRESS_MAX);
 		get_dsn(&c, &i->dsn[n]);
 	}
+	i->message = cursor_blob(&c, IMSG_MAX);
 	return cursor_done(&c) && i->priority <= QUEUE_LAST && i->ret <= DSN_RET_HDRS ? 0 : -1;
 }
 

@@ -48,7 +48,7 @@ enum store_message {
 
 	STORE_REPLY = 64,
 	STORE_CHANGED,     /* {u32 mailbox}* */
-	STORE_QUEUE_ITEM,  /* proto_item; fd: the message */
+	STORE_QUEUE_ITEM,  /* proto_item; fd: the message, when it is not in it */
 	STORE_PAGE_SHARED, /* fd: the page store writes */
 	STORE_PAGE_READER, /* fd: the page this reader writes */
 	STORE_ADMIN_REPLY, /* {u8 found, blob json, message to the end}, by form as a request */
@@ -153,6 +153,7 @@ struct proto_item {
 	struct view recipients[PROTO_QUEUE_RECIPIENTS];
 	struct proto_dsn dsn[PROTO_QUEUE_RECIPIENTS];
 	size_t recipient_count;
+	struct view message; /* empty when it comes as a descriptor */
 };
 void proto_item_put(struct buf *, const struct proto_item *);
 int proto_item_get(struct proto_item *, struct view data);

@@ -84,28 +84,29 @@ void queue_result_ends(struct keeper *s, uint64_t id, bool kept)
 		queue_order_rescan(&s->order);
 }
 
-int queue_message(struct keeper *s, struct tx *tx, const struct queue_entry *q, uint64_t *size)
+char *queue_message(struct keeper *s, struct tx *tx, const struct queue_entry *q, struct view *message)
 {
 	struct body_value b;
 	char *data;
-	int fd = -1;
 
 	if (!get_body(tx, q->fixed.body, &b, NULL))
-		return -1;
-	*size = b.length;
+		return NULL;
 	data = xmalloc((size_t)b.length + 1);
-	if (body_read(&s->bodies, b.segment, b.offset, b.length, 0, data, (size_t)b.length) == 0)
-		fd = memfd_sealed("message", (struct view){ data, (size_t)b.length });
-	else
-		log_warn("event=store.damage segment=%u offset=%llu", b.segment, (unsigned long long)b.offset);
+	*message = (struct view){ data, (size_t)b.length };
+	if (body_read(&s->bodies, b.segment, b.offset, b.length, 0, data, message->len) == 0)
+		return data;
+	log_warn("event=store.damage segment=%u offset=%llu", b.segment, (unsigned long long)b.offset);
 	free(data);
-	return fd;
+	return NULL;
 }
 
-enum hand { HANDED, SKIPPED, NO_ROOM };
+enum hand { HANDED, SKIPPED, NO_ROOM }; /* no room: for now */
 
-/* Of more recipients than fit one message, some: the others are due when these have their result. */
-static void add_recipients(struct proto_item *item, const struct queue_entry *q)
+/*
+ * Of more recipients than fit one message, some: the others are due when these have their result.  Returns the bytes
+ * that are left for the mail itself.
+ */
+static size_t add_recipients(struct proto_item *item, const struct queue_entry *q)
 {
 	size_t room = IMSG_MAX - 4096;
 
@@ -120,9 +121,11 @@ static void add_recipients(struct proto_item *item, const struct queue_entry *q)
 		item->dsn[item->recipient_count] = (struct proto_dsn){ r->notify, r->orcpt };
 		item->recipients[item->recipient_count++] = r->address;
 	}
+	return room;
 }
 
-static int send_item(struct channel *ch, uint64_t id, const struct queue_entry *q, int fd, bool wanted)
+static enum hand send_item(
+    struct channel *ch, uint64_t id, const struct queue_entry *q, struct view message, bool wanted)
 {
 	struct proto_item item = { .id = id,
 		.created = q->fixed.created,
@@ -138,16 +141,16 @@ static int send_item(struct channel *ch, uint64_t id, const struct queue_entry *
 		.told = (q->fixed.state & QUEUE_TOLD) != 0,
 		.wanted = wanted };
 	struct buf data = BUF_INIT(IMSG_MAX);
-	int rc = -1;
+	int fd = -1, rc;
 
-	add_recipients(&item, q);
+	if (message.len <= add_recipients(&item, q))
+		item.message = message;
+	else if ((fd = memfd_sealed("message", message)) == -1)
+		return NO_ROOM;
 	proto_item_put(&data, &item);
-	if (data.full)
-		close(fd);
-	else
-		rc = chan_send(ch->chan, STORE_QUEUE_ITEM, 0, buf_view(&data), fd);
+	rc = chan_send(ch->chan, STORE_QUEUE_ITEM, 0, buf_view(&data), fd);
 	buf_free(&data);
-	return rc;
+	return rc == 0 ? HANDED : SKIPPED;
 }
 
 static enum hand hand_out(
@@ -155,27 +158,30 @@ static enum hand hand_out(
 {
 	struct body_value body;
 	struct destination *d;
-	uint64_t size;
-	int fd;
+	struct view message;
+	enum hand hand;
+	char *data;
 
 	if (get_body(tx, q->fixed.body, &body, NULL) && ch->in_flight.count > 0 &&
 	    ch->in_flight_bytes + body.length > s->in_flight_max)
 		return NO_ROOM;
-	if ((fd = queue_message(s, tx, q, &size)) == -1) {
+	if ((data = queue_message(s, tx, q, &message)) == NULL) {
 		role_alert(s->ctx, "queue-damage", "queue entry %016llx cannot be read and is not sent",
 		    (unsigned long long)id);
 		add(&s->unreadable, id, 0, NULL);
 		return SKIPPED;
 	}
 	d = queue_order_find(&s->order, queue_destination(q), true);
-	if (send_item(ch, id, q, fd, wanted || d->wanted) == -1) {
+	hand = send_item(ch, id, q, message, wanted || d->wanted);
+	free(data);
+	if (hand == SKIPPED)
 		queue_order_rescan(&s->order); /* the channel is about to end */
-		return SKIPPED;
-	}
+	if (hand != HANDED)
+		return hand;
 	d->wanted = false;
 	d->in_flight++;
-	add(&ch->in_flight, id, size, d);
-	ch->in_flight_bytes += size;
+	add(&ch->in_flight, id, message.len, d);
+	ch->in_flight_bytes += message.len;
 	ch->credit--;
 	return HANDED;
 }
@@ -318,14 +324,14 @@ int64_t queue_away(const struct keeper *s, struct view destination, const char *
 	return until;
 }
 
-/* Of one destination, or of all; wanted: by the administrator. */
-static void none_away(struct keeper *s, struct view destination, bool wanted)
+/* Of these destinations, or (NULL) of all; wanted: by the administrator. */
+static void none_away(struct keeper *s, const struct name_set *destinations, bool wanted)
 {
 	struct queue_order *o = &s->order;
 
 	for (size_t i = 0; i < o->bucket_count; i++)
 		for (struct destination *d = o->buckets[i]; d; d = d->bucket) {
-			if (destination.len && !view_caseeq(destination, d->name))
+			if (destinations && !name_set_has(destinations, (struct view){ d->name, d->len }))
 				continue;
 			d->wanted |= wanted;
 			if (d->away_until)
@@ -336,19 +342,17 @@ static void none_away(struct keeper *s, struct view destination, bool wanted)
 
 void queue_reload(struct keeper *s)
 {
-	none_away(s, VIEW_NONE, false);
+	none_away(s, NULL, false);
 	queue_pump(s);
 }
 
-void queue_wanted(struct keeper *s, const struct proto_request *p)
+void queue_wanted(struct keeper *s, uint64_t entry, const struct name_set *destinations)
 {
-	bool domain = p->name.len && !memchr(p->name.ptr, '@', p->name.len);
-
-	if (p->queue && s->wanted.count < WANTED_MAX) {
-		if (!have(&s->wanted, p->queue))
-			add(&s->wanted, p->queue, 0, NULL);
-	} else
-		none_away(s, domain ? p->name : VIEW_NONE, true);
+	if (entry && s->wanted.count < WANTED_MAX) {
+		if (!have(&s->wanted, entry))
+			add(&s->wanted, entry, 0, NULL);
+	} else if (destinations->count)
+		none_away(s, destinations, true);
 	queue_pump(s);
 }
 

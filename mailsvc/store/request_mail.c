@@ -91,6 +91,7 @@ static enum store_status check_local(struct engine *e, const struct proto_reques
 	char name[MAILBOX_NAME_MAX + 1] = "INBOX";
 	struct view domain = domain_of_address(local->account);
 	struct quota_more more = { 0 };
+	enum special_use special;
 	uint32_t account, mailbox;
 
 	if (!account_known(e, local->account))
@@ -99,7 +100,7 @@ static enum store_status check_local(struct engine *e, const struct proto_reques
 		return STORE_INVALID;
 	/* Refused here, it harms nobody; refused by apply it would take the whole batch along. */
 	account = find_account(&e->tx, local->account);
-	mailbox = account ? find_mailbox(&e->tx, account, view_of(name)) : 0;
+	mailbox = account ? find_delivery(e, account, name, &special) : 0;
 	if (mailbox && !uids_left(e, mailbox, p->local_count))
 		return STORE_INVALID;
 	for (size_t j = 0; j <= i; j++) {
@@ -122,11 +123,12 @@ static enum store_status deliver_local(struct engine *e, struct request *req, si
 	struct record r = { .date = req->p.date, .body = body };
 	char name[MAILBOX_NAME_MAX + 1] = "INBOX";
 	uint32_t account = open_account(e, local->account), mailbox = 0, uid;
+	enum special_use special;
 
 	if (local->mailbox.len)
 		mailbox_name_normalise(local->mailbox, name);
-	if (account)
-		mailbox = open_mailbox(e, account, name, SPECIAL_NONE, true);
+	if (account && !(mailbox = find_delivery(e, account, name, &special)))
+		mailbox = open_mailbox(e, account, name, special, true);
 	if (account && !mailbox) /* too many mailboxes: the mail is worth more than its place */
 		mailbox = open_mailbox(e, account, "INBOX", SPECIAL_NONE, false);
 	if (!mailbox)

@@ -147,6 +147,42 @@ uint32_t open_mailbox(struct engine *e, uint32_t account, const char *name, enum
 	return mailbox ? mailbox : make_mailbox(e, account, name, special, subscribe, 0);
 }
 
+static uint32_t find_special(struct engine *e, uint32_t account, enum special_use special)
+{
+	struct key k = key_u32(account);
+	MDB_cursor *c = NULL;
+	struct view found, value;
+	uint32_t mailbox = 0, id;
+	struct mailbox_value m;
+
+	for (bool more = tx_seek(&e->tx, T_MAILBOX_NAME, &c, &k, k.len, &found, &value); more && !mailbox;
+	     more = tx_next(&e->tx, c, &k, k.len, &found, &value)) {
+		if (value.len != sizeof id)
+			continue;
+		memcpy(&id, value.ptr, sizeof id);
+		if (get_mailbox(&e->tx, id, &m, NULL) && m.special == special)
+			mailbox = id;
+	}
+	if (c)
+		mdb_cursor_close(c);
+	return mailbox;
+}
+
+uint32_t find_delivery(struct engine *e, uint32_t account, const char *name, enum special_use *special)
+{
+	uint32_t mailbox = find_mailbox(&e->tx, account, view_of(name)), other;
+	struct mailbox_value m;
+
+	*special = SPECIAL_NONE;
+	for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
+		if (strcmp(defaults[i].name, name) == 0)
+			*special = defaults[i].special;
+	if (*special == SPECIAL_NONE || (mailbox && get_mailbox(&e->tx, mailbox, &m, NULL) && m.special == *special))
+		return mailbox;
+	other = find_special(e, account, *special);
+	return other ? other : mailbox;
+}
+
 uint32_t open_mailbox_as(struct engine *e, uint32_t account, const char *name, uint32_t uid_validity)
 {
 	return make_mailbox(e, account, name, SPECIAL_NONE, true, uid_validity);

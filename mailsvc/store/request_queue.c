@@ -1,4 +1,5 @@
 /* Requests about the outgoing queue: what became of an attempt, and what the administrator wants. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine.h"
@@ -150,13 +151,67 @@ static bool change(struct engine *e, const struct proto_request *p, uint64_t id,
 	return false;
 }
 
+static uint64_t name_hash(struct view name)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+
+	for (size_t i = 0; i < name.len; i++) {
+		uint8_t c = (uint8_t)name.ptr[i];
+		h = (h ^ (uint8_t)(c >= 'A' && c <= 'Z' ? c + 32 : c)) * UINT64_C(0x100000001b3);
+	}
+	return h != 0 ? h : 1;
+}
+
+/* Where it stands, or would. */
+static size_t name_place(const struct name_set *set, uint64_t hash)
+{
+	size_t i = (size_t)(hash ^ hash >> 32) & (set->size - 1);
+
+	while (set->at[i] != 0 && set->at[i] != hash)
+		i = (i + 1) & (set->size - 1);
+	return i;
+}
+
+void name_set_add(struct name_set *set, struct view name)
+{
+	struct name_set larger = { .size = set->size ? set->size * 2 : 64 };
+
+	if (set->count * 2 >= set->size) {
+		larger.at = xcalloc(larger.size, sizeof *larger.at);
+		larger.count = set->count;
+		for (size_t i = 0; i < set->size; i++)
+			if (set->at[i] != 0)
+				larger.at[name_place(&larger, set->at[i])] = set->at[i];
+		free(set->at);
+		*set = larger;
+	}
+	uint64_t hash = name_hash(name);
+	size_t i = name_place(set, hash);
+	set->count += set->at[i] == 0;
+	set->at[i] = hash;
+}
+
+bool name_set_has(const struct name_set *set, struct view name)
+{
+	return set->size > 0 && set->at[name_place(set, name_hash(name))] != 0;
+}
+
 static void change_all(struct engine *e, struct request *req, const uint64_t *ids, size_t n)
 {
+	const struct proto_request *p = &req->p;
+	char name[ADDRESS_MAX];
 	struct queue_entry q;
 
-	for (size_t i = 0; i < n; i++)
-		if (get_queue(&e->tx, ids[i], &q) && change(e, &req->p, ids[i], &q))
-			req->reply.count++;
+	for (size_t i = 0; i < n; i++) {
+		if (!get_queue(&e->tx, ids[i], &q))
+			continue;
+		struct view to = p->mode != QUEUE_REROUTE ? queue_destination(&q) : p->value.len ? p->value : q.domain;
+		view_copy(to, name, sizeof name); /* what it points to may move */
+		if (!change(e, p, ids[i], &q))
+			continue;
+		name_set_add(&req->destinations, view_of(name));
+		req->reply.count++;
+	}
 }
 
 enum run run_queue_change(struct engine *e, struct request *req)

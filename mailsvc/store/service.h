@@ -95,15 +95,18 @@ void queue_channel_closed(struct channel *);                /* what it had goes 
 void queue_defer(struct keeper *, struct view destination, int64_t until, struct view reason);
 /* Until when they do; 0: they do not. */
 int64_t queue_away(const struct keeper *, struct view destination, const char **reason);
-/* The administrator wants these tried, also where their destination is away. */
-void queue_wanted(struct keeper *, const struct proto_request *);
+/*
+ * The administrator wants that entry tried, or (0) those that the changed ones stand with, also where their destination is
+ * away.
+ */
+void queue_wanted(struct keeper *, uint64_t entry, const struct name_set *destinations);
 bool queue_in_flight(const struct keeper *, uint64_t id);
 void queue_taken_back(struct channel *, uint64_t id); /* resulted: no longer in flight */
 /* Between a result's arrival and its commit, also when its sender died meanwhile: not to be handed out again. */
 void queue_result_begins(struct keeper *, uint64_t id);
 void queue_result_ends(struct keeper *, uint64_t id, bool kept); /* kept: the entry is as it says now */
-/* The message of an entry as a sealed memfd; -1. */
-int queue_message(struct keeper *, struct tx *, const struct queue_entry *, uint64_t *size);
+/* The memory of an entry's message, the caller's to free; NULL when it cannot be read. */
+char *queue_message(struct keeper *, struct tx *, const struct queue_entry *, struct view *message);
 
 /* admin.c */
 void admin_message(struct channel *, struct imsg *);

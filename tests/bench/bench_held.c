@@ -104,7 +104,7 @@ int main(int argc, char **argv)
 		err(2, "setrlimit");
 	struct sockaddr_in to = link_address(argv[0]);
 	snprintf(ehlo, sizeof(ehlo), "EHLO %s\r\n", argv[1]);
-	SSL_CTX *ctx = tls ? SSL_CTX_new(TLS_client_method()) : NULL;
+	SSL_CTX *ctx = tls ? link_tls() : NULL;
 	struct link *links = NULL;
 	unsigned long held = 0;
 	for (char **stage = argv + 2; *stage != NULL; stage++) {

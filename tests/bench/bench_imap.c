@@ -142,7 +142,7 @@ static void run_commands(struct link *l, char **commands)
 
 static void hold(unsigned long count, bool tls, bool in, const struct sockaddr_in *to, char **credentials)
 {
-	SSL_CTX *ctx = tls ? SSL_CTX_new(TLS_client_method()) : NULL;
+	SSL_CTX *ctx = tls ? link_tls() : NULL;
 	struct link *links = calloc(count, sizeof(*links));
 	for (unsigned long i = 0; i < count; i++) {
 		links[i] = link_open(to, ctx);
@@ -185,7 +185,7 @@ int main(int argc, char **argv)
 		hold(idle, tls, in, &to, argv + 1);
 		return 0;
 	}
-	struct link l = link_open(&to, tls ? SSL_CTX_new(TLS_client_method()) : NULL);
+	struct link l = link_open(&to, tls ? link_tls() : NULL);
 	login(&l, argv[1], argv[2]);
 	run_commands(&l, argv + 3);
 	return 0;

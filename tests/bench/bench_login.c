@@ -70,7 +70,7 @@ int main(int argc, char **argv)
 		if (pid == -1)
 			err(2, "fork");
 		if (pid == 0) {
-			SSL_CTX *ctx = tls ? SSL_CTX_new(TLS_client_method()) : NULL;
+			SSL_CTX *ctx = tls ? link_tls() : NULL;
 			while (now() - start < seconds) {
 				log_in(&to, ctx, argv[3 + i % (unsigned long)(argc - 3)], argv[2]);
 				made[i]++;

@@ -35,9 +35,13 @@ bounces.example. TXT "v=spf1 ip4:192.0.2.50 -all"
 refused.example. TXT "v=spf1 -all"
 good.example. TXT "v=spf1 ip4:192.0.2.50 -all"
 silent.example. NS ns.silent.example.
+dead.good.example. NS ns.silent.example.
+macro.example. TXT "v=spf1 exists:%{l} -all"
+junk-macro.example. TXT "v=spf1 exists:%{l} -all"
 ns.silent.example. A 192.0.2.50
 """ + "".join('s._domainkey.%s. %s\n' % (d, TXT) for d in ("good.example", "lists.example", "quarantine.example"))
-for domain, record in {"good.example": "p=reject", "quarantine.example": "p=quarantine", "none.example": "p=none", "testing.example": "p=reject; t=y"}.items():
+for domain, record in {"good.example": "p=reject", "quarantine.example": "p=quarantine", "none.example": "p=none", "testing.example": "p=reject; t=y",
+                       "macro.example": "p=reject", "junk-macro.example": "p=quarantine"}.items():
     ZONE += '_dmarc.%s. TXT "v=DMARC1; %s"\n' % (domain, record)
 OFF = 'early_talker = "off"; helo = "off"; reverse_dns = "off"; greylist = "off"; tarpit = "0"; '
 
@@ -119,7 +123,37 @@ def silent(host):
         both = signed(signed(mail("a@good.example", "both"), "good.example"), "silent.example")
         is_(send(host, both)[0], 250, "a right signature beside one without an answer is taken")
         like(results(host), "dmarc=pass", "and counts")
+        unproven(host)
     rules(host)
+
+
+def unproven(host):
+    """What is aligned, but made unanswerable by the forger: the author's SPF asks for names of his choice, a selector is below a dead name."""
+    spf = dict(content=mail("a@macro.example", "spf"), sender="x.silent.example@macro.example")
+    code, text = send(host, **spf)
+    is_((code, text[:6]), (451, "4.7.26"), "p=reject and an aligned SPF without an answer: again later: " + text)
+    like(checked(host), "dmarc=temperror dmarc-record=macro.example dmarc-policy=reject", "the log says why")
+    code, text = send(host, signed(mail("a@good.example", "dkim"), "dead.good.example"))
+    is_((code, text[:6]), (451, "4.7.26"), "and so an aligned signature, where the walk gets no answer either: " + text)
+    is_(send(host, signed(signed(mail("a@good.example", "right"), "good.example"), "dead.good.example"))[0], 250, "a right one beside it is enough")
+    like(results(host), "dmarc=pass", "to pass")
+    before = junk(host)
+    is_(send(host, mail("a@junk-macro.example", "junk"), sender="x.silent.example@junk-macro.example")[0], 250, "p=quarantine: taken")
+    is_(junk(host), before + 1, "into Junk")
+    like(last(host, "Junk"), "X-Mailadm-Checks: spf=temperror; dmarc=temperror; result=junk\r\n", "and marked")
+    is_(send(host, mail("a@junk-macro.example", "out"), sender="x.silent.example@junk-macro.example", to="out@example.org")[0], 451, "and for an address that only leads elsewhere: again later")
+    code, text = send(host, mail("a@dead.good.example", "author"))
+    is_((code, text[:6]), (451, "4.7.26"), "an author below a dead delegation: the policy above holds: " + text)
+    is_(send(host, mail("a@x.y.dead.good.example", "deep author"))[0], 451, "however far below")
+    is_(send(host, signed(mail("a@dead.good.example", "own"), "good.example"))[0], 250, "what the domain above has signed is taken")
+    is_(send(host, mail("a@silent.example", "none"))[0], 250, "a policy that cannot be looked up holds back nothing")
+    like(results(host), "dmarc=temperror", "dmarc=temperror")
+    rules(host, 'dns_wait = "1s"; dmarc = "mark"; ')
+    is_(send(host, **spf)[0], 250, "dmarc = mark: taken")
+    like(last(host), "X-Mailadm-Checks: spf=temperror; dmarc=temperror\r\n", "and marked")
+    rules(host, 'dns_wait = "1s"; dmarc = "off"; ')
+    is_(send(host, **spf)[0], 250, "dmarc = off: taken")
+    ok("dmarc" not in last(host), "without a word of DMARC")
 
 
 def quarantine(host):
@@ -142,6 +176,37 @@ def quarantine(host):
     is_(send(host, mail("a@quarantine.example", "both ways"), to="both@example.org")[0], 250, "for one that leads here too it is taken")
     is_(junk(host), before + 4, "into Junk")
     is_(queue(host), [], "and not sent on")
+
+
+def junk_elsewhere(host):
+    """Junk is the mailbox that the account uses for it, whatever it is called."""
+    forgery = mail("a@quarantine.example", "elsewhere")
+    c = host.imap("alice@example.org")
+    is_(c.rename("Junk", "Spam")[0], "OK", "Junk is called Spam now")
+    is_(send(host, forgery)[0], 250, "p=quarantine is taken")
+    like(last(host, "Spam"), "result=junk", "into Spam")
+    is_(c.list('""', "Junk")[1], [None], "and there is no Junk again")
+    is_(c.create("Junk")[0], "OK", "one of that name without its use")
+    is_(send(host, forgery)[0], 250, "p=quarantine is taken")
+    is_(junk(host), 0, "does not get it")
+    is_((c.delete("Spam")[0], send(host, forgery)[0]), ("OK", 250), "when none has the use")
+    is_(junk(host), 1, "the name decides")
+    is_((c.delete("Junk")[0], send(host, forgery)[0]), ("OK", 250), "when there is neither")
+    made = wait_until(lambda: c.list('""', "Junk RETURN (SPECIAL-USE)")[1][0], "Junk, a moment after the 250")
+    like(made.decode(), "\\Junk", "it comes into being, with its use")
+    c.logout()
+
+
+def reported(host):
+    """A report that came by mail counts by what was found when it came."""
+    xml = b"<feedback><report_metadata><org_name>r</org_name><report_id>%s</report_id></report_metadata><policy_published><domain>example.org</domain></policy_published>" \
+          b"<record><row><source_ip>192.0.2.9</source_ip><count>3</count></row></record></feedback>\r\n"
+    for author, key in (("good.example", "good.example"), ("none.example", "good.example")):
+        content = mail("a@" + author, "report", b"Content-Type: text/xml\r\n").replace(b"Hello.\r\n", xml % author.encode())
+        is_(send(host, signed(content, key))[0], 250, "a report of %s comes" % author)
+    r = host.cli("report", "dmarc", "--account", "alice@example.org")
+    is_([line.split("\t")[-2:] for line in r.stdout.splitlines()], [["3", "r (good.example)"]], "that whose author stands by it counts")
+    like(r.stderr, "1 report without a passing DMARC result left out", "the other is left out")
 
 
 def by_rules(host):
@@ -253,7 +318,7 @@ with World() as world:
     site = 'dns = { forward = ( "127.0.0.1" ); dnssec = false; };\n' \
            'aliases = ( { address = "out@example.org"; to = "x@remote.example"; }, { address = "both@example.org"; to = ( "alice@example.org", "x@remote.example" ); } );\n'
     with Host(groups={"checks": OFF}, site=site) as host:
-        for part in (dkim_and_dmarc, silent, quarantine, by_rules, forged, arc, seal, answers):
+        for part in (dkim_and_dmarc, silent, quarantine, junk_elsewhere, reported, by_rules, forged, arc, seal, answers):
             part(host)
         for line in host.log().splitlines():
             if re.search(r"event=(died|crash)", line):

@@ -5,6 +5,8 @@ import json
 import os
 import re
 import shutil
+import signal
+import struct
 import sys
 import tempfile
 
@@ -140,6 +142,35 @@ def counted(host):
     return [r for r in roles if r["role"] == "send"][0].get("tls")
 
 
+def written(host):
+    """(ok, failed) of each kind of policy, as STATE/tls-counts has them (send/tls_count_file.c)."""
+    with open(os.path.join(host.dir, "state", "tls-counts"), "rb") as f:
+        data = f.read()
+    slots = [data[:len(data) // 2], data[len(data) // 2:]]
+    newest = max(slots, key=lambda s: struct.unpack_from("<Q", s, 8)[0])
+    tallies = [struct.unpack_from("<11I", newest, 24 + 8 + 44 * kind) for kind in range(4)]
+    return [(t[0], sum(t[1:])) for t in tallies]
+
+
+def kept(host):
+    """The counts outlive the process and the host."""
+    sums = counted(host)
+    want = [(sums[k]["ok"], sums[k]["failed"]) for k in ("no-policy-found", "tlsa", "sts", "route")]
+    wait_until(lambda: written(host) == want, "the counts on the disk")
+    pid = host.children()["send"][0]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: pid not in host.children().get("send", [pid]) and counted(host), "a new send")
+    is_(counted(host), sums, "a send that was killed leaves its counts")
+    host.restart()
+    is_(counted(host), sums, "and so does the host")
+    host.stop()
+    with open(os.path.join(host.dir, "state", "tls-counts"), "r+b") as f:
+        f.write(b"another's" * 100000)
+    host.start()
+    is_(counted(host)["tlsa"], {"ok": 0, "failed": 0}, "a file that is none of ours: from zero")
+    like(host.log(), "event=tls-counts reason=", "with a warning")
+
+
 def main():
     dir = tempfile.mkdtemp(prefix="dane-test-", dir="/tmp")
     port = free_port(ADDRESSES)
@@ -154,6 +185,7 @@ def main():
             sums = counted(host)
             ok(sums and sums["tlsa"]["ok"] >= 7 and sums["tlsa"]["failed"] >= 5, "status counts sessions by policy") or diag(sums)
             ok(sums and "mismatch.example" in [f["domain"] for f in sums["failing"]], "and names who fails") or diag(sums)
+            kept(host)
             # Switched off, the records do not count.
             host.groups["relay"] += " dane = false;"
             with open(host.conf, "w") as f:

@@ -185,6 +185,10 @@ def differences(host):
     is_((r["now"]["outcome"], r["proposed"]["outcome"]), ("refused", "accepted"), "a staged move")
     is_((r["proposed"]["recipients"]["nobody@example.org"]["by"], r["proposed"]["leaves"]["nobody@example.org"]["hosts"]), ("known elsewhere", ["old.example:2525"]),
         "leads to the old host")
+    is_((r["proposed"]["recipients"]["nobody@example.org"]["verified_by"], r["proposed"]["recipients"]["nobody@example.org"]["reply"]), ("old.example:2525", "250 2.1.5 Ok"),
+        "which would be asked, and is not")
+    r = replay(host, content, "--site", path, "--peer", PEER, "--from", "s@good.example", "--to", "nobody@example.org", json_=False)
+    ok("taken only if old.example:2525 takes it, which is not asked here" in r.stdout, "in words: %r" % r.stdout)
     with open(os.path.join(host.dir, "bad.conf"), "w") as f:
         f.write("nonsense = 1;\n")
     r = replay(host, content, "--site", os.path.join(host.dir, "bad.conf"), *options)

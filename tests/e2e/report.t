@@ -35,9 +35,9 @@ TLS = {"organization-name": "Receiver", "date-range": {"start-datetime": "2026-1
                      "failure-details": [{"result-type": "certificate-expired", "receiving-mx-hostname": "mail.example.org", "failed-session-count": 5}]}]}
 
 
-def mail(kind, subtype, content, name):
+def mail(kind, subtype, content, name, author="receiver.example"):
     m = EmailMessage()
-    m["From"], m["To"], m["Subject"] = "reports@receiver.example", "postmaster@example.org", "Report Domain: example.org"
+    m["From"], m["To"], m["Subject"] = "reports@" + author, "postmaster@example.org", "Report Domain: example.org"
     m.set_content("The report is attached.\n")
     m.add_attachment(content, maintype=kind, subtype=subtype, filename=name)
     return m.as_bytes(policy=policy.SMTP)
@@ -61,29 +61,71 @@ def cells(r):
     return [line.split("\t") for line in r.stdout.splitlines()]
 
 
+def arrive(host, *mails):
+    """Into the INBOX as the smtp role leaves them: pairs of results and a mail; authres.t has the whole way."""
+    c = host.imap("alice@example.org")
+    for results, m in mails:
+        field = ("Authentication-Results: mail.example.org;%s\r\n" % results).encode() if results else b""
+        is_(c.append("INBOX", None, None, field + b"Received: from x by mail.example.org\r\n" + m)[0], "OK", "a mail arrives")
+    c.logout()
+
+
+GOOD = "\r\n\tspf=pass smtp.mailfrom=receiver.example;\r\n\tdmarc=pass header.from=receiver.example;\r\n\tdkim=pass header.d=receiver.example"
+
+
 def mailed(host):
-    with host.smtp() as s:
-        for m in (mail("application", "gzip", gzip.compress(feedback("one", [("192.0.2.1", 3, "pass", "fail"), ("198.51.100.7", 2, "fail", "fail")])), "r.xml.gz"),
-                  mail("application", "zip", zipped(feedback("two", [("192.0.2.1", 4, "pass", "fail")], org="other.example")), "r.zip"),
-                  mail("application", "zip", zipped(feedback("two", [("192.0.2.1", 4, "pass", "fail")], org="other.example")), "again.zip"),
+    good = [GOOD, GOOD.replace("receiver", "other"), GOOD.replace("receiver", "other"), GOOD, GOOD]
+    arrive(host, *zip(good,
+                 (mail("application", "gzip", gzip.compress(feedback("one", [("192.0.2.1", 3, "pass", "fail"), ("198.51.100.7", 2, "fail", "fail")])), "r.xml.gz"),
+                  mail("application", "zip", zipped(feedback("two", [("192.0.2.1", 4, "pass", "fail")], org="other.example")), "r.zip", "other.example"),
+                  mail("application", "zip", zipped(feedback("two", [("192.0.2.1", 4, "pass", "fail")], org="other.example")), "again.zip", "other.example"),
                   mail("application", "tlsrpt+gzip", gzip.compress(json.dumps(TLS).encode()), "r.json.gz"),
-                  mail("image", "png", b"\x89PNG", "x.png")):
-            s.sendmail("reports@receiver.example", ["postmaster@example.org"], m)
+                  mail("image", "png", b"\x89PNG", "x.png"))))
     r = host.cli("report", "dmarc")
+    ok("left out" not in r.stderr, "nothing is left out")
     is_(r.returncode, 0, "reports that came by mail")
     is_(cells(r), [["example.org", "198.51.100.7", "example.org", "fail", "fail", "none", "2", "receiver.example"],
                    ["example.org", "192.0.2.1", "example.org", "pass", "fail", "none", "7", "receiver.example, other.example"]],
         "are added up, what failed first, and one that came twice counts once")
     r = host.cli("report", "tls")
-    is_(cells(r), [["example.org", "sts", "certificate-expired", "mail.example.org", "5", "Receiver"], ["example.org", "sts", "not-said", "", "2", "Receiver"],
-                   ["example.org", "sts", "success", "", "50", "Receiver"]], "TLS reports")
+    is_(cells(r), [["example.org", "sts", "certificate-expired", "mail.example.org", "5", "Receiver (receiver.example)"], ["example.org", "sts", "not-said", "", "2", "Receiver (receiver.example)"],
+                   ["example.org", "sts", "success", "", "50", "Receiver (receiver.example)"]], "TLS reports")
     report = json.loads(host.cli("--json", "report", "dmarc").stdout)["reports"][0]
     is_({k: report[k] for k in ("org", "id", "begin", "end", "domain", "policy")},
         {"org": "receiver.example", "id": "one", "begin": 1700000000, "end": 1700086399, "domain": "example.org", "policy": "reject"}, "the report as JSON")
+    is_(report["signer"], "receiver.example", "and whose mail it was")
     is_(report["rows"][0], {"source": "192.0.2.1", "count": 3, "disposition": "none", "dkim": "pass", "spf": "fail", "from": "example.org", "domain": "example.org",
                             "dkim_domains": "example.org", "spf_domain": "example.org", "reasons": "forwarded, local_policy"}, "and its rows")
     is_(host.cli("report", "dmarc", "--domain", "else.example", "--account", "alice@example.org").stdout, "", "rows of another domain: none")
     is_(host.cli("report", "dmarc", "--mailbox", "Archive", check=False).returncode, 1, "a mailbox that is not there has none")
+
+
+def forged(host):
+    """What looks like a report, but nobody stands by it."""
+    def count(kind, *options):
+        return sum(int(c[-2]) for c in cells(host.cli("report", kind, *options)))
+    before, tls_before = count("dmarc"), count("tls")
+    row = [("203.0.113.9", 1000, "fail", "fail")]
+    received = b"Received: from y by x\r\nAuthentication-Results: mail.example.org; dmarc=pass header.from=receiver.example\r\n"
+
+    def xml(id, org="receiver.example"):
+        return mail("text", "xml", feedback(id, row, org), "r.xml")
+    arrive(host, ("", xml("f0")), (GOOD.replace("dmarc=pass", "dmarc=fail"), xml("f1")), (GOOD.replace("dmarc=pass", "dmarc=fail (dmarc=pass)"), xml("f2")), ("", received + xml("f3")),
+           (" none", xml("f4")), ("dkim=pass header.d=receiver.example", xml("f5")), (GOOD, xml("f6").replace(b"From: ", b"From: <a@b.example> ")))
+    is_(count("dmarc"), before, "a report whose mail did not pass DMARC here does not count")
+    like(host.cli("report", "dmarc").stderr, "mailadm: 7 reports without a passing DMARC result left out; --unverified counts them\n", "which is told")
+    is_(json.loads(host.cli("--json", "report", "dmarc").stdout)["left_out"], 7, "in JSON too")
+    is_(count("dmarc", "--unverified"), before + 7000, "--unverified counts them")
+    arrive(host, (GOOD, xml("f8", "google.example")))
+    like(host.cli("report", "dmarc").stdout, "google.example (receiver.example)", "whose mail it was stands beside who it says it is of")
+
+    def tls(id, author="receiver.example"):
+        return mail("application", "tlsrpt+json", json.dumps(dict(TLS, **{"report-id": id})).encode(), "r.json", author)
+    arrive(host, (GOOD.replace("dkim=pass", "dkim=fail"), tls("t1")), (GOOD.replace("d=receiver", "d=other"), tls("t2")), ("", tls("t3")))
+    is_(count("tls"), tls_before, "a TLS report without a signature of its author's domain does not count")
+    like(host.cli("report", "tls").stderr, "3 reports without a passing DKIM signature left out", "which is told")
+    arrive(host, (GOOD.replace("dmarc=pass", "dmarc=none"), tls("t4", "mail.receiver.example")))
+    is_(count("tls"), 2 * tls_before, "one of the domain above it does")
 
 
 def files(host, dir):
@@ -154,6 +196,7 @@ def main():
             is_(host.cli("report", "dmarc", check=False).returncode, 1, "no reports: 1")
             is_(host.cli("report", check=False).returncode, 2, "neither dmarc nor tls: 2")
             mailed(host)
+            forged(host)
             files(host, dir)
             killed(host, dir)
     finally:

@@ -33,7 +33,7 @@ def message(subject, to, sender="alice@example.org"):
 def submit(host, recipients, subject, sender="alice@example.org"):
     with host.smtp("submissions") as s:
         s.login(sender, PASSWORD)
-        s.sendmail(sender, recipients, message(subject, recipients[0], sender))
+        return s.sendmail(sender, recipients, message(subject, recipients[0], sender))
 
 
 def taken(peer, subject):
@@ -67,7 +67,10 @@ def lmtp(host, server):
     imap.select("INBOX")
     is_(len(wait_until(lambda: imap.noop() and imap.search(None, "SUBJECT", '"for the postmaster"')[1][0].split(), "the postmaster's")), 1,
         "its postmaster is the host's")
-    submit(host, ["one@lists.example.org", "refused@lists.example.org", "two@lists.example.org"], "each alone")
+    refused = submit(host, ["one@lists.example.org", "refused@lists.example.org"], "asked")
+    is_([(r, a[0]) for r, a in refused.items()], [("refused@lists.example.org", 550)], "whom Dovecot does not know is refused at RCPT")
+    ok(wait_until(lambda: in_dovecot(server, "one@lists.example.org", "asked"), "one"), "and the other has it")
+    submit(host, ["all@example.org"], "each alone")
     m = bounce_of(host, "refused@lists.example.org")
     is_(sorted(report(m)), ["refused@lists.example.org"], "LMTP answers each recipient alone: one bounces")
     like(report(m)["refused@lists.example.org"]["Diagnostic-Code"], "smtp; 5", "in Dovecot's words")
@@ -196,6 +199,7 @@ def main():
         groups = {"host": 'ipv6 = "2001:db8::10";', "dns": 'forward = [ "127.0.0.1@%d" ]; dnssec = false;' % named.port, "relay": 'port_out = %d;' % port}
         site = ("""domains = ( { name = "example.org"; elsewhere = "127.0.0.1:%d"; },
   { name = "lists.example.org"; deliver = "lmtp:127.0.0.1:%d"; } );
+aliases = ( { address = "all@example.org"; to = ("one@lists.example.org", "refused@lists.example.org", "two@lists.example.org"); } );
 routes = ( { name = "partner"; to = ("partner.example", ".partner.example"); hosts = ("127.0.0.1:%d", "127.0.0.3:%d"); },
   { name = "special"; to = ("special@elsewhere.example", "robot@example.org"); hosts = ("127.0.0.4:%d"); },
   { name = "four"; to = ("four.example"); family = "ipv4"; },

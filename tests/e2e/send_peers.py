@@ -154,7 +154,7 @@ class Peer:
             command = line.decode("utf-8", "replace").rstrip("\r\n")
             session.commands.append(command)
             verb = command.upper()
-            if verb.startswith("EHLO"):
+            if verb.startswith(("EHLO", "LHLO")):
                 session.helo = command[5:]
                 if not self.ehlo:
                     self._say(s, "502 5.5.1 what?")
@@ -191,7 +191,7 @@ class Peer:
                 if self._say(s, reply or "250 2.1.5 ok").startswith("2"):
                     recipients.append(recipient)
             elif verb == "DATA":
-                if not self._say(s, "354 go ahead").startswith("354"):
+                if not self._say(s, "354 go ahead" if recipients else "503 5.5.1 nobody to send to").startswith("354"):
                     continue
                 data = b""
                 while True:

@@ -22,13 +22,13 @@ static void answer(struct dns_lines *d)
 {
 	struct dns_record record = { 0 };
 	struct dns_answer a = { .records = &record };
-	dns_fn fn;
+	struct dns_lines_asked asked;
 
-	if (d->type != DNS_TXT && d->type != DNS_A)
-		abort();
-	a.status = dns_lines_next(d, &record.data, &fn);
+	a.status = dns_lines_next(d, &record.data, &asked);
 	a.count = a.status == DNS_OK;
-	fn(d->arg, &a);
+	if (asked.type != DNS_TXT && asked.type != DNS_A)
+		abort();
+	asked.fn(asked.arg, &a);
 }
 
 static void took(void *arg, const struct dmarc_verdict *v)
@@ -55,21 +55,27 @@ static void took(void *arg, const struct dmarc_verdict *v)
 
 static void run(struct view in)
 {
-	struct world w = { .dns = { .rest = in, .most = QUESTIONS_MAX } };
+	struct world w = { .dns = { .rest = in, .most = QUESTIONS_MAX, .at_once = 8 } };
 	struct policy_dns dns = { dns_lines_query, dns_lines_cancel, &w.dns };
 	w.from = view_dup(next_line(&w.dns.rest));
 	char *spf = view_dup(next_line(&w.dns.rest)), *signature = view_dup(next_line(&w.dns.rest));
 	struct dmarc_input q = { w.from, SPF_PASS, spf, (const char *const *)&signature, 1, NULL, 0 };
 	struct dmarc_check *c = dmarc_start(&dns, &q, took, &w);
+	bool hurried = false;
 
-	while (w.dns.fn != NULL) {
-		if (w.dns.rest.len % 97 == 96) { /* somewhere */
+	while (w.dns.waiting > 0) {
+		size_t when = w.dns.rest.len % 97; /* somewhere */
+		if (when == 96)
 			dmarc_cancel(c);
+		else if (when == 95)
+			dmarc_expire(c, took, &w);
+		if (when >= 95)
 			break;
-		}
+		if (when >= 80 && !hurried) /* at most once, as smtp does */
+			hurried = dmarc_hurry(c);
 		answer(&w.dns);
 	}
-	if (w.dns.fn != NULL)
+	if (w.dns.waiting > 0)
 		abort();
 	free(w.from);
 	free(spf);

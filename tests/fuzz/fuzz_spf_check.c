@@ -35,19 +35,19 @@ static void answer(struct dns_lines *d)
 	struct dns_record records[DNS_RECORDS_MAX] = { { 0 } };
 	struct dns_answer a = { .records = records };
 	struct view line;
-	dns_fn fn;
+	struct dns_lines_asked asked;
 
-	a.status = dns_lines_next(d, &line, &fn);
-	if (a.status == DNS_OK && (d->type == DNS_A || d->type == DNS_AAAA))
+	a.status = dns_lines_next(d, &line, &asked);
+	if (a.status == DNS_OK && (asked.type == DNS_A || asked.type == DNS_AAAA))
 		records[a.count++].data = (struct view){ line.ptr[0] != '=' ? zero
-							 : d->type == DNS_A ? four
+							 : asked.type == DNS_A ? four
 									    : six,
-			d->type == DNS_A ? 4 : 16 };
-	else if (a.status == DNS_OK && d->type == DNS_TXT)
+			asked.type == DNS_A ? 4 : 16 };
+	else if (a.status == DNS_OK && asked.type == DNS_TXT)
 		records[a.count++].data = line;
 	else if (a.status == DNS_OK)
 		put_names(&a, line);
-	fn(d->arg, &a);
+	asked.fn(asked.arg, &a);
 }
 
 static void printable(const char *text)
@@ -83,14 +83,14 @@ static void run(struct view in, bool v6)
 	struct spf_query q = { v6 ? (struct sockaddr *)&six : (struct sockaddr *)&four, helo, sender, "mx.example" };
 	struct spf_check *c = spf_start(&dns, &q, took, &w);
 
-	while (w.dns.fn != NULL) {
+	while (w.dns.waiting > 0) {
 		if (w.dns.rest.len % 97 == 96) { /* somewhere */
 			spf_cancel(c);
 			break;
 		}
 		answer(&w.dns);
 	}
-	if (w.dns.fn != NULL)
+	if (w.dns.waiting > 0)
 		abort();
 	free(sender);
 	free(helo);

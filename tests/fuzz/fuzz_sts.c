@@ -47,24 +47,45 @@ static void policy(struct view text)
 	copy(&p);
 }
 
-/* The file of copies with these bytes in every slot: read as nothing, or as what a copy may be. */
-static void spoilt(const uint8_t *data, size_t size)
+/* The slots where some.example stands in a file of copies. */
+static off_t place(int fd)
 {
-	struct sts_policy p;
-	int64_t fetched;
-	int fd = memfd_create("sts", 0);
+	struct sts_policy p = { .mode = STS_MODE_ENFORCE, .max_age = 1000 };
+	off_t at = 4096;
+	char head[8] = { 0 };
 
 	if (fd == -1 || ftruncate(fd, STS_CACHE_BYTES) == -1)
 		abort();
-	for (off_t at = 0; at < (off_t)(64 * 4096); at += 4096) {
-		if (pwrite(fd, data, size < 4096 ? size : 4096, at) == -1)
+	struct sts_cache *c = sts_cache_open(fd);
+	sts_cache_put(c, "some.example", &p, 1000);
+	sts_cache_close(c);
+	while (pread(fd, head, sizeof(head), at) == sizeof(head) && memcmp(head, (char[8]){ 0 }, sizeof(head)) == 0)
+		at += (off_t)(8 * 4096);
+	return at;
+}
+
+/* These bytes in every slot that it may have: read as nothing, or as what a copy may be. */
+static void spoilt(const uint8_t *data, size_t size)
+{
+	static int fd = -1;
+	static off_t at;
+	static struct sts_cache *c;
+	static const char zeros[4096];
+	struct sts_policy p;
+	int64_t fetched;
+
+	if (c == NULL) {
+		fd = memfd_create("sts", 0);
+		at = place(fd);
+		c = sts_cache_open(fd);
+	}
+	for (off_t slot = at; slot < at + (off_t)(8 * 4096); slot += 4096) {
+		if (pwrite(fd, zeros, sizeof(zeros), slot) == -1 ||
+		    pwrite(fd, data, size < 4096 ? size : 4096, slot) == -1)
 			abort();
 	}
-	struct sts_cache *c = sts_cache_open(fd);
 	if (sts_cache_get(c, "some.example", 1000, &p, &fetched) && p.mx_len > sizeof(p.mx))
 		abort();
-	sts_cache_close(c);
-	close(fd);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

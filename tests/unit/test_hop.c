@@ -121,6 +121,42 @@ static void test_order(void **state)
 	site_unref(site);
 }
 
+/* Whom another host is asked about: only addresses of ours, and only hosts that the site names. */
+static void test_verifies(void **state)
+{
+	struct site *site = site_of(
+	    "routes = ( { name = \"robot\"; to = (\"robot@plain.example\"); hosts = (\"d.example:27\"); },\n"
+	    "{ name = \"far\"; to = (\"far.example\"); hosts = (\"e.example\"); },\n"
+	    "{ name = \"list\"; to = (\"lists.example\"); from = (\"example.org\"); hosts = (\"f.example:28\"); } );\n"
+	    "relay = { smarthost = \"smart.example\"; };\n");
+	static const struct {
+		const char *from, *to;
+		unsigned port; /* 0: nobody is asked */
+	} cases[] = {
+		{ "s@out.example", "nobody@example.org", 26 },
+		{ "", "Nobody@EXAMPLE.ORG", 26 },
+		{ "", "x@lists.example", 8024 },
+		{ "alice@example.org", "x@lists.example", 28 },
+		{ "", "robot@plain.example", 27 },
+		{ "", "other@plain.example", 0 },
+		{ "", "x@far.example", 0 },
+		{ "", "x@mail.example.org", 0 },
+		{ "", "x@[192.0.2.10]", 0 },
+		{ "", "", 0 },
+	};
+	struct next_hop h;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		bool asks = site_verifies(site, cases[i].from, cases[i].to, &h);
+		if (asks != (cases[i].port != 0) || (asks && h.hosts[0].port != cases[i].port))
+			fail_msg("%s to %s", cases[i].from, cases[i].to);
+	}
+	site->domains[0].verify = false;
+	assert_false(site_verifies(site, "", "nobody@example.org", &h));
+	site_unref(site);
+}
+
 /* What is somebody here though it is no account, and what it is called when it is sent on. */
 static void test_recipients(void **state)
 {
@@ -171,7 +207,7 @@ static void test_ports(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_parse), cmocka_unit_test(test_order),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_parse), cmocka_unit_test(test_order), cmocka_unit_test(test_verifies),
 		cmocka_unit_test(test_recipients), cmocka_unit_test(test_ports) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

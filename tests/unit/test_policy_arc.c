@@ -13,7 +13,7 @@
 #include "lib/log.h"
 #include "mailsvc/keys/client.h"
 #include "mailsvc/keys/keyring.h"
-#include "mailsvc/policy/arc.h"
+#include "mailsvc/policy/arc_sets.h"
 #include "tests/unit/policy_sign.h"
 
 #define NOW 1800000000
@@ -407,13 +407,117 @@ static void test_keys_away(void **state)
 	buf_free(&m);
 }
 
+/*
+ * The example of RFC 8617, Appendix B, its ARC fields and what they sign.  Its keys, of 512 bits, are not in the RFC
+ * (and would be too short, RFC 8301 3.2), so the signatures cannot be verified: that the sets are found and in order,
+ * what they say, and that the body is what all three have signed, can.
+ */
+static const char rfc_example[] = "ARC-Seal: i=3; a=rsa-sha256; cv=pass; d=clochette.example.org; s=\r\n"
+				  "\tclochette; t=12345; b=CU87XzXlNlk5X/yW4l73UvPUcP9ivwYWxyBWcVrRs7\r\n"
+				  "\t+HPx3K05nJhny2fvymbReAmOA9GTH/y+k9kEc59hAKVg==\r\n"
+				  "ARC-Message-Signature: i=3; a=rsa-sha256; c=relaxed/relaxed; d=\r\n"
+				  "\tclochette.example.org; h=message-id:date:from:to:subject; s=\r\n"
+				  "\tclochette; t=12345; bh=KWSe46TZKCcDbH4klJPo+tjk5LWJnVRlP5pvjXFZY\r\n"
+				  "\tLQ=; b=o71vwyLsK+Wm4cOSlirXoRwzEvi0vqIjd/2/GkYFYlSd/GGfKzkAgPqxf\r\n"
+				  "\tK7ccBMP7Zjb/mpeggswHjEMS8x5NQ==\r\n"
+				  "ARC-Authentication-Results: i=3; clochette.example.org; spf=fail\r\n"
+				  "\tsmtp.from=jqd@d1.example; dkim=fail (512-bit key)\r\n"
+				  "\theader.i=@d1.example; dmarc=fail; arc=pass (as.2.gmail.example=pass,\r\n"
+				  "\tams.2.gmail.example=pass, as.1.lists.example.org=pass,\r\n"
+				  "\tams.1.lists.example.org=fail (message has been altered))\r\n"
+				  "ARC-Seal: i=2; a=rsa-sha256; cv=pass; d=gmail.example; s=20120806; t=\r\n"
+				  "\t12345; b=Zpukh/kJL4Q7Kv391FKwTepgS56dgHIcdhhJZjsalhqkFIQQAJ4T9BE\r\n"
+				  "\t8jjLXWpRNuh81yqnT1/jHn086RwezGw==\r\n"
+				  "ARC-Message-Signature: i=2; a=rsa-sha256; c=relaxed/relaxed; d=\r\n"
+				  "\tgmail.example; h=message-id:date:from:to:subject; s=20120806; t=\r\n"
+				  "\t12345; bh=KWSe46TZKCcDbH4klJPo+tjk5LWJnVRlP5pvjXFZYLQ=; b=CVoG44\r\n"
+				  "\tcVZvoSs2mMig2wwqPaJ4OZS5XGMCegWqQs1wvRZJS894tJM0xO1RJLgCPsBOxdA5\r\n"
+				  "\t9WSqI9s9DfyKDfWg==\r\n"
+				  "ARC-Authentication-Results: i=2; gmail.example; spf=fail\r\n"
+				  "\tsmtp.from=jqd@d1.example; dkim=fail (512-bit key)\r\n"
+				  "\theader.i=@example.org; dmarc=fail; arc=pass\r\n"
+				  "\t(as.1.lists.example.org=pass, ams.1.lists.example.org=pass)\r\n"
+				  "ARC-Seal: i=1; a=rsa-sha256; cv=none; d=lists.example.org; s=dk-lists;\r\n"
+				  "\t t=12345; b=TlCCKzgk3TrAa+G77gYYO8Fxk4q/Ml0biqduZJeOYh6+0zhwQ8u/\r\n"
+				  "\tlHxLi21pxu347isLSuNtvIagIvAQna9a5A==\r\n"
+				  "ARC-Message-Signature: i=1; a=rsa-sha256; c=relaxed/relaxed; d=\r\n"
+				  "\tlists.example.org; h=message-id:date:from:to:subject; s=\r\n"
+				  "\tdk-lists; t=12345; bh=KWSe46TZKCcDbH4klJPo+tjk5LWJnVRlP5pvjXFZYL\r\n"
+				  "\tQ=; b=DsoD3n3hiwlrN1ma8IZQFgZx8EDO7Wah3hUjIEsYKuShRKYB4LwGUiKD5Y\r\n"
+				  "\tyHgcIwGHhSc/4+ewYqHMWDnuFxiQ==\r\n"
+				  "ARC-Authentication-Results: i=1; lists.example.org; spf=pass\r\n"
+				  "\tsmtp.mfrom=jqd@d1.example; dkim=pass (512-bit key)\r\n"
+				  "\theader.i=@d1.example; dmarc=pass\r\n"
+				  "Message-ID: <54B84785.1060301@d1.example>\r\n"
+				  "Date: Thu, 14 Jan 2015 15:00:01 -0800\r\n"
+				  "From: John Q Doe <jqd@d1.example>\r\n"
+				  "To: arc@dmarc.example\r\n"
+				  "Subject: [List 2] Example 1\r\n"
+				  "\r\n"
+				  "Hey gang,\r\n"
+				  "This is a test message.\r\n"
+				  "--J.\r\n";
+
+/* The example with the first of was made is. */
+static void rfc_changed(const char *was, const char *is, const char *reason)
+{
+	struct buf m = BUF_INIT(1 << 16);
+	const char *at = strstr(rfc_example, was);
+
+	assert_non_null(at);
+	buf_add(&m, rfc_example, (size_t)(at - rfc_example));
+	buf_puts(&m, is);
+	buf_puts(&m, at + strlen(was));
+	expect(&m, ARC_FAIL, reason);
+	buf_free(&m);
+}
+
+static void test_rfc_example(void **state)
+{
+	static const char *const keys_asked[] = { "dk-lists._domainkey.lists.example.org",
+		"20120806._domainkey.gmail.example", "clochette._domainkey.clochette.example.org" };
+	struct arc_sets *sets = xcalloc(1, sizeof(*sets));
+
+	(void)state;
+	arc_sets_read(sets, view_of(rfc_example));
+	assert_null(sets->problem);
+	assert_int_equal(sets->count, 3);
+	assert_true(view_eq(sets->sets[0].cv, "none") && view_eq(sets->sets[1].cv, "pass") &&
+		    view_eq(sets->sets[2].cv, "pass"));
+	for (int i = 0; i < 3; i++) {
+		const struct arc_set *s = &sets->sets[i]; /* in the order of the RFC: seal, signature, results */
+		assert_true(s->seal.field.ptr + s->seal.field.len == s->message_signature.field.ptr);
+		assert_true(s->message_signature.field.ptr + s->message_signature.field.len == s->results.field.ptr);
+		assert_true(i == 0 || s->results.field.ptr + s->results.field.len == sets->sets[i - 1].seal.field.ptr);
+	}
+	free(sets);
+
+	zone.questions = 0;
+	rfc_changed("", "", "ARC-Message-Signature 3: there is no such key");
+	assert_int_equal(verdict.instance, 3);
+	assert_string_equal(verdict.sealers, "clochette.example.org:gmail.example:lists.example.org");
+	assert_string_equal(verdict.selector, "clochette");
+	assert_int_equal(verdict.dmarc_said, 7);
+	assert_int_equal(verdict.dmarc_passed, 1);
+	assert_int_equal(strncmp(authres, "clochette.example.org; spf=fail\r\n", 33), 0);
+	assert_int_equal(zone.questions, 3); /* all bodies match, so all keys are wanted */
+	for (int i = 0; i < 3; i++)
+		assert_string_equal(zone.asked[i], keys_asked[i]);
+	rfc_changed("--J.", "--K.", "ARC-Message-Signature 3: the body");
+	rfc_changed("cv=none", "cv=pass", "a seal has the wrong cv=");
+	rfc_changed("ARC-Seal: i=2", "ARC-Seal: i=4", "a set is not whole");
+	rfc_changed("ARC-Seal: i=2", "ARC-Seal: i=3", "a field is there twice");
+	rfc_changed("ARC-Authentication-Results: i=2;", "ARC-Authentication-Results:", "a field has no instance");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test_setup(test_chain, publish),
 		cmocka_unit_test_setup(test_list, publish), cmocka_unit_test_setup(test_vouches, publish),
 		cmocka_unit_test_setup(test_failed, publish), cmocka_unit_test_setup(test_broken, publish),
 		cmocka_unit_test_setup(test_away, publish), cmocka_unit_test_setup(test_results, publish),
-		cmocka_unit_test_setup(test_cancel, publish), cmocka_unit_test_setup(test_keys_away, publish) };
+		cmocka_unit_test_setup(test_rfc_example, publish), cmocka_unit_test_setup(test_cancel, publish),
+		cmocka_unit_test_setup(test_keys_away, publish) };
 	int rc;
 
 	log_init("test", LOG_LEVEL_ERROR);

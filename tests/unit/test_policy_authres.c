@@ -266,6 +266,61 @@ static void test_says(void **state)
 	assert_int_equal(authres_says(VIEW_NONE, "dmarc"), AUTHRES_ABSENT);
 }
 
+static void add(void *arg, struct view value)
+{
+	buf_printf(arg, "%.*s\n", (int)value.len, value.ptr);
+}
+
+static void test_passed(void **state)
+{
+	static const struct {
+		const char *text, *want;
+	} t[] = {
+		{ "mx.example; spf=pass smtp.mailfrom=a@b; dkim=pass header.d=one.example header.s=x;\r\n\tdkim=fail"
+		  " header.d=two.example;\r\n\tdkim=pass (a; b) reason=\"header.d=three\" HEADER.d=\"four.example\"",
+		    "one.example\nfour.example\n" },
+		{ "mx.example; dkim=pass header.i=@a.example header.d = b.example", "b.example\n" },
+		{ "mx.example; dkim=fail header.d=a.example; xdkim=pass header.d=b.example; dkim=pass", "" },
+		{ "mx.example; dkim=pass header.i=x@header.d=evil.example", "" },
+		{ "mx.example; dkim=pass header.d=\"evil.example", "" },
+		{ "mx.example; dkim=pass header.d=", "" },
+		{ "mx.example; dkim=pass (header.d=evil.example", "" },
+		{ "header.d=evil.example dkim=pass", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct buf out = BUF_INIT(1024);
+		authres_passed(view_of(t[i].text), "dkim", "header.d", add, &out);
+		if (strcmp(buf_str(&out), t[i].want) != 0)
+			fail_msg("%s: %s", t[i].text, buf_str(&out));
+		buf_free(&out);
+	}
+}
+
+static void test_own(void **state)
+{
+	static const struct {
+		const char *header, *want;
+	} t[] = {
+		{ "Authentication-Results: mail.example.org; one\r\nReceived: x\r\n", " mail.example.org; one" },
+		{ "Authentication-Results: other.example; one\r\nauthentication-results: MAIL.example.org; two\r\n\r\n",
+		    " MAIL.example.org; two" },
+		{ "Received: x\r\nAuthentication-Results: mail.example.org; one\r\n", "" },
+		{ "Authentication-Results: (mail.example.org; one\r\n", "" }, /* unclear: stripped, but not believed */
+		{ "Authentication-Results: mail.example.org one; two\r\n", "" },
+		{ "ARC-Authentication-Results: i=1; mail.example.org; one\r\n", "" },
+		{ "Subject: x\r\n\r\nAuthentication-Results: mail.example.org; one\r\n", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct view v = authres_own(view_of(t[i].header), "mail.example.org");
+		if (t[i].want[0] == '\0' ? v.ptr != NULL : !view_eq(v, t[i].want))
+			fail_msg("%s: %.*s", t[i].header, (int)v.len, v.ptr != NULL ? v.ptr : "");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -275,6 +330,8 @@ int main(void)
 		cmocka_unit_test(test_long),
 		cmocka_unit_test(test_strip),
 		cmocka_unit_test(test_says),
+		cmocka_unit_test(test_passed),
+		cmocka_unit_test(test_own),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

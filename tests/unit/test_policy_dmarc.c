@@ -273,9 +273,13 @@ static void test_trouble(void **state)
 	record("example.net", "v=DMARC1; p=reject");
 	static const char *const own[] = { "evil.example", "a.example.net" }, *const others[] = { "evil.example" };
 	struct dmarc_input in = { "example.net", SPF_TEMPERROR, "example.net", NULL, 0, NULL, 0 };
-	assert_int_equal(run(&in).result, DMARC_TEMPERROR);
+	v = run(&in);
+	assert_int_equal(v.result, DMARC_TEMPERROR);
+	assert_int_equal(dmarc_disposition(&v), DMARC_P_REJECT); /* the policy is known and is not forgotten */
 	in.spf_domain = "a.example.net";
-	assert_int_equal(run(&in).result, DMARC_TEMPERROR);
+	v = run(&in);
+	assert_int_equal(v.result, DMARC_TEMPERROR);
+	assert_int_equal(dmarc_disposition(&v), DMARC_P_REJECT);
 	/* ... but not one that could not count: nobody's own DNS takes the policy of another away. */
 	in.spf_domain = "evil.example";
 	assert_int_equal(run(&in).result, DMARC_FAIL);
@@ -285,6 +289,125 @@ static void test_trouble(void **state)
 	in.dkim_temporary = own;
 	in.dkim_temporary_count = 2;
 	assert_int_equal(run(&in).result, DMARC_TEMPERROR);
+	zone_put(&zone, "_dmarc.example.org", ZONE_TIMEOUT, ""); /* nobody knows the policy */
+	in.from_domain = in.spf_domain = "example.org";
+	v = run(&in);
+	assert_int_equal(v.result, DMARC_TEMPERROR);
+	assert_int_equal(dmarc_disposition(&v), DMARC_P_NONE);
+}
+
+/* Ended after so many answers. */
+static struct dmarc_verdict expire(const struct dmarc_input *in, int answers)
+{
+	struct policy_dns dns = zone_dns(&zone);
+	struct dmarc_verdict v = { .result = DMARC_NONE };
+
+	calls = 0;
+	struct dmarc_check *c = dmarc_start(&dns, in, took, &v);
+	for (int i = 0; i < answers; i++)
+		zone_step(&zone);
+	assert_int_equal(calls, 0);
+	dmarc_expire(c, took, &v);
+	assert_int_equal(calls, 1);
+	assert_int_equal(zone.waiting, 0);
+	return v;
+}
+
+static void test_expire(void **state)
+{
+	static const char *const dead = "dead.example.net";
+	struct dmarc_input in = { "example.net", SPF_NONE, NULL, NULL, 0, &dead, 1 };
+	struct dmarc_verdict v;
+
+	(void)state;
+	record("example.net", "v=DMARC1; p=reject; sp=quarantine");
+	v = expire(&in, 0); /* before the author's record: nothing is known */
+	assert_int_equal(v.result, DMARC_TEMPERROR);
+	assert_int_equal(dmarc_disposition(&v), DMARC_P_NONE);
+	v = expire(&in, 2); /* then net is asked, then what is dead */
+	assert_int_equal(v.result, DMARC_TEMPERROR);
+	assert_int_equal(dmarc_disposition(&v), DMARC_P_REJECT);
+	in.spf = SPF_PASS; /* aligned already, when the walk of another gets no answer */
+	in.spf_domain = "example.net";
+	v = expire(&in, 2);
+	assert_int_equal(v.result, DMARC_PASS);
+	assert_string_equal(v.reason, "SPF");
+	in.spf_domain = "a.example.net"; /* not yet walked, but of the organisation as far as is known */
+	assert_int_equal(expire(&in, 2).result, DMARC_PASS);
+	in.from_domain = "";
+	assert_int_equal(expire(&in, 0).result, DMARC_PERMERROR);
+	dmarc_expire(NULL, took, &v);
+}
+
+/* An author below a dead delegation does not get away from the policy above it. */
+static void test_dead_author(void **state)
+{
+	static const char *const above[] = { "_dmarc.b.c.dead.example.net", "_dmarc.c.dead.example.net",
+		"_dmarc.dead.example.net", "_dmarc.example.net", "_dmarc.net" };
+	struct dmarc_input in = { "dead.example.net", SPF_NONE, NULL, NULL, 0, NULL, 0 };
+	struct policy_dns dns = zone_dns(&zone);
+	struct dmarc_verdict v;
+	struct dmarc_check *c;
+
+	(void)state;
+	zone_put(&zone, "_dmarc.dead.example.net", ZONE_TIMEOUT, "");
+	v = run(&in);
+	assert_int_equal(v.result, DMARC_TEMPERROR);
+	assert_int_equal(dmarc_disposition(&v), DMARC_P_NONE); /* nobody has a policy */
+	record("example.net", "v=DMARC1; p=none; sp=reject; np=none");
+	v = run(&in);
+	assert_int_equal(v.result, DMARC_TEMPERROR);
+	assert_int_equal(dmarc_disposition(&v), DMARC_P_REJECT);
+	assert_string_equal(v.domain, "example.net");
+	in.spf = SPF_PASS; /* what is aligned is not held back */
+	in.spf_domain = "mail.example.net";
+	v = run(&in);
+	assert_int_equal(v.result, DMARC_TEMPERROR);
+	assert_true(dmarc_disposition(&v) == DMARC_P_NONE && !v.spf_aligned);
+	in.spf_domain = "evil.example";
+	v = run(&in);
+	assert_int_equal(dmarc_disposition(&v), DMARC_P_REJECT);
+	/* Several names without an answer, and time runs out: what is above is asked at once. */
+	in.from_domain = "a.b.c.dead.example.net";
+	calls = 0;
+	c = dmarc_start(&dns, &in, took, &v);
+	zone.questions = 0;
+	assert_true(dmarc_hurry(c));
+	asked(5, above);
+	assert_false(dmarc_hurry(c));
+	for (int i = 3; i < 5; i++) { /* those of the dead zone say nothing */
+		struct zone_pending first = zone.pending[0];
+		zone.pending[0] = zone.pending[3];
+		zone.pending[3] = first;
+		assert_string_equal(zone.pending[0].name, above[i]);
+		zone_step(&zone);
+	}
+	assert_int_equal(zone.waiting, 3);
+	assert_int_equal(calls, 0);
+	dmarc_expire(c, took, &v);
+	assert_int_equal(calls, 1);
+	assert_int_equal(zone.waiting, 0);
+	assert_int_equal(v.result, DMARC_TEMPERROR);
+	assert_int_equal(dmarc_disposition(&v), DMARC_P_REJECT);
+	/* All of them answer in the end; and one that is cancelled between. */
+	calls = 0;
+	c = dmarc_start(&dns, &in, took, &v);
+	assert_true(dmarc_hurry(c));
+	zone_run(&zone);
+	assert_int_equal(calls, 1);
+	assert_int_equal(dmarc_disposition(&v), DMARC_P_REJECT);
+	c = dmarc_start(&dns, &in, took, &v);
+	assert_true(dmarc_hurry(c));
+	zone_step(&zone);
+	dmarc_cancel(c);
+	assert_int_equal(zone.waiting, 0);
+	in.from_domain = "org"; /* nothing is above it */
+	c = dmarc_start(&dns, &in, took, &v);
+	assert_false(dmarc_hurry(c));
+	assert_int_equal(zone.waiting, 1);
+	dmarc_cancel(c);
+	assert_int_equal(zone.waiting, 0);
+	assert_int_equal(calls, 1);
 }
 
 static void test_names(void **state)
@@ -371,6 +494,8 @@ static void test_records(void **state)
 		    DMARC_P_NONE },
 		{ "v=DMARC1;rua=x,, https://b.example", true, true, DMARC_P_NONE, DMARC_P_NONE, DMARC_P_NONE },
 		{ "v=DMARC1;rua=a@b.example", true, false, DMARC_P_NONE, DMARC_P_NONE, DMARC_P_NONE },
+		{ "V=DMARC1;P=reject", true, true, DMARC_P_REJECT, DMARC_P_REJECT,
+		    DMARC_P_REJECT }, /* 4.8: names by RFC 5234 */
 		{ "v=DMARC2;p=reject", false, false, DMARC_P_NONE, DMARC_P_NONE, DMARC_P_NONE },
 		{ "v=dmarc1;p=reject", false, false, DMARC_P_NONE, DMARC_P_NONE, DMARC_P_NONE },
 		{ "v=DMARC1 p=reject", false, false, DMARC_P_NONE, DMARC_P_NONE, DMARC_P_NONE },
@@ -478,6 +603,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_teardown(test_policy, clear),
 		cmocka_unit_test_teardown(test_none, clear),
 		cmocka_unit_test_teardown(test_trouble, clear),
+		cmocka_unit_test_teardown(test_expire, clear),
+		cmocka_unit_test_teardown(test_dead_author, clear),
 		cmocka_unit_test_teardown(test_names, clear),
 		cmocka_unit_test_teardown(test_cancel, clear),
 		cmocka_unit_test_teardown(test_records, clear),

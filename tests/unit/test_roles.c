@@ -13,7 +13,7 @@
 
 static const char *const pairs[] = { "auth hash", "auth login", "auth imap", "auth smtp", "login imap", "store imap",
 	"store smtp", "store send", "store fts", "fts imap", "resolver send", "resolver smtp", "resolver fetch", "fetch send", "keys smtp", "keys send", "guard auth", "guard login",
-	"guard smtp" };
+	"guard smtp", "send smtp" };
 
 static bool expected(enum role_id a, enum role_id b)
 {
@@ -57,6 +57,7 @@ static void test_kill(void **state)
 		[ROLE_IMAP] = 1u << ROLE_LOGIN,
 		[ROLE_RESOLVER] = 1u << ROLE_SEND | 1u << ROLE_SMTP | 1u << ROLE_FETCH,
 		[ROLE_KEYS] = 1u << ROLE_SMTP | 1u << ROLE_SEND,
+		[ROLE_SEND] = 1u << ROLE_SMTP,
 		[ROLE_GUARD] = 1u << ROLE_AUTH | 1u << ROLE_LOGIN | 1u << ROLE_SMTP,
 	};
 
@@ -82,9 +83,11 @@ static void test_given(void **state)
 		[ROLE_FD_GREYLIST] = 1u << ROLE_SMTP,
 		[ROLE_FD_RATES] = 1u << ROLE_SMTP,
 		[ROLE_FD_SOURCES] = 1u << ROLE_SMTP,
+		[ROLE_FD_VERIFIED] = 1u << ROLE_SMTP,
 		[ROLE_FD_SRS] = 1u << ROLE_SMTP,
 		[ROLE_FD_FTS_DIR] = 1u << ROLE_FTS,
 		[ROLE_FD_MTA_STS] = 1u << ROLE_SEND,
+		[ROLE_FD_TLS_COUNTS] = 1u << ROLE_SEND,
 	};
 
 	(void)state;

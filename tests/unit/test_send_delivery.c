@@ -108,6 +108,58 @@ static void test_original_recipient(void **state)
 			     "RCPT TO:<b@original.example> ORCPT=rfc822;b@example.org|");
 }
 
+/* Where SMTPUTF8 is not known, only those fail who need it, unless the message or its sender does (RFC 6531 3.2). */
+static void test_no_smtputf8(void **state)
+{
+	const char *three[] = { "\xc3\xa4@good.example", "a@good.example", "b@good.example" };
+	static const char with_utf8[] = "Subject: \xc3\xa4\r\n\r\nbody\r\n",
+			  body_utf8[] = "Subject: s\r\n\r\n\xc3\xa4\r\n";
+	const char *usual = push_message;
+	static const struct {
+		const char *sender, *message, *reply;
+		bool all;
+	} cases[] = {
+		{ "alice@example.org", body_utf8, "5.6.7 ", false },
+		{ "alice@example.org", with_utf8, "5.6.7 ", true },
+		{ "\xc3\xa4@example.org", body_utf8, "5.6.7 ", true },
+	};
+
+	(void)state;
+	push_smtputf8 = true; /* as it is said by whoever gave us the message */
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		script(2, (struct rule[]){ EHLO_PIPELINING, { "RCPT TO:<b@", "550 5.1.1 no b", 0 } });
+		push_message = cases[i].message;
+		push(70 + i, "good.example", cases[i].sender, 0, false, three, 3);
+		run_until(1);
+		contains(results[0].reply, cases[i].reply);
+		assert_int_equal(results[0].delivered, cases[i].all ? 0 : 1);
+		assert_int_equal(results[0].failed, cases[i].all ? 3 : 2);
+		if (!cases[i].all) {
+			contains(transcript, "MAIL FROM:<alice@example.org> SIZE=18|RCPT TO:<a@good.example>|"
+					     "RCPT TO:<b@good.example>|DATA|");
+			contains(results[0].bounce, "Diagnostic-Code: smtp; 550 5.1.1 no b");
+		} else {
+			assert_null(strstr(transcript, "MAIL"));
+		}
+	}
+	/* Nobody else: nothing is said at all.  With SMTPUTF8 all go. */
+	script(1, (struct rule[]){ EHLO_PIPELINING });
+	push(75, "good.example", "alice@example.org", 0, false, three, 1);
+	run_until(1);
+	assert_int_equal(results[0].failed, 1);
+	assert_null(strstr(transcript, "MAIL"));
+	ctx.role->reload(&ctx);
+	script(1, (struct rule[]){ { "EHLO", "250-mx\r\n250 SMTPUTF8", 0 } });
+	push_message = with_utf8;
+	push(76, "good.example", "alice@example.org", 0, false, three, 3);
+	run_until(1);
+	assert_int_equal(results[0].delivered, 3);
+	contains(transcript, "MAIL FROM:<alice@example.org> SMTPUTF8|RCPT TO:<\xc3\xa4@good.example>|");
+	push_smtputf8 = false;
+	push_message = usual;
+	ctx.role->reload(&ctx);
+}
+
 static void test_odd_servers(void **state)
 {
 	(void)state;
@@ -159,6 +211,30 @@ static void test_out_of_step(void **state)
 	}
 }
 
+/* DATA goes along with RCPT, so a host may ask for the message of nobody: it gets an empty one, and the next mail. */
+static void test_nobody(void **state)
+{
+	static const struct {
+		const char *data, *seen;
+	} cases[] = { { "354 go", "RCPT TO:<no@good.example>|DATA|.|MAIL" },
+		{ "503 no recipients", "RCPT TO:<no@good.example>|DATA|RSET|MAIL" } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		script(3, (struct rule[]){ EHLO_PIPELINING, { "RCPT TO:<no@", "550 5.1.1 nobody", 0 },
+			      { "DATA", cases[i].data, 1 } });
+		push_one(70 + 2 * i, "good.example", "no@good.example");
+		run_until(1);
+		push_one(71 + 2 * i, "good.example", "a@good.example");
+		run_until(2);
+		contains(results[0].reply, "5.1.1 nobody");
+		assert_int_equal(results[0].failed, 1);
+		contains(transcript, cases[i].seen);
+		assert_int_equal(results[1].delivered, 1);
+		ctx.role->reload(&ctx);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -167,9 +243,11 @@ int main(void)
 		cmocka_unit_test(test_dns_failures),
 		cmocka_unit_test(test_two_ways),
 		cmocka_unit_test(test_original_recipient),
+		cmocka_unit_test(test_no_smtputf8),
 		cmocka_unit_test(test_odd_servers),
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_out_of_step),
+		cmocka_unit_test(test_nobody),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

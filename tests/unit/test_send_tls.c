@@ -214,7 +214,7 @@ static void test_crowded(void **state)
 	sts_cache_close(c);
 }
 
-/* More domains than fit: those that expire last stay, and every bit of a slot counts. */
+/* More domains than fit: those that were fetched last stay, and every bit of a slot counts. */
 static void test_cache_full_and_spoilt(void **state)
 {
 	int fd = memfd_create("sts", 0);
@@ -227,9 +227,9 @@ static void test_cache_full_and_spoilt(void **state)
 	assert_int_equal(ftruncate(fd, STS_CACHE_BYTES), 0);
 	struct sts_cache *c = sts_cache_open(fd);
 	for (int i = 0; i < 6000; i++) {
-		p = policy_of("a.example", i < 500 ? 1000000 : 1000);
+		p = policy_of("a.example", i < 500 ? 1000 : 1000000); /* a long life is no reason to stay */
 		snprintf(domain, sizeof(domain), "d%d.example", i);
-		sts_cache_put(c, domain, &p, 5000);
+		sts_cache_put(c, domain, &p, i < 500 ? 5001 : 5000);
 	}
 	for (int i = 0; i < 6000; i++) {
 		snprintf(domain, sizeof(domain), "d%d.example", i);
@@ -238,9 +238,9 @@ static void test_cache_full_and_spoilt(void **state)
 		late += i < 500 && is;
 	}
 	assert_in_range(there, 1500, 2048);
-	assert_true(late >= 499);
+	assert_true(late >= 450); /* a few may have met in one place */
 	char *map = mmap(NULL, STS_CACHE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	for (size_t at = 0; at < STS_CACHE_BYTES; at += 4096)
+	for (size_t at = 4096; at < STS_CACHE_BYTES; at += 4096)
 		map[at + 8 + at / 4096 % 40] ^= 0x20;
 	for (int i = 0; i < 6000; i++) {
 		snprintf(domain, sizeof(domain), "d%d.example", i);
@@ -249,6 +249,83 @@ static void test_cache_full_and_spoilt(void **state)
 	munmap(map, STS_CACHE_BYTES);
 	sts_cache_close(c);
 	close(fd);
+}
+
+/* The domains among many that come to stand where one does, as who knows this file's key could choose them. */
+static size_t neighbours(const char *domain, char found[][32], size_t max)
+{
+	int fd = memfd_create("sts", 0);
+	struct sts_policy p = policy_of("a.example", 1000);
+	size_t n = 0, at = 4096;
+
+	assert_int_equal(ftruncate(fd, STS_CACHE_BYTES), 0);
+	struct sts_cache *c = sts_cache_open(fd);
+	const char *map = mmap(NULL, STS_CACHE_BYTES, PROT_READ, MAP_SHARED, fd, 0);
+	sts_cache_put(c, domain, &p, 5000);
+	while (map[at] == 0 && map[at + 3] == 0)
+		at += 8 * 4096;
+	for (int i = 0; n < max && i < 100000; i++) {
+		char before[8 * 8];
+		for (size_t s = 0; s < 8; s++)
+			memcpy(before + 8 * s, map + at + s * 4096, 8); /* length and checksum */
+		snprintf(found[n], 32, "d%d.example", i);
+		sts_cache_put(c, found[n], &p, 5001 + i);
+		for (size_t s = 0; s < 8; s++) {
+			if (memcmp(before + 8 * s, map + at + s * 4096, 8) != 0) {
+				n++;
+				break;
+			}
+		}
+	}
+	munmap((void *)map, STS_CACHE_BYTES);
+	sts_cache_close(c);
+	close(fd);
+	return n;
+}
+
+/* Which domains share a place is each file's own secret. */
+static void test_cache_key(void **state)
+{
+	struct sts_policy p = policy_of("a.example", 1000), got;
+	char found[16][32];
+	int64_t fetched;
+
+	(void)state;
+	assert_int_equal(neighbours("victim.example", found, 16), 16);
+	struct sts_cache *c = sts_cache_open(-1);
+	sts_cache_put(c, "victim.example", &p, 5000);
+	for (size_t i = 0; i < 16; i++)
+		sts_cache_put(c, found[i], &p, 5001);
+	assert_true(sts_cache_get(c, "victim.example", 5002, &got, &fetched));
+	sts_cache_close(c);
+}
+
+/* What is no such file, or one of another version, begins empty, and is one then. */
+static void test_cache_foreign(void **state)
+{
+	static const size_t spoilt[] = { 0, 7, 8, 39, 40, 43 }; /* magic, version, key, checksum */
+	struct sts_policy p = policy_of("a.example", 1000), got;
+	int64_t fetched;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(spoilt) / sizeof(spoilt[0]); i++) {
+		int fd = memfd_create("sts", 0);
+		char byte;
+		assert_int_equal(ftruncate(fd, STS_CACHE_BYTES), 0);
+		for (int round = 0; round < 3; round++) {
+			struct sts_cache *c = sts_cache_open(fd);
+			bool kept_on = round > 0 && sts_cache_get(c, "one.example", 5001, &got, &fetched);
+			assert_int_equal(kept_on, round == 1);
+			sts_cache_put(c, "one.example", &p, 5000);
+			assert_true(sts_cache_get(c, "one.example", 5001, &got, &fetched));
+			sts_cache_close(c);
+			assert_int_equal(pread(fd, &byte, 1, (off_t)spoilt[i]), 1);
+			byte ^= 1;
+			if (round == 1)
+				assert_int_equal(pwrite(fd, &byte, 1, (off_t)spoilt[i]), 1);
+		}
+		close(fd);
+	}
 }
 
 static void test_tlsa(void **state)
@@ -383,12 +460,138 @@ static void test_count(void **state)
 	tls_count_free(c);
 }
 
+#define DAY 86400
+
+static void count_one(struct tls_count *c, const char *domain, enum tls_result result, int64_t now)
+{
+	tls_count_add(c,
+	    &(struct tls_session){ .kind = TLS_KIND_STS,
+		.result = result,
+		.domain = domain,
+		.host = "mx",
+		.address = "192.0.2.1",
+		.tls = "none",
+		.reason = "" },
+	    now);
+}
+
+/* What `status` says of the file's counts by another process. */
+static const char *counted(int fd, int64_t now)
+{
+	static char text[2048];
+	struct tls_count *c = tls_count_new();
+	struct tls_count_file *f = tls_count_file_open(fd, c);
+	struct buf json = BUF_INIT(2047);
+
+	assert_non_null(f);
+	tls_count_status(c, now, &json);
+	snprintf(text, sizeof(text), "%s", buf_str(&json));
+	buf_free(&json);
+	tls_count_file_close(f);
+	tls_count_free(c);
+	return text;
+}
+
+static void counts(int fd, const char *part)
+{
+	const char *text = counted(fd, DAY);
+
+	if (strstr(text, part) == NULL)
+		fail_msg("\"%s\" is not in %s", part, text);
+}
+
+#define NOTHING "\"sts\": {\"ok\": 0, \"failed\": 0}"
+
+static void test_count_file(void **state)
+{
+	static const size_t spoilt[] = { 0, 7, 8, 15, 16, 19, 20, 23, 24, 31, 40, 100, 260 };
+	int fd = memfd_create("counts", 0);
+	struct tls_count *c = tls_count_new();
+
+	(void)state;
+	assert_null(tls_count_file_open(-1, c));
+	assert_null(tls_count_file_open(fd, c)); /* another size */
+	tls_count_file_save(NULL, c);
+	assert_int_equal(ftruncate(fd, TLS_COUNT_BYTES), 0);
+	counts(fd, NOTHING);
+	struct tls_count_file *f = tls_count_file_open(fd, c);
+	for (int i = 0; i < 3; i++) {
+		count_one(c, "a.example", i == 2 ? TLS_RESULT_TRUST : TLS_RESULT_OK, DAY);
+		tls_count_file_save(f, c);
+	}
+	counts(fd, "\"sts\": {\"ok\": 2, \"failed\": 1}");
+	counts(fd, "{\"domain\": \"a.example\", \"policy\": \"sts\", \"ok\": 2, \"failed\": 1, \"mostly\": "
+	           "\"certificate-not-trusted\"}");
+	assert_non_null(strstr(counted(fd, 2 * DAY), NOTHING)); /* another day */
+	tls_count_file_close(f);
+	char *map = mmap(NULL, TLS_COUNT_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	for (size_t i = 0; i < sizeof(spoilt) / sizeof(spoilt[0]); i++) {
+		map[TLS_COUNT_BYTES / 2 + spoilt[i]] ^= 1; /* the third is in the second slot: what was before */
+		counts(fd, "\"sts\": {\"ok\": 2, \"failed\": 0}");
+		map[spoilt[i]] ^= 1;
+		counts(fd, NOTHING);
+		map[TLS_COUNT_BYTES / 2 + spoilt[i]] ^= 1;
+		map[spoilt[i]] ^= 1;
+	}
+	for (size_t i = 0; i < TLS_COUNT_BYTES; i++)
+		map[i] = (char)(i * 7 + 1); /* anything */
+	tls_count_free(c);
+	c = tls_count_new();
+	f = tls_count_file_open(fd, c);
+	counts(fd, NOTHING);
+	count_one(c, "b.example", TLS_RESULT_OK, DAY);
+	tls_count_file_save(f, c);
+	counts(fd, "\"sts\": {\"ok\": 1, \"failed\": 0}");
+	tls_count_file_close(f);
+	tls_count_free(c);
+	munmap(map, TLS_COUNT_BYTES);
+	close(fd);
+}
+
+/* More than there is room for, and bytes that are none of ours. */
+static void test_count_bytes(void **state)
+{
+	struct tls_count *c = tls_count_new(), *other = tls_count_new();
+	struct buf all = BUF_INIT(TLS_COUNT_BYTES / 2), json = BUF_INIT(2047);
+	char domain[300];
+
+	(void)state;
+	for (int i = 0; i < COUNT_DOMAINS_MAX; i++) {
+		snprintf(domain, sizeof(domain), "%d.%0200d.example", i, i);
+		if (i == 4000)
+			strcpy(domain, "failing.example");
+		count_one(c, domain, i == 4000 ? TLS_RESULT_NAME : TLS_RESULT_OK, DAY);
+	}
+	tls_count_pack(c, &all);
+	assert_false(all.full);
+	assert_true(tls_count_unpack(other, buf_view(&all)));
+	tls_count_status(other, DAY, &json);
+	assert_non_null(strstr(buf_str(&json), "\"sts\": {\"ok\": 4999, \"failed\": 1}"));
+	assert_non_null(strstr(buf_str(&json), "\"failing\": [{\"domain\": \"failing.example\""));
+	for (size_t cut = 0; cut < 500; cut++) {
+		char *copy = malloc(cut + 1); /* of its own, for the sanitizer */
+		memcpy(copy, all.data, cut);
+		bool whole = tls_count_unpack(other, (struct view){ copy, cut });
+		free(copy);
+		buf_reset(&json);
+		tls_count_status(other, DAY, &json);
+		assert_int_equal(strstr(buf_str(&json), "\"ok\": 4999,") != NULL, whole);
+		assert_int_equal(whole, cut == 184 || cut == 184 + 64 || (cut > 248 && (cut - 248) % 263 == 0));
+	}
+	buf_free(&all);
+	buf_free(&json);
+	tls_count_free(c);
+	tls_count_free(other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_record), cmocka_unit_test(test_policy),
-		cmocka_unit_test(test_policy_limits), cmocka_unit_test(test_cache),
-		cmocka_unit_test(test_crowded), cmocka_unit_test(test_cache_full_and_spoilt), cmocka_unit_test(test_tlsa), cmocka_unit_test(test_url),
-		cmocka_unit_test(test_messages), cmocka_unit_test(test_count) };
+		cmocka_unit_test(test_policy_limits), cmocka_unit_test(test_cache), cmocka_unit_test(test_crowded),
+		cmocka_unit_test(test_cache_full_and_spoilt), cmocka_unit_test(test_cache_key),
+		cmocka_unit_test(test_cache_foreign), cmocka_unit_test(test_tlsa), cmocka_unit_test(test_url),
+		cmocka_unit_test(test_messages), cmocka_unit_test(test_count), cmocka_unit_test(test_count_file),
+		cmocka_unit_test(test_count_bytes) };
 
 	log_set_level(LOG_LEVEL_ERROR);
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -476,6 +476,57 @@ static void test_wanted(void **state)
 	assert_false(seen.got[2].wanted);
 }
 
+static void test_name_set(void **state)
+{
+	struct name_set set = { 0 };
+	char name[32];
+
+	(void)state;
+	assert_false(name_set_has(&set, VIEW_LIT("d0.example")));
+	for (int twice = 0; twice < 2; twice++)
+		for (int i = 0; i < 5000; i++) {
+			snprintf(name, sizeof name, twice ? "D%d.EXAMPLE" : "d%d.example", i);
+			name_set_add(&set, view_of(name));
+		}
+	assert_int_equal(set.count, 5000);
+	for (int i = 0; i < 10000; i++) {
+		snprintf(name, sizeof name, "d%d.example", i);
+		assert_int_equal(name_set_has(&set, view_of(name)), i < 5000);
+	}
+	free(set.at);
+}
+
+/* All that a selection means, and nothing else: other destinations are away still. */
+static void test_wanted_some(void **state)
+{
+	static const char *to[] = { "one@there.example", "two@there.example" };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++)
+		put(&(struct store_remote){ .sender = i ? "b@y" : "a@x",
+		    .recipients = &to[i],
+		    .recipient_count = 1,
+		    .domain = i ? "Away.example" : "there.example" });
+	put_to("third.example", QUEUE_NORMAL);
+	send_up(0);
+	store_queue_defer(seen.client, "there.example", clock_wall() + 3600, "away");
+	store_queue_defer(seen.client, "Away.example", clock_wall() + 3600, "away");
+	store_queue_defer(seen.client, "third.example", clock_wall() + 3600, "away");
+	store_queue_credit(seen.client, 20);
+	settles(0);
+	assert_int_equal(administer(QUEUE_TRY, (struct queue_select){ .to = "nobody@there.example" }, NULL), 0);
+	settles(0);
+	assert_int_equal(administer(QUEUE_TRY, (struct queue_select){ .to = "one@there.example" }, NULL), 1);
+	settles(1);
+	assert_string_equal(seen.got[0].domain, "there.example");
+	assert_true(seen.got[0].wanted);
+	assert_int_equal(administer(QUEUE_TRY, (struct queue_select){ .from = "y" }, NULL), 1);
+	settles(2);
+	assert_string_equal(seen.got[1].domain, "Away.example");
+	assert_int_equal(administer(QUEUE_TRY, (struct queue_select){ 0 }, NULL), 3);
+	settles(3);
+}
+
 /* send dies: what it had goes out again, also what it had got early. */
 static void test_send_dies(void **state)
 {
@@ -514,6 +565,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_change, begin, teardown),
 		cmocka_unit_test_setup_teardown(test_reroute, begin, teardown),
 		cmocka_unit_test_setup_teardown(test_wanted, begin, teardown),
+		cmocka_unit_test_setup_teardown(test_wanted_some, begin, teardown),
+		cmocka_unit_test(test_name_set),
 		cmocka_unit_test_setup_teardown(test_send_dies, begin, teardown),
 	};
 

@@ -34,6 +34,36 @@ static enum store_status delete_mailbox(uint32_t mailbox)
 	return status_of(ask(&e, (struct proto_request){ .type = STORE_DELETE, .mailbox = mailbox }));
 }
 
+static uint32_t junked(void)
+{
+	return mailbox_of(deliver_to(&e, "a@x.org", "Junk", "P\r\n", VIEW_LIT("buy")));
+}
+
+/* "Junk" is the mailbox that is used for it, whatever it is called; the name decides where none is. */
+static void test_junk(void **state)
+{
+	uint32_t used = junked(), account = account_of(&e, "a@x.org"), plain, fresh;
+
+	(void)state;
+	assert_int_equal(mailbox_row_of(&e, used).special, SPECIAL_JUNK);
+	assert_int_equal(status_of(ask(&e, (struct proto_request){ .type = STORE_RENAME,
+					       .mailbox = used,
+					       .name = VIEW_LIT("Lists/Spam") })),
+	    STORE_OK);
+	assert_int_equal(junked(), used);
+	assert_int_equal(mailbox_named(&e, account, "Junk"), 0);
+	plain = mailbox_of(
+	    ask(&e, (struct proto_request){ .type = STORE_CREATE, .account = account, .name = VIEW_LIT("Junk") }));
+	assert_int_equal(junked(), used);
+	assert_int_equal(delete_mailbox(used), STORE_OK);
+	assert_int_equal(junked(), plain);
+	assert_int_equal(delete_mailbox(plain), STORE_OK);
+	fresh = junked();
+	assert_true(fresh != used && fresh != plain);
+	assert_int_equal(mailbox_row_of(&e, fresh).special, SPECIAL_JUNK);
+	assert_int_equal(mailbox_named(&e, account, "Junk"), fresh);
+}
+
 static struct request *import(const char *mailbox, uint32_t validity, uint32_t uid, const char *key)
 {
 	return ask(&e, (struct proto_request){ .type = STORE_IMPORT,
@@ -539,6 +569,7 @@ static void test_older_index(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_junk, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_import, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many_imports, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_undelete, setup, teardown),

@@ -204,6 +204,28 @@ static void host_names(void **state)
 	assert_false(text_is_host((struct view){ longest, 64 }));
 }
 
+/* Every byte at every place of a short text, also beside a low one. */
+static void runs(void **state)
+{
+	(void)state;
+	for (size_t at = 0; at < 20; at++)
+		for (int c = 0; c < 256; c++) {
+			char text[20];
+			bool eight_bit = false;
+
+			memset(text, 'a', sizeof(text));
+			text[at] = (char)c;
+			if (text_run((struct view){ text, sizeof(text) }, &eight_bit) != (c > '\r' ? sizeof(text) : at))
+				fail_msg("byte %d at %zu", c, at);
+			assert_int_equal(eight_bit, c > 127);
+			if (at > 0) {
+				text[at - 1] = '\n';
+				assert_int_equal(text_run((struct view){ text, sizeof(text) }, &eight_bit), at - 1);
+			}
+		}
+	assert_int_equal(text_run(VIEW_NONE, &(bool){ false }), 0);
+}
+
 static void clocks_run(void **state)
 {
 	(void)state;
@@ -226,6 +248,7 @@ int main(void)
 		cmocka_unit_test(dates),
 		cmocka_unit_test(words),
 		cmocka_unit_test(host_names),
+		cmocka_unit_test(runs),
 		cmocka_unit_test(clocks_run),
 	};
 
