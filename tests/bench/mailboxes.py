@@ -234,9 +234,10 @@ def measure_peer():
 def grow():
     """The same commands on ever larger mailboxes of short messages: GROWTH="1000 10000 100000 1000000"."""
     with Host(accounts={f"n{n}@bench.example": PASSWORD for n in GROWTH}, hostname="mail.bench.example", domains=["bench.example"]) as host:
-        for n in GROWTH:
+        for i, n in enumerate(GROWTH):
             user = f"n{n}@bench.example"
             fill_append(host.port("imap"), user, corpus(n, 600))
+            indexed(host, sum(GROWTH[:i + 1]))
             commands = [c for c, _, _ in READS] + ["STORE 1:* +FLAGS (\\Flagged)", "STORE 1:* -FLAGS.SILENT (\\Flagged)"]
             for command in commands:
                 driver("imap", f"127.0.0.1:{host.port('imap')}", user, PASSWORD, "SELECT INBOX", command)
