@@ -1,6 +1,6 @@
 /*
  * send: takes messages that are due from store, delivers them to other hosts, and tells store what became of each
- * recipient.  It sees one message at a time, as a sealed memfd, and opens nothing.
+ * recipient.  It opens nothing.
  *
  * An item is in hand from store's push until store has confirmed its result; only then is its credit given back.  When
  * store dies meanwhile, results are kept and sent again to the next one, and what that one pushes again while it is
