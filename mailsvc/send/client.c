@@ -5,9 +5,9 @@
  *
  * client_limits bounds the sum of all that.
  *
- * A reply that is not one, a 421 at any time, one more than there were commands, or silence ends the connection; what
- * has no result by then has none.  A host that says more than it was asked, later than at the next step, cannot be told
- * from one that answers.
+ * A reply that is not one, a 421 at any time, a "go on" that is no answer to DATA, one more than there were commands, or
+ * silence ends the connection; what has no result by then has none.  A host that says more than it was asked, later than
+ * at the next step, cannot be told from one that answers.
  */
 #include "client_internal.h"
 
@@ -62,7 +62,7 @@ static const struct step {
 	[CLIENT_DATA] = { "DATA", 120, client_on_data },
 	[CLIENT_BODY] = { "the message", OF_THE_WHOLE, client_on_early },
 	[CLIENT_FINAL] = { "the end of the message", FINAL_S, client_on_final },
-	[CLIENT_EMPTY] = { "the end of no message", FINAL_S, client_on_empty },
+	[CLIENT_EMPTY] = { "the end of no message", 120, client_on_empty },
 	[CLIENT_RSET] = { "RSET", 120, client_on_rset },
 };
 

@@ -267,6 +267,10 @@ void client_on_envelope(struct smtp_client *c)
 	char text[REPLY_TEXT_MAX + 1];
 	size_t i = c->answered++;
 
+	if (c->reply.code / 100 == 3) { /* it waits for the message: words are missing before */
+		client_fail_step(c);
+		return;
+	}
 	reply_text(&c->reply, text);
 	if (i == 0)
 		settle_not_asked(c);
@@ -303,6 +307,10 @@ void client_on_data(struct smtp_client *c)
 			begin_body(c);
 			return;
 		}
+		if (c->mail_code != 0) { /* after a MAIL that it refused it may well have recipients */
+			client_fail_step(c);
+			return;
+		}
 		conn_printf(c->conn, ".\r\n");
 		client_enter(c, CLIENT_EMPTY);
 		return;
@@ -321,6 +329,8 @@ void client_on_empty(struct smtp_client *c)
 {
 	if (c->reply.code == 421)
 		client_fail_reply(c, SMTP_FAILURE_CONNECT);
+	else if (c->reply.code / 100 == 3) /* its last word is still to come, and would be taken for another's */
+		client_fail_step(c);
 	else
 		finish(c);
 }
@@ -413,7 +423,8 @@ void client_on_final(struct smtp_client *c)
 		return;
 	}
 	reply_text(&c->reply, text);
-	if (c->lmtp && code != 421) {
+	bool over = code == 421 || code / 100 == 3; /* or what follows is out of step */
+	if (c->lmtp && !over) {
 		if (settle_one(c, outcome_of(code), text))
 			client_enter(c, CLIENT_FINAL);
 		else
@@ -421,7 +432,7 @@ void client_on_final(struct smtp_client *c)
 		return;
 	}
 	settle_all(c, outcome_of(code), text);
-	if (code == 421)
+	if (over)
 		client_fail(c, SMTP_FAILURE_CONNECT, text);
 	else
 		finish(c);

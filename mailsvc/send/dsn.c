@@ -194,7 +194,8 @@ static void put_given(const char *field, bool typed, const char *value, struct b
 	struct view type = { value, semicolon != NULL ? (size_t)(semicolon - value) : 0 };
 	bool keep = view_caseeq(type, "utf-8");
 	struct view rest = view_of(semicolon != NULL ? semicolon + 1 : value);
-	if ((keep ? buf_addv(&text, rest) : xtext_decode(&text, rest)) == 0 && printable(buf_view(&text))) {
+	if ((keep ? buf_addv(&text, rest) : xtext_decode(&text, rest)) == 0 && printable(type) &&
+	    printable(buf_view(&text))) {
 		buf_printf(out, "%s: %.*s%s", field, (int)type.len, type.ptr, typed ? "; " : "");
 		buf_addv(out, buf_view(&text));
 		buf_puts(out, "\r\n");

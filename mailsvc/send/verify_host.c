@@ -218,7 +218,7 @@ static void settle(struct verify_connection *c)
 	char enhanced[16];
 
 	c->question = NULL;
-	if (of_mail)
+	if (of_mail && c->outcome == QUEUE_FAILED) /* one for now may be about anything */
 		role_alert(c->host->verify->send->ctx, "verify",
 		    "%s cannot be asked for recipients, since it does not take the sender <>: %.300s. Mail for those "
 		    "that "
@@ -263,13 +263,15 @@ static void connect_failed(struct verify_connection *c, enum smtp_failure why, c
 		try_address(c);
 		return;
 	}
+	bool all_tried = c->tried >= c->route->route.count; /* else it was given up because of a reload */
 	connection_free(c);
-	if (h->connection_count == 0) {
+	if (all_tried && h->connection_count == 0) {
 		host_away(h, text);
-	} else {
-		h->alone_until = clock_mono_ms() + ALONE_S * 1000;
-		host_run(h);
+		return;
 	}
+	if (all_tried)
+		h->alone_until = clock_mono_ms() + ALONE_S * 1000;
+	host_run(h);
 }
 
 static void on_failed(void *arg, enum smtp_failure why, const char *reply)
@@ -319,7 +321,10 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		connect_failed(c, SMTP_FAILURE_CONNECT, "4.4.1 no session in time");
 		return;
 	}
-	verify_question_end(c->question, VERIFY_UNKNOWN, "", c->relay, "4.4.2 no answer in time");
+	if (c->settled) /* only RSET has no answer */
+		settle(c);
+	else
+		verify_question_end(c->question, VERIFY_UNKNOWN, "", c->relay, "4.4.2 no answer in time");
 	connection_free(c);
 	host_troubled(h, "4.4.2 no answer in time");
 	host_run(h);

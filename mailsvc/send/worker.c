@@ -156,6 +156,18 @@ static void on_result(void *arg, size_t recipient, enum queue_outcome outcome, c
 	w->item->recipients[w->map[recipient]].final = w->destination->hop.lmtp;
 }
 
+/* Everybody is to come again, and there is another host: it is asked next. */
+static bool next_host(struct worker *w)
+{
+	struct item *it = w->item;
+
+	if (!item_has_retries(it) || item_count(it, QUEUE_DELIVERED) > 0 || w->destination->send->draining ||
+	    !next_address(w, true))
+		return false;
+	item_unsettle_retries(it);
+	return true;
+}
+
 static void on_done(void *arg)
 {
 	struct worker *w = arg;
@@ -167,9 +179,7 @@ static void on_done(void *arg)
 		destination_taken(w->destination);
 	else if (item_has_retries(it))
 		destination_troubled(w->destination);
-	if (item_has_retries(it) && item_count(it, QUEUE_DELIVERED) == 0 &&
-	    !w->destination->send->draining && next_address(w, true)) {
-		item_unsettle_retries(it);
+	if (next_host(w)) {
 		smtp_client_quit(w->client);
 		w->client = NULL;
 		w->policy = NULL;
@@ -225,7 +235,10 @@ static void on_failed(void *arg, enum smtp_failure why, const char *reply)
 	if (why == SMTP_FAILURE_AUTH)
 		alert_auth(w, text);
 	if (item_settled(w->item)) {
-		go_on(w);
+		if (next_host(w))
+			connect_now(w);
+		else
+			go_on(w);
 		return;
 	}
 	bool again = false;

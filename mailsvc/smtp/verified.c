@@ -8,7 +8,6 @@
 #include <stdio.h>
 
 #include "mailsvc/smtp/shared_table.h"
-#include "site/address.h"
 
 enum kind { KIND_NONE, KIND_TAKEN, KIND_REFUSED, KIND_UNKNOWN };
 
@@ -36,13 +35,15 @@ static bool holds(uint64_t value, uint64_t now)
 	return value != 0 && end_of(value) > now && end_of(value) <= now + VERIFIED_KEPT;
 }
 
+/*
+ * The local part as it is written, which only its host understands (RFC 5321 2.4): what it says of one form, in other
+ * case, quoted or in letters that fold to the same, is not to refuse or let in another, or a stranger chooses the form.
+ */
 static void put_key(struct buf *key, const struct next_hop *hop, const char *recipient)
 {
-	char normal[ADDRESS_MAX];
-
 	for (size_t i = 0; i < hop->host_count; i++)
 		buf_printf(key, "%s %s %u ", hop->lmtp ? "lmtp" : "smtp", hop->hosts[i].name, hop->hosts[i].port);
-	buf_puts(key, address_normalise(view_of(recipient), normal, sizeof(normal)) == 0 ? normal : recipient);
+	buf_puts(key, recipient);
 }
 
 struct verified verified_get(

@@ -27,7 +27,7 @@ struct verified {
 };
 
 struct shared_table;
-/* recipient: any form; now: wall clock, seconds. */
+/* recipient: as its host is asked about it; now: wall clock, seconds. */
 struct verified verified_get(const struct shared_table *, const struct next_hop *, const char *recipient, int64_t now);
 /* That nobody knows does not take the place of having been taken. */
 void verified_put(

@@ -106,7 +106,7 @@ def lmtp(host, peer):
     is_(rcpt(host, "far@lists.example"), (550, "5.1.6 The host of this address refuses it: moved"), "a status is passed on")
     is_(rcpt(host, "full@lists.example"), (450, "4.4.1 This recipient cannot be verified now; come again"), "a refusal for now is one for now")
     n = asked(peer)
-    is_([rcpt(host, x + "@lists.example")[0] for x in ("Team", "none", "full", "far")], [250, 550, 450, 550], "all of that is remembered")
+    is_([rcpt(host, x + "@lists.example")[0] for x in ("team", "none", "full", "far")], [250, 550, 450, 550], "all of that is remembered")
     is_(rcpt(host, "far@lists.example")[1], "5.1.6 The host of this address refuses it: it said so a moment ago", "the status as well")
     is_(asked(peer), n, "and nobody is asked again")
     ok(len(peer.sessions) < n, "a connection carries many questions")
@@ -155,6 +155,13 @@ def odd(host, peer):
         t.cmd("EHLO x")
         t.cmd("MAIL FROM:<s@example.net> SMTPUTF8")
         is_(t.cmd("RCPT TO:<gr\u00fcn@odd.example>"), (550, "5.6.7 The host of this address refuses it: the host cannot take internationalised addresses (no SMTPUTF8)"), "what it could not take")
+        is_(t.cmd("RCPT TO:<mar\u212a@odd.example>")[0], 550, "the same in letters that fold to ASCII")
+    is_(rcpt(host, "mark@odd.example")[0], 250, "which is no word on who is written so")
+    with Talk(host) as t:
+        t.cmd("EHLO x")
+        t.cmd("MAIL FROM:<s@example.net> SMTPUTF8")
+        is_(t.cmd("RCPT TO:<yes@odd.example>")[0], 250, "who was taken")
+        is_(t.cmd("RCPT TO:<ye\u017f@odd.example>")[0], 550, "lets no other form in that would be bounced later")
     is_(rcpt(host, "x@odd.example", "s" * 64 + "@" + ".".join(["d" * 59] * 4) + ".example")[0], 250, "a long sender")
 
 

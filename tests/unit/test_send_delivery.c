@@ -211,6 +211,48 @@ static void test_out_of_step(void **state)
 	}
 }
 
+/* "Go on" where that is no answer: a word is missing, or still to come, and must not pass for another command's. */
+static void test_go_on(void **state)
+{
+	static const struct {
+		struct rule first, second;
+		const char *reply;
+	} cases[] = {
+		{ EHLO_PIPELINING, { "MAIL", "354 go", 1 }, "4.5.0 the host answers what it was not asked" },
+		{ EHLO_PIPELINING, { "RCPT", "354 go", 1 }, "4.5.0 the host answers what it was not asked" },
+		{ EHLO_PIPELINING, { "END", "354 go", 1 }, "354 go" },
+		{ { "RCPT", "450 not now", 1 }, { "END", "354 go", 1 }, "450 not now" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		script(3, (struct rule[]){ EHLO_PIPELINING, cases[i].first, cases[i].second });
+		push_one(80 + 2 * i, "original.example", "a@original.example");
+		run_until(1);
+		assert_int_equal(results[0].retry, 1);
+		contains(results[0].reply, cases[i].reply);
+		push_one(81 + 2 * i, "original.example", "a@original.example");
+		run_until(2);
+		assert_int_equal(results[1].delivered, 1);
+		assert_int_equal(connections, 2);
+		ctx.role->reload(&ctx);
+	}
+}
+
+/* A host that refuses MAIL and then asks for the message: its recipients must not get an empty one. */
+static void test_no_mail(void **state)
+{
+	(void)state;
+	script(2, (struct rule[]){ EHLO_PIPELINING, { "MAIL", "450 4.7.0 not now", 1 } });
+	push_one(90, "original.example", "a@original.example");
+	run_until(1);
+	assert_int_equal(results[0].retry, 1);
+	contains(results[0].reply, "4.7.0 not now");
+	if (strstr(transcript, "|.|") != NULL)
+		fail_msg("it got the end of a message: %s", transcript);
+	ctx.role->reload(&ctx);
+}
+
 /* DATA goes along with RCPT, so a host may ask for the message of nobody: it gets an empty one, and the next mail. */
 static void test_nobody(void **state)
 {
@@ -235,6 +277,18 @@ static void test_nobody(void **state)
 	}
 }
 
+/* A host that refuses for now and hangs up when DATA comes all the same: the next one is asked, as ever. */
+static void test_refused_and_closed(void **state)
+{
+	(void)state;
+	script(3, (struct rule[]){ EHLO_PIPELINING, { "RCPT", "450 4.2.1 not now", 1 }, { "DATA", "421 4.4.2 bye", 1 } });
+	push_one(90, "ways.example", "a@ways.example");
+	run_until(1);
+	assert_int_equal(results[0].delivered, 1);
+	assert_int_equal(connections, 2);
+	ctx.role->reload(&ctx);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -247,7 +301,10 @@ int main(void)
 		cmocka_unit_test(test_odd_servers),
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_out_of_step),
+		cmocka_unit_test(test_go_on),
+		cmocka_unit_test(test_no_mail),
 		cmocka_unit_test(test_nobody),
+		cmocka_unit_test(test_refused_and_closed),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -5,6 +5,8 @@
 #include "mailsvc/smtp/verified.h"
 #include "send_fakes.h"
 
+#include <sys/mman.h>
+
 /* The messages -------------------------------------------------------------------------------------------------- */
 
 static int answer_back(const struct verify_answer *in, size_t cut, const char *more, struct verify_answer *out)
@@ -98,7 +100,7 @@ static void test_remembered(void **state)
 	assert_int_equal(verified_get(t, &hop, bob, now + VERIFIED_UNKNOWN_FOR - 1).state, VERIFIED_UNKNOWN);
 	assert_int_equal(verified_get(t, &hop, bob, now + VERIFIED_UNKNOWN_FOR).state, VERIFIED_NOT);
 	verified_put(t, &hop, bob, &taken, now);
-	assert_int_equal(verified_get(t, &hop, "bob@OLD.example", now).state, VERIFIED_TAKEN);
+	assert_int_equal(verified_get(t, &hop, bob, now).state, VERIFIED_TAKEN);
 	assert_int_equal(verified_get(t, &other, bob, now).state, VERIFIED_NOT);
 	assert_int_equal(verified_get(t, &hop, bob, now + VERIFIED_FRESH - 1).state, VERIFIED_TAKEN);
 	assert_int_equal(verified_get(t, &hop, bob, now + VERIFIED_FRESH).state, VERIFIED_ONCE);
@@ -115,11 +117,41 @@ static void test_remembered(void **state)
 	shared_table_close(t);
 }
 
+/* What a host says of one way to write a local part is no word on another: who may choose it could have somebody
+ * refused, or let in what will be. */
+static void test_as_written(void **state)
+{
+	static const char *const others[] = { "Kim@old.example", "\"kim\"@old.example", "\xe2\x84\xaaim@old.example" };
+	const struct verify_answer taken = { .status = VERIFY_TAKEN }, refused = { VERIFY_REFUSED, "5.6.7", "", "" };
+	const struct next_hop hop = { .hosts = { { .name = "old.example", .port = 25 } }, .host_count = 1 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		struct shared_table *t = shared_table_open(-1, SHARED_VERIFIED_BYTES, VERIFIED_BITS, "verified");
+
+		verified_put(t, &hop, others[i], &refused, 1800000000);
+		assert_int_equal(verified_get(t, &hop, "kim@old.example", 1800000000).state, VERIFIED_NOT);
+		verified_put(t, &hop, "kim@old.example", &taken, 1800000000);
+		assert_int_equal(verified_get(t, &hop, others[i], 1800000000).state, VERIFIED_REFUSED);
+		shared_table_close(t);
+	}
+}
+
+/* Of 64 buckets, with a seed that does not make two keys meet now and then. */
+static struct shared_table *small_table(void)
+{
+	const uint64_t seed = 1;
+	int fd = memfd_create("verified", MFD_CLOEXEC);
+
+	assert_true(fd != -1 && ftruncate(fd, 4096) == 0 && pwrite(fd, &seed, sizeof(seed), 0) == sizeof(seed));
+	return shared_table_open(fd, 4096, VERIFIED_BITS, "verified");
+}
+
 /* Any number of refused ones leaves those that were taken. */
 static void test_flood(void **state)
 {
 	const struct verify_answer taken = { .status = VERIFY_TAKEN }, refused = { VERIFY_REFUSED, "5.1.1", "", "" };
-	struct shared_table *t = shared_table_open(-1, 4096, VERIFIED_BITS, "verified");
+	struct shared_table *t = small_table();
 	const struct next_hop hop = { .hosts = { { .name = "old.example", .port = 25 } }, .host_count = 1 };
 	char recipient[64];
 
@@ -200,9 +232,11 @@ static int set_up(void **state)
 	    "host = { name = \"mail.example.org\"; ipv4 = \"192.0.2.10\"; }; domains = ( { name = \"example.org\"; },\n"
 	    "{ name = \"old.example\"; elsewhere = \"127.0.0.2:%d\"; }, { name = \"dead.example\"; deliver = "
 	    "\"127.0.0.3:%d\"; },\n"
-	    "{ name = \"free.example\"; elsewhere = \"127.0.0.2:%d\"; verify = false; } );\n"
+	    "{ name = \"free.example\"; elsewhere = \"127.0.0.2:%d\"; verify = false; },\n"
+	    "{ name = \"two.example\"; elsewhere = \"127.0.0.3:%d\"; } );\n"
+	    "routes = ( { name = \"two\"; to = (\"two.example\"); hosts = (\"127.0.0.3:%d\", \"127.0.0.2:%d\"); } );\n"
 	    "accounts = ( { address = \"alice@example.org\"; } ); state_dir = \"/tmp/send-test-none\";\n",
-	    peer_port, peer_port, peer_port);
+	    peer_port, peer_port, peer_port, peer_port, peer_port, peer_port);
 	site_unref(ctx.site);
 	ctx.site = site_load_memory(view_of(text), "test.conf", &findings);
 	for (size_t i = 0; i < findings.count && ctx.site == NULL; i++)
@@ -266,6 +300,12 @@ static void test_sender_refused(void **state)
 	ask("yes@old.example");
 	wait_heard(1);
 	expect(0, VERIFY_UNKNOWN, "", "550 5.1.7 not from <>");
+	assert_int_equal(alerts, 1);
+	script(2, (struct rule[]){ EHLO_PIPELINING, { "MAIL", "452 4.3.1 disk full", 0 } });
+	ask("yes@old.example");
+	wait_heard(2);
+	expect(1, VERIFY_UNKNOWN, "", "452 4.3.1 disk full");
+	assert_int_equal(alerts, 1); /* nothing that the administrator could change */
 }
 
 static void test_lost(void **state)
@@ -282,6 +322,18 @@ static void test_lost(void **state)
 	assert_int_equal(connections, 2);
 }
 
+/* A host that says nothing more to RSET has answered all the same. */
+static void test_no_rset(void **state)
+{
+	(void)state;
+	attach();
+	retire();
+	script(3, (struct rule[]){ EHLO_PIPELINING, { "RCPT", "550 5.1.1 nobody", 0 }, { "RSET", "", 0 } });
+	ask("no@old.example");
+	wait_heard(1);
+	expect(0, VERIFY_REFUSED, "5.1.1", "nobody");
+}
+
 static void test_dead_host(void **state)
 {
 	(void)state;
@@ -293,6 +345,25 @@ static void test_dead_host(void **state)
 	assert_int_equal(heard[0].status, VERIFY_UNKNOWN);
 	contains(heard[0].text, "4.4.1 cannot connect to 127.0.0.3");
 	assert_string_equal(heard[1].text, heard[0].text); /* and is left alone for a while */
+}
+
+/* A reload while the first of two hosts, which is away, is being connected to: the second is asked all the same. */
+static void test_reload_connecting(void **state)
+{
+	const struct verify *v = ((struct send *)ctx.state)->verify;
+
+	(void)state;
+	attach();
+	retire();
+	assert_int_equal(v->connections, 0);
+	script(1, (struct rule[]){ EHLO_PIPELINING });
+	ask("x@two.example");
+	for (uint64_t end = clock_mono_ms() + 10000; v->connections == 0 && clock_mono_ms() < end;)
+		event_base_loop(base, EVLOOP_ONCE);
+	assert_int_equal(v->connections, 1);
+	retire();
+	wait_heard(1);
+	expect(0, VERIFY_TAKEN, "", "taken");
 }
 
 static bool questions_become(unsigned n)
@@ -349,7 +420,7 @@ static void test_garbage(void **state)
 	assert_int_equal(killed, 1);
 	close(fds[1]);
 	role_send.status(&ctx, &json);
-	contains(buf_str(&json), "\"recipients_refused\": 2");
+	contains(buf_str(&json), "\"recipients_refused\": 3");
 	buf_free(&json);
 }
 
@@ -372,9 +443,10 @@ static void test_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_answers), cmocka_unit_test(test_questions),
-		cmocka_unit_test(test_remembered), cmocka_unit_test(test_flood), cmocka_unit_test(test_asked),
-		cmocka_unit_test(test_not_asked), cmocka_unit_test(test_sender_refused), cmocka_unit_test(test_lost),
-		cmocka_unit_test(test_dead_host), cmocka_unit_test(test_bounds), cmocka_unit_test(test_garbage),
+		cmocka_unit_test(test_remembered), cmocka_unit_test(test_as_written), cmocka_unit_test(test_flood),
+		cmocka_unit_test(test_asked), cmocka_unit_test(test_not_asked), cmocka_unit_test(test_sender_refused),
+		cmocka_unit_test(test_lost), cmocka_unit_test(test_no_rset), cmocka_unit_test(test_dead_host),
+		cmocka_unit_test(test_reload_connecting), cmocka_unit_test(test_bounds), cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_end) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
