@@ -145,7 +145,10 @@ static void asker_message(struct chan *chan, struct imsg *m, void *arg)
 	char sender[VERIFY_ADDRESS_MAX], recipient[VERIFY_ADDRESS_MAX];
 	uint32_t id;
 
-	(void)chan;
+	if (chan_queued(chan) > VERIFY_UNSENT_MAX) {
+		asker_kill(a, "it does not read its answers");
+		return;
+	}
 	if (m->type == VERIFY_MESSAGE_ASK && m->id != 0 && verify_ask_get(m->data, sender, recipient) == 0) {
 		ask(a, m->id, sender, recipient);
 		return;

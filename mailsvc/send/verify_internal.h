@@ -9,6 +9,7 @@
 #define VERIFY_QUESTIONS_MAX 2000     /* in all */
 #define VERIFY_HOST_QUESTIONS_MAX 200 /* that wait for one host */
 #define VERIFY_CONNECTIONS 2          /* to one host */
+#define VERIFY_UNSENT_MAX (4u << 20)  /* answers that a peer which does not read may leave waiting */
 
 struct verify_asker { /* one channel to an smtp process */
 	LIST_ENTRY(verify_asker) entry;

@@ -424,6 +424,28 @@ static void test_garbage(void **state)
 	buf_free(&json);
 }
 
+/* Who asks and never reads its answers is not given memory for them without end. */
+static void test_deaf(void **state)
+{
+	struct buf ask_data = BUF_INIT(IMSG_MAX);
+	uint32_t asked = 0;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(imsg_pair(fds), 0);
+	role_send.peer(&ctx, ROLE_SMTP, 2, fds[0]);
+	killed = 0;
+	verify_ask_put(&ask_data, "", "nobody@elsewhere.example"); /* answered at once: no host is asked */
+	while (killed == 0 && asked < 1000000) {
+		assert_int_equal(imsg_send(fds[1], VERIFY_MESSAGE_ASK, ++asked, buf_view(&ask_data), -1), 0);
+		event_base_loop(base, EVLOOP_NONBLOCK);
+	}
+	assert_int_equal(killed, 1);
+	assert_in_range(asked, 10000, 999999);
+	close(fds[1]);
+	buf_free(&ask_data);
+}
+
 /* At the end everybody is told, and so is who asks an absent one. */
 static void test_end(void **state)
 {
@@ -447,6 +469,7 @@ int main(void)
 		cmocka_unit_test(test_asked), cmocka_unit_test(test_not_asked), cmocka_unit_test(test_sender_refused),
 		cmocka_unit_test(test_lost), cmocka_unit_test(test_no_rset), cmocka_unit_test(test_dead_host),
 		cmocka_unit_test(test_reload_connecting), cmocka_unit_test(test_bounds), cmocka_unit_test(test_garbage),
+		cmocka_unit_test(test_deaf),
 		cmocka_unit_test(test_end) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
